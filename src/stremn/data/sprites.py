@@ -1,0 +1,78 @@
+"""Cut-outs of stills that move, and the last steps that every training clip goes through."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from stremn.data.clip import Clip, make_clip
+from stremn.data.motion import Motion, jitter_colors, motion_blur, random_motion, warp
+from stremn.data.stills import Still, StillFolder
+
+__all__ = ["Sprite", "finish_clip", "random_sprite", "random_still"]
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A cut-out with its path: image in [0, 1], alpha in [0, 1], both of the source's size."""
+
+    image: np.ndarray
+    alpha: np.ndarray
+    motion: Motion
+
+    def paste(self, canvas: np.ndarray, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        """The canvas with the sprite on it, and the sprite's alpha ``(size, size)`` there."""
+        size = canvas.shape[0]
+        image = warp(self.image, self.motion, frame, size, border=cv2.BORDER_REPLICATE)
+        alpha = warp(self.alpha, self.motion, frame, size)
+        return canvas + (image - canvas) * alpha[..., None], alpha
+
+
+def random_sprite(rng: Rng, stills: list[StillFolder], frames: int, size: int) -> Sprite | None:
+    """A random object of a random still on a random path; ``None`` where the still has no usable object."""
+    still = random_still(rng, stills)
+    ids = [i for i in np.unique(still.labels) if i]
+    if not ids:
+        return None
+    mask = still.labels == rng.choice(ids)
+    ys, xs = np.nonzero(mask)
+    extent = max(np.ptp(xs), np.ptp(ys)) + 1
+    if mask.mean() < 0.004 or extent < 16:
+        return None
+    alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)
+    wanted = size * np.exp(rng.uniform(np.log(0.12), np.log(0.8)))
+    motion = random_motion(
+        rng,
+        frames,
+        center=(xs.mean(), ys.mean()),
+        target=tuple(rng.uniform(0.15 * size, 0.85 * size, 2)),
+        scale=wanted / extent,
+        speed=size * rng.uniform(0.0, 0.08),
+        bend=rng.choice([0.0, 0.03 * wanted]),
+    )
+    return Sprite(still.image.astype(np.float32) / 255, alpha, motion)
+
+
+def random_still(rng: Rng, stills: list[StillFolder]) -> Still:
+    """A random still, mirrored half of the time; folders weigh by their length."""
+    counts = np.array([len(folder) for folder in stills])
+    folder = stills[rng.choice(len(stills), p=counts / counts.sum())]
+    still = folder[int(rng.integers(len(folder)))]
+    if rng.random() < 0.5:
+        still = Still(still.image[:, ::-1].copy(), still.labels[:, ::-1].copy())
+    return still
+
+
+def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], objects: int) -> Clip | None:
+    """Blur, change colours, choose up to ``objects`` ids visible in the first frame; ``None`` if there is none."""
+    if rng.random() < 0.25:
+        images = [motion_blur(rng, image, rng.uniform(0, 9)) for image in images]
+    images = jitter_colors(rng, images)
+    visible, counts = np.unique(labels[0], return_counts=True)
+    ids = [i for i, n in zip(visible, counts, strict=True) if i and n > 40]
+    if not ids:
+        return None
+    rng.shuffle(ids)
+    return make_clip(images, labels, ids[:objects], objects)

@@ -1,0 +1,125 @@
+"""Training clips cut from annotated videos."""
+
+import cv2
+import numpy as np
+from torch.utils.data import Dataset
+
+from stremn.data.clip import Clip
+from stremn.data.davis import Sequence
+from stremn.data.images import read_labels, read_rgb
+from stremn.data.motion import Motion, random_motion, warp
+from stremn.data.sprites import finish_clip, random_sprite
+from stremn.data.stills import StillFolder
+from stremn.errors import StremnError
+
+__all__ = ["VideoClips"]
+
+
+class VideoClips(Dataset[Clip]):
+    """Endless clips of annotated videos; clip ``i`` depends only on the seed and ``i``.
+
+    Frames are in order or reversed, with random gaps; one random crop, moved a little from frame to frame;
+    sometimes a cut-out of a still moves across and is followed too, or hides what is below.
+
+    Args:
+        sequences: videos with masks.
+        stills: where cut-outs come from; may be empty.
+        length: number of clips in an epoch.
+        frames: T.
+        size: sides of a clip in pixels.
+        objects: O, the most objects to follow.
+        max_gap: most frames from one frame of the clip to the next.
+        seed: of everything random.
+    """
+
+    def __init__(
+        self,
+        sequences: list[Sequence],
+        stills: list[StillFolder],
+        *,
+        length: int,
+        frames: int,
+        size: int,
+        objects: int,
+        max_gap: int,
+        seed: int,
+    ) -> None:
+        """See the class.
+
+        Raises:
+            StremnError: if a sequence has fewer masks than frames, or too few frames.
+        """
+        for sequence in sequences:
+            if len(sequence.masks) != len(sequence.frames) or len(sequence.frames) < frames:
+                raise StremnError(
+                    f"sequence '{sequence.name}': {len(sequence.frames)} frames and {len(sequence.masks)} masks; "
+                    f"training clips of {frames} frames need a mask for every frame"
+                )
+        self.sequences, self.stills = sequences, stills
+        self.length, self.frames, self.size, self.objects = length, frames, size, objects
+        self.max_gap, self.seed = max_gap, seed
+
+    def __len__(self) -> int:
+        """Clips in an epoch."""
+        return self.length
+
+    def __getitem__(self, index: int) -> Clip:
+        """Make clip ``index``."""
+        rng = np.random.default_rng([self.seed, 2, index])
+        while True:
+            clip = self._attempt(rng)
+            if clip is not None:
+                return clip
+
+    def _attempt(self, rng: np.random.Generator) -> Clip | None:
+        sequence = self.sequences[int(rng.integers(len(self.sequences)))]
+        picks = self._pick_frames(rng, len(sequence.frames))
+        labels = [read_labels(sequence.masks[i]) for i in picks]
+        if not labels[0].any():
+            return None
+        images = [read_rgb(sequence.frames[i]) for i in picks]
+        if rng.random() < 0.5:
+            images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+            labels = [np.ascontiguousarray(mask[:, ::-1]) for mask in labels]
+        motion = self._crop(rng, labels[0])
+        border = cv2.BORDER_REFLECT_101
+        canvas = [
+            warp(image, motion, t, self.size, border=border).astype(np.float32) / 255
+            for t, image in enumerate(images)
+        ]
+        ids = [warp(m, motion, t, self.size, nearest=True, border=border) for t, m in enumerate(labels)]
+        if self.stills and rng.random() < 0.5:
+            sprite = random_sprite(rng, self.stills, self.frames, self.size)
+            number = 200 if rng.random() < 0.5 else 0
+            for t in range(self.frames if sprite else 0):
+                canvas[t], alpha = sprite.paste(canvas[t], t)  # type: ignore[union-attr]
+                ids[t][alpha > 0.5] = number
+        return finish_clip(rng, canvas, ids, self.objects)
+
+    def _pick_frames(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        longest = max(1, min(self.max_gap, (count - 1) // (self.frames - 1)))
+        gaps = rng.integers(1, int(rng.integers(1, longest + 1)) + 1, self.frames - 1)
+        picks = int(rng.integers(0, count - gaps.sum())) + np.concatenate([[0], np.cumsum(gaps)])
+        return picks[::-1] if rng.random() < 0.5 else picks
+
+    def _crop(self, rng: np.random.Generator, labels: np.ndarray) -> Motion:
+        """A crop that holds at least part of a random object, with a slight motion of the camera."""
+        height, width = labels.shape
+        ys, xs = np.nonzero(labels == rng.choice(np.unique(labels[labels > 0])))
+        pick = int(rng.integers(len(xs)))
+        scale = self.size / height * np.exp(rng.uniform(0.0, 0.75))
+        half = self.size / 2 / scale
+        center = [
+            np.clip(value + rng.uniform(-0.6, 0.6) * half, half, max(half, limit - half))
+            for value, limit in ((xs[pick], width), (ys[pick], height))
+        ]
+        return random_motion(
+            rng,
+            self.frames,
+            center=(float(center[0]), float(center[1])),
+            target=(self.size / 2, self.size / 2),
+            scale=scale,
+            speed=self.size * rng.choice([0.0, 0.01, 0.03]),
+            turn=rng.choice([0.5, 4.0]),
+            zoom=0.03,
+        )

@@ -1,0 +1,10 @@
+"""The one error that a user of the package meets."""
+
+__all__ = ["StremnError"]
+
+
+class StremnError(Exception):
+    """Input that cannot be used: one line that names the file or setting at fault, and the remedy.
+
+    Commands print it without a traceback and exit with status 2; library calls raise it.
+    """

@@ -1,0 +1,103 @@
+"""What every source of frames has in common."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from stremn.errors import StremnError
+
+__all__ = ["Frame", "FrameSource", "log"]
+
+log = logging.getLogger("stremn")
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Frame:
+    """One frame of a source.
+
+    Attributes:
+        index: position in the source from 0; frames that were lost keep their numbers.
+        name: the name its mask is saved under: the file's stem, or the index in five digits.
+        image: (H, W, 3) uint8, RGB, upright.
+    """
+
+    index: int
+    name: str
+    image: np.ndarray
+
+
+class FrameSource(ABC):
+    """Frames in order, one at a time: an iterable and a context manager.
+
+    Attributes:
+        name: short name for messages.
+        frame_rate: frames per second, exact; None where the source has none.
+        frame_count: number of frames, from the header, so an estimate; None when unknown.
+        frame_names: names of all frames where they are known beforehand (folders), else None.
+        lost_frames: frames that could not be decoded so far.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.frame_rate: Fraction | None = None
+        self.frame_count: int | None = None
+        self.frame_names: tuple[str, ...] | None = None
+        self.lost_frames = 0
+
+    @abstractmethod
+    def _decode(self) -> Iterator[Frame]:
+        """Yield the frames that decode, adding the others to `lost_frames`."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames; no past frame is kept.
+
+        Raises StremnError when a frame's size differs from the first one's, or when nothing decodes.
+        """
+        self.lost_frames = 0
+        first: tuple[str, tuple[int, int]] | None = None
+        try:
+            for frame in self._decode():
+                size = (frame.image.shape[0], frame.image.shape[1])
+                first = first or (frame.name, size)
+                if size != first[1]:
+                    raise StremnError(self._size_change(frame.name, size, *first))
+                yield frame
+                del frame  # or the last frame would live on while the next one is decoded
+        finally:
+            if self.lost_frames and first:
+                self._report_losses()
+        if first is None:
+            raise StremnError(f"no frame of {self.name} can be decoded: the source is damaged, export it again")
+
+    def _size_change(self, name: str, size: tuple[int, int], first: str, first_size: tuple[int, int]) -> str:
+        return (
+            f"frame {name} of {self.name} is {size[1]}x{size[0]}, frame {first} is "
+            f"{first_size[1]}x{first_size[0]}: scale all frames to one size, or split the source there"
+        )
+
+    def _report_losses(self) -> None:
+        total = f" of {self.frame_count}" if self.frame_count else ""
+        plural = "frame" if self.lost_frames == 1 and not total else "frames"
+        log.warning(
+            "%s: %d%s %s could not be decoded and %s left out",
+            *(self.name, self.lost_frames, total, plural, "is" if self.lost_frames == 1 else "are"),
+        )
+
+    def close(self) -> None:  # noqa: B027  (most sources hold nothing between iterations)
+        """Let go of the device or file; calling it twice does no harm."""
+
+    def __enter__(self) -> Self:
+        """Return the source itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the source."""
+        self.close()

@@ -1,0 +1,15 @@
+"""Slot memory and the rules that decide which slot a new template replaces. Knows only ``ops``."""
+
+from stremn.memory.policies import POLICIES, Contest, Policy, get_policy, register_policy
+from stremn.memory.slots import MemoryLayout, SlotMemory, Template
+
+__all__ = [
+    "POLICIES",
+    "Contest",
+    "MemoryLayout",
+    "Policy",
+    "SlotMemory",
+    "Template",
+    "get_policy",
+    "register_policy",
+]

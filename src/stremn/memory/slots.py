@@ -1,0 +1,291 @@
+"""The slot memory of Sec. 3.2: tensors of fixed shape, written by slot."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stremn.memory.policies import Contest, Policy
+from stremn.ops import mix_slots, replace_slots, space_time_read, update_similarity
+from stremn.ops.read import Method, Similarity
+
+__all__ = ["EMPTY", "MemoryLayout", "SlotMemory", "Template"]
+
+EMPTY = -1
+"""``frame_index`` of an empty slot."""
+
+
+@dataclass(frozen=True)
+class MemoryLayout:
+    """How many slots there are and what they are for; the paper's K is their sum.
+
+    The order in memory is permanent, latest, chosen. ``MemoryLayout()`` is the paper's for segmentation
+    (K = 6, Sec. 4.1.1); ``MemoryLayout(False, False, 5)`` the paper's for prediction.
+
+    Attributes:
+        permanent: a slot for the frame where the object was given, never replaced.
+        latest: a slot for the latest frame; what it held before competes for the chosen slots.
+        chosen: slots whose owner a policy decides.
+    """
+
+    permanent: bool = True
+    latest: bool = True
+    chosen: int = 4
+
+    def __post_init__(self) -> None:
+        if self.chosen < 0 or self.slots < 1:
+            raise ValueError(f"a memory needs at least one slot, got {self}")
+
+    @property
+    def slots(self) -> int:
+        """K, the number of all slots."""
+        return self.permanent + self.latest + self.chosen
+
+    @property
+    def latest_slot(self) -> int:
+        """Position of the latest slot."""
+        return int(self.permanent)
+
+    @property
+    def first_chosen(self) -> int:
+        """Position of the first chosen slot; the others follow."""
+        return self.permanent + self.latest
+
+    @classmethod
+    def of_slots(cls, slots: int) -> "MemoryLayout":
+        """The segmentation layout with K slots in all, at least 2."""
+        return cls(chosen=slots - 2)
+
+
+@dataclass(frozen=True)
+class Template:
+    """One frame as the memory keeps it: projections of its feature map, positions before channels.
+
+    The projections are affine and the weights of Eq. (4) add up to one, so mixing projections equals
+    projecting the mixture; the slots never need to be projected again.
+
+    Attributes:
+        key: ``(O, N, Ck)``.
+        value: ``(O, N, Cv)``.
+        update_key: ``(O, N, Cu)``.
+    """
+
+    key: Tensor
+    value: Tensor
+    update_key: Tensor
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.key, self.value, self.update_key))
+
+
+@dataclass(frozen=True)
+class SlotMemory:
+    """Templates of ``O`` objects in ``K`` slots each.
+
+    With gradients enabled every write makes new tensors by Eq. (4); otherwise it writes in place, by slot.
+    Either way use the memory that the method returns.
+
+    Attributes:
+        layout: what each slot is for.
+        key: ``(O, K, N, Ck)``.
+        value: ``(O, K, N, Cv)``.
+        update_key: ``(O, K, N, Cu)``.
+        frame_index: frame in each slot ``(O, K)`` int64, :data:`EMPTY` where there is none.
+        seen: contenders so far for each object ``(O,)`` int64.
+    """
+
+    layout: MemoryLayout
+    key: Tensor
+    value: Tensor
+    update_key: Tensor
+    frame_index: Tensor
+    seen: Tensor
+
+    @classmethod
+    def of_first_frame(
+        cls, template: Template, frame_index: int | Tensor, layout: MemoryLayout
+    ) -> "SlotMemory":
+        """A memory of fixed shape whose first slot holds the template of the frame where masks were given.
+
+        Without a permanent slot this is the first chosen one.
+        """
+        objects = template.key.shape[0]
+        index = torch.full((objects, layout.slots), EMPTY, device=template.key.device)
+        # Without a permanent slot the first frame is the first contender.
+        start = 0 if layout.permanent else layout.first_chosen
+        seen = torch.full((objects,), int(not layout.permanent), device=index.device)
+        banks = (t.new_zeros((objects, layout.slots, *t.shape[1:])) for t in template)
+        memory = cls(layout, *banks, frame_index=index, seen=seen)
+        slot = torch.full((objects,), start, device=index.device)
+        return memory._write(
+            template, torch.as_tensor(frame_index, device=index.device).expand(objects), slot
+        )
+
+    @property
+    def occupied(self) -> Tensor:
+        """Which slots hold a template, ``(O, K)`` bool."""
+        return self.frame_index != EMPTY
+
+    @property
+    def slots(self) -> int:
+        """Slots for each object; ``layout.slots``, more only in a growing memory."""
+        return self.frame_index.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(t.numel() * t.element_size() for t in self.tensors().values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, to save or to move them."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "layout"}
+
+    def read(
+        self,
+        query_key: Tensor,
+        *,
+        similarity: Similarity = "dot",
+        scale: float | None = None,
+        method: Method = "fused",
+    ) -> Tensor:
+        """Readout ``(O, N, Cv)`` for query keys ``(O, N, Ck)``, Eq. (5)."""
+        positions = self.key.shape[2]
+        return space_time_read(
+            query_key,
+            self.key.flatten(1, 2),
+            self.value.flatten(1, 2),
+            similarity=similarity,
+            scale=scale,
+            occupied=self.occupied.repeat_interleave(positions, dim=1),
+            method=method,
+        )
+
+    def update(
+        self,
+        template: Template,
+        frame_index: int | Tensor,
+        policy: Policy,
+        *,
+        candidate: bool = True,
+        noise: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> "SlotMemory":
+        """Take in the template of a new frame, Sec. 3.2.
+
+        With a latest slot, the template goes there, and what was there competes for the chosen slots;
+        without one, the template itself competes.
+
+        Args:
+            template: the new frame.
+            frame_index: its index, ``()`` or ``(O,)``.
+            policy: decides the contest.
+            candidate: False skips the contest at this frame.
+            noise: sample the learned choice by Gumbel noise, Eq. (3).
+            generator: source of every random number.
+
+        Returns:
+            The memory to go on with.
+        """
+        objects = self.frame_index.shape[0]
+        frame = torch.as_tensor(frame_index, device=self.frame_index.device).expand(objects)
+        memory = self
+        if candidate:
+            contender, contender_frame = template, frame
+            if self.layout.latest:
+                slot = self.layout.latest_slot
+                contender = Template(self.key[:, slot], self.value[:, slot], self.update_key[:, slot])
+                contender_frame = self.frame_index[:, slot].clone()
+            memory = memory._compete(contender, contender_frame, policy, noise, generator)
+        if self.layout.latest:
+            latest = torch.full_like(self.seen, self.layout.latest_slot)
+            memory = memory._write(template, frame, latest)
+        return memory
+
+    def _compete(
+        self,
+        contender: Template,
+        frame: Tensor,
+        policy: Policy,
+        noise: bool,
+        generator: torch.Generator | None,
+    ) -> "SlotMemory":
+        exists = frame != EMPTY
+        memory = replace(self, seen=self.seen + exists)
+        if not policy.bounded:
+            memory = memory._grown()
+        first = self.layout.first_chosen
+        if memory.slots == first:
+            return memory
+        frames = memory.frame_index[:, first:]
+        empty = frames == EMPTY
+        first_empty = empty.int().argmax(dim=1)
+        weights = None
+        if policy.bounded:
+            scores = None
+            if policy.compares is not None:
+                bank = getattr(memory, policy.compares)[:, first:]
+                scores = update_similarity(getattr(contender, policy.compares), bank, block=1024)
+            pinned = self.layout.permanent and self.layout.latest
+            slot = policy.choose(Contest(frames, memory.seen, scores, pinned, noise, generator))
+            if slot.is_floating_point():
+                weights, slot = slot, slot.detach().argmax(dim=1)
+            if policy.fills:
+                any_empty = empty.any(dim=1)
+                slot = torch.where(any_empty, first_empty, slot)
+                if weights is not None:
+                    filling = F.one_hot(first_empty, empty.shape[1]).to(weights.dtype)
+                    weights = torch.where(any_empty.unsqueeze(1), filling, weights)
+        else:
+            slot = first_empty
+        slot = torch.where(exists & (slot >= 0), slot + first, -1)
+        if weights is not None:
+            weights = F.pad(weights * exists.unsqueeze(1), (first, 0))
+        return memory._write(contender, frame, slot, weights)
+
+    def _write(
+        self, template: Template, frame: Tensor, slot: Tensor, weights: Tensor | None = None
+    ) -> "SlotMemory":
+        """Write each object's template into its slot ``(O,)``, -1 for none; ``weights`` (O, K) carry gradients."""
+        banks = (self.key, self.value, self.update_key)
+        if not torch.is_grad_enabled():
+            for bank, new in zip(banks, template, strict=True):
+                replace_slots(bank, new, slot)
+            replace_slots(self.frame_index, frame, slot)
+            return self
+        hot = torch.arange(self.slots, device=slot.device) == slot.unsqueeze(1)
+        weights = hot.to(self.key.dtype) if weights is None else weights
+        key, value, update_key = (
+            mix_slots(bank, new, weights) for bank, new in zip(banks, template, strict=True)
+        )
+        index = torch.where(hot, frame.unsqueeze(1), self.frame_index)
+        return replace(self, key=key, value=value, update_key=update_key, frame_index=index)
+
+    def _grown(self) -> "SlotMemory":
+        """With one more chosen slot unless every object still has an empty one."""
+        if bool((self.frame_index[:, self.layout.first_chosen :] == EMPTY).any(dim=1).all()):
+            return self
+        return self._with_slots(self.slots + 1)
+
+    def append_objects(self, other: "SlotMemory") -> "SlotMemory":
+        """This memory's objects followed by those of ``other``, whose layout must be the same."""
+        if self.layout != other.layout:
+            raise ValueError(f"layouts differ: {self.layout} and {other.layout}")
+        slots = max(self.slots, other.slots)
+        both = [m._with_slots(slots).tensors() for m in (self, other)]
+        return SlotMemory(self.layout, **{k: torch.cat([both[0][k], both[1][k]]) for k in both[0]})
+
+    def _with_slots(self, slots: int) -> "SlotMemory":
+        extra = slots - self.slots
+        if extra == 0:
+            return self
+        wide = {
+            name: F.pad(getattr(self, name), (0, 0, 0, 0, 0, extra))
+            for name in ("key", "value", "update_key")
+        }
+        return replace(self, **wide, frame_index=F.pad(self.frame_index, (0, extra), value=EMPTY))
+
+    def select_objects(self, index: Tensor) -> "SlotMemory":
+        """Only the objects at these positions ``(O',)``, in this order."""
+        return replace(self, **{name: tensor[index] for name, tensor in self.tensors().items()})

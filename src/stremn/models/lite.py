@@ -1,0 +1,143 @@
+"""``stremn-lite``: the slot memory in a small assembly made for speed.
+
+An EfficientNet-Lite0 runs once per frame for all objects and gives the keys, as in STCN
+(https://arxiv.org/abs/2106.05210); per object there is only a light value encoder, the read and the decoder.
+"""
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stremn.memory import Template
+from stremn.models.config import SegmenterConfig
+from stremn.models.layers import ResidualBlock
+from stremn.models.segmenter import ImageFeatures, Segmenter, others_of, to_map
+
+__all__ = ["LiteSegmenter"]
+
+WIDTH = 128
+"""Channels at stride 16."""
+
+
+class ValueEncoder(nn.Module):
+    """Masks at stride 4 and the shared image features to a map at stride 16, per object."""
+
+    def __init__(self, channels: list[int]) -> None:
+        super().__init__()
+        quarter, eighth = channels
+        self.from_quarter = nn.Conv2d(quarter + 2, 64, 3, stride=2, padding=1)
+        self.from_eighth = nn.Conv2d(eighth, 64, 1)
+        self.refine_eighth = ResidualBlock(64)
+        self.down = nn.Conv2d(64, WIDTH, 3, stride=2, padding=1)
+        self.fuse = nn.Conv2d(2 * WIDTH, WIDTH, 3, padding=1)
+        self.refine = nn.Sequential(ResidualBlock(WIDTH), ResidualBlock(WIDTH))
+
+    def forward(self, maps: tuple[Tensor, ...], masks: Tensor, others: Tensor, owner: Tensor) -> Tensor:
+        """``(O, 128, H, W)`` for masks and masks of the other objects ``(O, 1, h/4, w/4)``."""
+        quarter, eighth, coarse = maps
+        x = self.from_quarter(torch.cat([quarter[owner], masks.to(quarter), others.to(quarter)], dim=1))
+        x = self.refine_eighth(x + self.from_eighth(eighth)[owner])
+        x = self.fuse(torch.cat([self.down(x.relu()), coarse[owner]], dim=1))
+        return self.refine(x)
+
+
+class Decoder(nn.Module):
+    """Readout, the frame's own features and, as guidance, the previous probabilities to logits at stride 4."""
+
+    def __init__(self, channels: list[int], value_dim: int, *, skip: bool, guidance: bool) -> None:
+        super().__init__()
+        quarter, eighth = channels
+        self.guidance = guidance
+        self.fuse = nn.Conv2d(value_dim + WIDTH + 2 * guidance, WIDTH, 3, padding=1)
+        self.refine = nn.Sequential(ResidualBlock(WIDTH), ResidualBlock(WIDTH))
+        self.to_eighth = nn.Conv2d(WIDTH, 64, 1)
+        self.skip_eighth = nn.Conv2d(eighth, 64, 1) if skip else None
+        self.refine_eighth = ResidualBlock(64)
+        self.to_quarter = nn.Conv2d(64, 32, 1)
+        self.skip_quarter = nn.Conv2d(quarter, 32, 3, padding=1) if skip else None
+        self.refine_quarter = ResidualBlock(32)
+        self.predict = nn.Conv2d(32, 1, 3, padding=1)
+
+    def forward(
+        self, maps: tuple[Tensor, ...], readout: Tensor, owner: Tensor, previous: Tensor | None
+    ) -> Tensor:
+        """Logits ``(O, 1, h/4, w/4)``; ``readout`` is ``(O, Cv, H, W)``."""
+        quarter, eighth, coarse = maps
+        parts = [readout, coarse[owner]]
+        if self.guidance:
+            parts.append(self._guidance(readout, owner, previous, coarse.shape[0]))
+        x = self.refine(self.fuse(torch.cat(parts, dim=1)))
+        x = self._up(self.to_eighth(x), self.skip_eighth, eighth, owner)
+        x = self.refine_eighth(x)
+        x = self._up(self.to_quarter(x), self.skip_quarter, quarter, owner)
+        x = self.refine_quarter(x)
+        return self.predict(x.relu())
+
+    @staticmethod
+    def _up(x: Tensor, skip: nn.Module | None, fine: Tensor, owner: Tensor) -> Tensor:
+        x = F.interpolate(x, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        return x if skip is None else x + skip(fine)[owner]
+
+    @staticmethod
+    def _guidance(readout: Tensor, owner: Tensor, previous: Tensor | None, frames: int) -> Tensor:
+        size = readout.shape[-2:]
+        if previous is None:
+            return readout.new_zeros((readout.shape[0], 2, *size))
+        coarse = Segmenter.resize(previous, size)
+        return torch.cat([coarse, others_of(coarse, owner, frames)], dim=1).to(readout)
+
+
+class LiteSegmenter(Segmenter):
+    """See the module; input and output as in :class:`~stremn.models.segmenter.Segmenter`."""
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        """Random weights; :func:`stremn.training.backbone.load_imagenet` fills the backbone."""
+        super().__init__(config)
+        self.backbone = timm.create_model(
+            "efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), bn_eps=1e-3
+        )
+        channels = self.backbone.feature_info.channels()
+        self.coarse = nn.Conv2d(channels[2], WIDTH, 1)
+        self.context = nn.Conv2d(channels[3], WIDTH, 1)
+        self.key = nn.Conv2d(WIDTH, config.key_dim, 3, padding=1)
+        self.update_key = nn.Conv2d(WIDTH, config.update_dim, 1)
+        self.value_encoder = ValueEncoder(channels[:2])
+        self.value = nn.Conv2d(WIDTH, config.value_dim, 1)
+        self.decoder = Decoder(channels[:2], config.value_dim, skip=config.skip, guidance=config.guidance)
+
+    def train(self, mode: bool = True) -> "LiteSegmenter":
+        """As usual, but the backbone's batch norm always keeps its ImageNet statistics."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def encode_image(self, frames: Tensor) -> ImageFeatures:
+        """Frames ``(B, 3, h, w)`` in [0, 1] to maps of stride 4, 8, 16 and the query key."""
+        image = self.normalize(frames).contiguous(memory_format=torch.channels_last)
+        quarter, eighth, sixteenth, last = self.backbone(image)
+        context = F.interpolate(
+            self.context(last), size=sixteenth.shape[-2:], mode="bilinear", align_corners=False
+        )
+        coarse = (self.coarse(sixteenth) + context).relu()
+        return ImageFeatures(image, self.project_key(coarse, self.key), (quarter, eighth, coarse))
+
+    def encode_template(self, features: ImageFeatures, masks: Tensor, owner: Tensor) -> Template:
+        """Key from the image alone; value and update key from image and mask."""
+        quarter = features.maps[0]
+        masks = self.resize(masks, quarter.shape[-2:])
+        others = others_of(masks, owner, quarter.shape[0])
+        encoded = self.value_encoder(features.maps, masks, others, owner)
+        return Template(
+            key=features.key[owner],
+            value=self.project_key(encoded, self.value),
+            update_key=self.project_key(encoded, self.update_key),
+        )
+
+    def decode(
+        self, features: ImageFeatures, readout: Tensor, owner: Tensor, previous: Tensor | None = None
+    ) -> Tensor:
+        """Logits ``(O, 1, h/4, w/4)``."""
+        return self.decoder(features.maps, to_map(readout, features.grid), owner, previous)

@@ -1,0 +1,127 @@
+"""What every segmentation model can do. Sessions and training use these verbs and nothing else."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stremn.memory import SlotMemory, Template
+from stremn.models.config import SegmenterConfig
+from stremn.ops import soft_aggregation
+
+__all__ = ["ImageFeatures", "Segmenter", "others_of", "to_map"]
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What is computed once per frame, for all objects.
+
+    Attributes:
+        image: the normalised frame ``(B, 3, h, w)``.
+        key: query key ``(B, N, Ck)`` with ``N = H·W``.
+        maps: feature maps from fine to coarse, the last at the memory's stride ``(B, C, H, W)``.
+    """
+
+    image: Tensor
+    key: Tensor
+    maps: tuple[Tensor, ...]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(H, W) at the memory's stride."""
+        height, width = self.maps[-1].shape[-2:]
+        return height, width
+
+
+def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Positions ``(O, N, C)`` back to a feature map ``(O, C, H, W)``."""
+    return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def others_of(masks: Tensor, owner: Tensor, frames: int) -> Tensor:
+    """For each object the sum of the masks of the other objects of its frame, clamped to 1.
+
+    Args:
+        masks: ``(O, 1, h, w)``.
+        owner: which of the ``B`` frames each object belongs to ``(O,)``.
+        frames: B.
+    """
+    total = masks.new_zeros((frames, *masks.shape[1:])).index_add(0, owner, masks)
+    return (total[owner] - masks).clamp(0, 1)
+
+
+class Segmenter(nn.Module, ABC):
+    """Base of the segmentation models; holds weights and no state.
+
+    ``O`` objects of ``B`` frames go through as one batch; ``owner`` ``(O,)`` says which frame an object is of.
+    Frames are RGB in [0, 1] with sides divisible by :attr:`stride`.
+    """
+
+    stride = 16
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        """Keep the config; the architectures build the rest."""
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+
+    @abstractmethod
+    def encode_image(self, frames: Tensor) -> ImageFeatures:
+        """Frames ``(B, 3, h, w)`` in [0, 1] to what all objects share."""
+
+    @abstractmethod
+    def encode_template(self, features: ImageFeatures, masks: Tensor, owner: Tensor) -> Template:
+        """Frame and masks ``(O, 1, h', w')`` in [0, 1], at any resolution, to what the memory keeps."""
+
+    @abstractmethod
+    def decode(
+        self, features: ImageFeatures, readout: Tensor, owner: Tensor, previous: Tensor | None = None
+    ) -> Tensor:
+        """Readout ``(O, N, Cv)`` to logits ``(O, 1, h/4, w/4)``.
+
+        ``previous`` are the probabilities of the frame before ``(O, 1, h/4, w/4)``, used where
+        ``config.guidance`` says so; ``None`` where there are none.
+        """
+
+    def read(self, features: ImageFeatures, memory: SlotMemory, owner: Tensor) -> Tensor:
+        """What the memory knows of each position: ``(O, N, Cv)``, Eq. (5)."""
+        return memory.read(features.key[owner], similarity=self.config.similarity, scale=self.config.scale)
+
+    def segment(
+        self, features: ImageFeatures, memory: SlotMemory, owner: Tensor, previous: Tensor | None = None
+    ) -> Tensor:
+        """Logits ``(O, 1, h/4, w/4)`` of one frame: read, then decode."""
+        return self.decode(features, self.read(features, memory, owner), owner, previous)
+
+    @staticmethod
+    def aggregate(logits: Tensor, owner: Tensor, frames: int) -> Tensor:
+        """Probabilities of objects that compete ``(O, 1, h, w)``, float32, for logits ``(O, 1, h, w)``.
+
+        Soft aggregation among the objects of each frame. With one frame this is
+        :func:`stremn.ops.soft_aggregation` and a softmax.
+        """
+        if frames == 1:
+            return soft_aggregation(logits[:, 0], dim=0).softmax(dim=0)[1:].unsqueeze(1)
+        per_frame = logits.unflatten(0, (frames, -1))
+        return soft_aggregation(per_frame, dim=1).softmax(dim=1)[:, 1:].flatten(0, 1)
+
+    def normalize(self, frames: Tensor) -> Tensor:
+        """RGB in [0, 1] to the backbone's range."""
+        return (frames - self.mean) / self.std
+
+    def project_key(self, coarse: Tensor, projection: nn.Module) -> Tensor:
+        """A projected feature map ``(B, C, H, W)`` as positions ``(B, N, C')``."""
+        return projection(coarse).flatten(2).transpose(1, 2)
+
+    @staticmethod
+    def resize(masks: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+        """Masks at another resolution: by area when smaller, bilinear when larger."""
+        height, width = size[-2:]
+        if masks.shape[-2:] == (height, width):
+            return masks
+        if masks.shape[-2] > height:
+            return F.adaptive_avg_pool2d(masks, (height, width))
+        return F.interpolate(masks, size=(height, width), mode="bilinear", align_corners=False)

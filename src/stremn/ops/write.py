@@ -1,0 +1,40 @@
+"""Eq. (4): put a template into a slot."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["mix_slots", "replace_slots"]
+
+
+def mix_slots(slots: Tensor, template: Tensor, weights: Tensor) -> Tensor:
+    """``X_i ← (1 - a_i) X_i + a_i X_t`` for every slot, Eq. (4), differentiable in all arguments.
+
+    Args:
+        slots: ``(O, K, N, C)``.
+        template: ``(O, N, C)``.
+        weights: ``a``, ``(O, K)``, in [0, 1].
+
+    Returns:
+        New slots ``(O, K, N, C)``. With one-hot weights they equal those of :func:`replace_slots`.
+    """
+    # In the dtype of the slots: under autocast the weights are float32 and would promote the whole memory.
+    weights = weights.to(slots.dtype)[:, :, None, None]
+    return slots * (1 - weights) + template.to(slots.dtype).unsqueeze(1) * weights
+
+
+def replace_slots(slots: Tensor, template: Tensor, index: Tensor) -> Tensor:
+    """Write the template over one slot of each object, in place, Eq. (4) with a one-hot vector.
+
+    Args:
+        slots: ``(O, K, N, C)`` or ``(O, K)``; changed in place.
+        template: ``(O, N, C)`` or ``(O,)`` accordingly.
+        index: slot for each object ``(O,)``, int64; a negative index writes nothing.
+
+    Returns:
+        ``slots``.
+    """
+    objects = torch.arange(slots.shape[0], device=slots.device)
+    kept = index.clamp_min(0)
+    write = (index >= 0).view(-1, *(1,) * (template.dim() - 1))
+    slots[objects, kept] = torch.where(write, template.to(slots.dtype), slots[objects, kept])
+    return slots

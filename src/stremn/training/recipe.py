@@ -1,0 +1,138 @@
+"""Recipes: everything that a training run depends on, as one YAML file."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from stremn.errors import StremnError
+
+__all__ = ["Recipe", "load_recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run.
+
+    Attributes:
+        model: registered name.
+        start: checkpoint to start from, a file or folder; empty for ImageNet weights only.
+        videos: DAVIS-layout folders, each ``root`` or ``root:split file``.
+        stills: folders with ``images`` and ``masks``.
+        held_out: names of sequences that are never trained on; validation runs on them.
+        video_share: share of clips that come from videos, 0 to 1.
+        frames: T of a clip.
+        size: sides of a clip in pixels, divisible by 32.
+        objects: O, the most objects followed in a clip.
+        max_gap: most frames from one frame of a video clip to the next.
+        chosen: chosen slots in training; fewer than ``frames - 2`` so that the policy has to choose.
+        batch: clips in a step of one process.
+        steps: optimiser steps.
+        warmup: steps of linear warm-up before the cosine.
+        learning_rate: of everything but the backbone.
+        backbone_rate: of the backbone.
+        frozen_blocks: how many of the backbone's first blocks keep their weights, the stem with them; 0 trains
+            all of it.
+        final_rate: share of the rates that is left at the end.
+        weight_decay: of AdamW.
+        clip_norm: largest gradient norm.
+        dice_weight: see :func:`stremn.training.losses.segmentation_loss`.
+        guide_share: share of steps in which the decoder sees the previous probabilities.
+        ema: decay of the averaged weights that are saved.
+        workers: processes that make clips.
+        precision: ``"bf16"`` or ``"no"``.
+        seed: of everything random.
+        save_every: steps between checkpoints.
+    """
+
+    model: str = "stremn-lite"
+    start: str = ""
+    videos: tuple[str, ...] = ()
+    stills: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+    video_share: float = 0.5
+    frames: int = 4
+    size: int = 256
+    objects: int = 2
+    max_gap: int = 8
+    chosen: int = 1
+    batch: int = 4
+    steps: int = 1000
+    warmup: int = 100
+    learning_rate: float = 4e-4
+    backbone_rate: float = 2e-5
+    frozen_blocks: int = 3
+    final_rate: float = 0.01
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    dice_weight: float = 1.0
+    guide_share: float = 0.7
+    ema: float = 0.999
+    workers: int = 1
+    precision: str = "bf16"
+    seed: int = 0
+    save_every: int = 250
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run, naming the key."""
+        if not self.videos and not self.stills:
+            raise StremnError("recipe: neither 'videos' nor 'stills' names any data")
+        if self.size % 32 or self.size <= 0:
+            raise StremnError(f"recipe: 'size' must be a positive multiple of 32, not {self.size}")
+        if self.frames < 2 or self.batch < 1 or self.steps < 1 or self.objects < 1:
+            raise StremnError("recipe: 'frames' must be at least 2, 'batch', 'steps', 'objects' at least 1")
+        if self.precision not in ("bf16", "no"):
+            raise StremnError(f"recipe: 'precision' must be bf16 or no, not '{self.precision}'")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for the run's record."""
+        data = asdict(self)
+        return data
+
+
+def load_recipe(path: Path | str, changes: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe and apply ``key=value`` changes. Relative data paths count from the working directory.
+
+    Raises:
+        StremnError: if the file cannot be read, or a key is unknown or of the wrong type.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StremnError(f"{path}: cannot read the recipe ({str(error).splitlines()[0]})") from error
+    if not isinstance(data, dict):
+        raise StremnError(f"{path}: a recipe is a list of 'key: value' lines")
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise StremnError(f"--set {change}: write key=value")
+        data[key] = yaml.safe_load(value)
+    types = {f.name: f.type for f in fields(Recipe)}
+    for key, value in data.items():
+        if key not in types:
+            raise StremnError(f"{path}: unknown key '{key}'; known are {', '.join(sorted(types))}")
+        data[key] = _typed(path, key, value, str(types[key]))
+    return Recipe(**data)
+
+
+def _typed(path: Path | str, key: str, value: Any, kind: str) -> Any:
+    if "tuple" in kind:
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list) and all(isinstance(v, str) for v in value):
+            return tuple(value)
+    elif "float" in kind:
+        try:
+            if not isinstance(value, bool):
+                return float(value)
+        except (TypeError, ValueError):
+            pass
+    elif "int" in kind:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif isinstance(value, str):
+        return value
+    raise StremnError(
+        f"{path}: key '{key}' cannot be {value!r}; expected {kind.split('[')[0].split('.')[-1]}"
+    )
