@@ -1,7 +1,17 @@
 """STReMN: video object segmentation and prediction with constant memory."""
 
 from stremn.errors import StremnError
+from stremn.models import create_model, from_pretrained, save_pretrained
+from stremn.sessions import SegmentationResult, SegmentationSession
 
 __version__ = "0.1.0"
 
-__all__ = ["StremnError", "__version__"]
+__all__ = [
+    "SegmentationResult",
+    "SegmentationSession",
+    "StremnError",
+    "__version__",
+    "create_model",
+    "from_pretrained",
+    "save_pretrained",
+]

@@ -28,6 +28,7 @@ class CameraSource(FrameSource):
     """
 
     def __init__(self, name: str, device: str, device_format: str, options: dict[str, str]) -> None:
+        """Open the device."""
         super().__init__(name)
         try:
             self._container = av.open(device, format=device_format, options=options)
@@ -39,7 +40,7 @@ class CameraSource(FrameSource):
             ) from error
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise StremnError(
-                f"{name} cannot be opened ({error}): choose another camera, size or rate, or give a video file"
+                f"{name} cannot be opened ({error}): choose another camera, size or rate"
             ) from error
         if not self._container.streams.video:
             self.close()

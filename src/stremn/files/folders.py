@@ -55,6 +55,7 @@ class FolderSource(FrameSource):
     """
 
     def __init__(self, path: Path) -> None:
+        """List the images; none is opened yet."""
         super().__init__(path.name or str(path))
         self.files = image_files(path)
         if not self.files:

@@ -44,6 +44,7 @@ class FrameSource(ABC):
     """
 
     def __init__(self, name: str) -> None:
+        """Start with nothing known but the name."""
         self.name = name
         self.frame_rate: Fraction | None = None
         self.frame_count: int | None = None
@@ -73,7 +74,9 @@ class FrameSource(ABC):
             if self.lost_frames and first:
                 self._report_losses()
         if first is None:
-            raise StremnError(f"no frame of {self.name} can be decoded: the source is damaged, export it again")
+            raise StremnError(
+                f"no frame of {self.name} can be decoded: the source is damaged, export it again"
+            )
 
     def _size_change(self, name: str, size: tuple[int, int], first: str, first_size: tuple[int, int]) -> str:
         return (

@@ -1,5 +1,7 @@
 """A decoded PyAV picture as upright RGB."""
 
+from typing import Any
+
 import av
 import cv2
 import numpy as np
@@ -27,10 +29,11 @@ def _rgb(frame: av.VideoFrame) -> np.ndarray:
 
 def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """Apply the display matrix: x' = a x + c y, y' = b x + d y, in 16.16 fixed point."""
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-    if matrix is None:
+    container: Any = frame.side_data  # its stubs know strings only
+    if Type.DISPLAYMATRIX not in container.keys():  # noqa: SIM118
         return image
-    a, b, _, c, d = np.frombuffer(memoryview(matrix), dtype=np.int32, count=5)
+    matrix = bytes(memoryview(container[Type.DISPLAYMATRIX]))
+    a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32, count=5)
     if abs(int(b)) > abs(int(a)):
         image, flip_x, flip_y = image.transpose(1, 0, 2), c < 0, b < 0
     else:

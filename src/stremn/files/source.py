@@ -32,7 +32,9 @@ def open_source(
     if text.startswith("camera:"):
         raise StremnError(f"{text} is not a camera: give its number, as in camera:0")
     if not text.strip() or not path.exists():
-        raise StremnError(f"source {text!r} does not exist: give a video file, a folder of frames, or camera:0")
+        raise StremnError(
+            f"source {text!r} does not exist: give a video file, a folder of frames, or camera:0"
+        )
     try:
         if path.is_dir():
             return FolderSource(path)

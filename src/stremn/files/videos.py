@@ -7,8 +7,8 @@ from pathlib import Path
 
 import av
 import av.error
-import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from stremn.errors import StremnError
@@ -34,6 +34,7 @@ class VideoSource(FrameSource):
     """
 
     def __init__(self, path: Path) -> None:
+        """Read the headers; decoding starts with the iteration."""
         super().__init__(path.name)
         self.path = path
         if path.is_file() and path.stat().st_size == 0:
@@ -60,7 +61,7 @@ class VideoSource(FrameSource):
             raise StremnError(f"{self.path} is not a video: give a video file, or a folder of frames")
         if format_names == "image2" or format_names.endswith("_pipe"):
             raise StremnError(f"{self.path} is a still image: give a video file, or the folder of frames")
-        streams = [s for s in container.streams.video if "attached_pic" not in s.disposition.name.lower()]
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             raise StremnError(f"{self.path} holds no video stream: give a video file, or a folder of frames")
         return streams[0]
@@ -95,8 +96,10 @@ class VideoSource(FrameSource):
     ) -> None:
         """Add the frames whose packets never came out of the damaged container."""
         seconds = declared_seconds(container, stream)
-        cut_off = seconds is not None and ledger.last_time is not None and (
-            seconds - ledger.last_time > _MISSING_TAIL + float(1 / (self.frame_rate or 25))
+        cut_off = (
+            seconds is not None
+            and ledger.last_time is not None
+            and (seconds - ledger.last_time > _MISSING_TAIL + float(1 / (self.frame_rate or 25)))
         )
         damaged = bool(ledger.errors or self.lost_frames or ledger.corrupt)
         if (cut_off or damaged) and self.frame_count:

@@ -1,8 +1,9 @@
-"""Layers that more than one model uses."""
+"""Layers that more than one model may use."""
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["ResidualBlock"]
+__all__ = ["ASPP", "ResidualBlock"]
 
 
 class ResidualBlock(nn.Module):
@@ -17,3 +18,33 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same shape."""
         return x + self.second(self.first(x.relu()).relu())
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling (https://arxiv.org/abs/1706.05587) with group norm.
+
+    One 1×1 convolution, three dilated 3×3 ones and the image's mean, fused by a 1×1 convolution.
+    """
+
+    def __init__(self, channels: int, out_channels: int, rates: tuple[int, ...] = (6, 12, 18)) -> None:
+        """``channels`` in, ``out_channels`` in every branch and out."""
+        super().__init__()
+        self.point = _conv(channels, out_channels, 1)
+        self.dilated = nn.ModuleList(_conv(channels, out_channels, 3, rate) for rate in rates)
+        self.pooled = _conv(channels, out_channels, 1)
+        self.fuse = _conv((len(rates) + 2) * out_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, out_channels, H, W)``."""
+        pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
+        branches = [self.point(x), *(branch(x) for branch in self.dilated), pooled]
+        return self.fuse(torch.cat(branches, dim=1))
+
+
+def _conv(channels: int, out_channels: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.GroupNorm(32, out_channels),
+        nn.ReLU(inplace=True),
+    )

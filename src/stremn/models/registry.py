@@ -6,11 +6,12 @@ from typing import Any
 from stremn.errors import StremnError
 from stremn.models.config import SegmenterConfig
 from stremn.models.lite import LiteSegmenter
+from stremn.models.r50 import PaperSegmenter
 from stremn.models.segmenter import Segmenter
 
 __all__ = ["MODELS", "build_model", "create_model"]
 
-ARCHITECTURES: dict[str, type[Segmenter]] = {"lite": LiteSegmenter}
+ARCHITECTURES: dict[str, type[Segmenter]] = {"lite": LiteSegmenter, "stm": PaperSegmenter}
 
 MODELS: dict[str, SegmenterConfig] = {
     "stremn-lite": SegmenterConfig(
@@ -25,6 +26,7 @@ MODELS: dict[str, SegmenterConfig] = {
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
     ),
+    "stremn-r50": SegmenterConfig(architecture="stm"),
 }
 """Named configs; every test walks through them."""
 

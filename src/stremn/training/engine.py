@@ -18,7 +18,7 @@ from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, get_policy
 from stremn.models import Segmenter, create_model, from_pretrained, save_pretrained
 from stremn.models.checkpoint import WEIGHTS_FILE
-from stremn.training.backbone import load_backbone_file, packaged_efficientnet_lite0
+from stremn.training.backbone import load_imagenet
 from stremn.training.clip import segment_clip
 from stremn.training.losses import segmentation_loss
 from stremn.training.recipe import Recipe
@@ -119,8 +119,7 @@ def _start_model(recipe: Recipe) -> Segmenter:
     if recipe.start:
         return from_pretrained(recipe.start)
     model = create_model(recipe.model)
-    if model.config.architecture == "lite":
-        load_backbone_file(model.get_submodule("backbone"), packaged_efficientnet_lite0())
+    load_imagenet(model, recipe.backbone_weights or None)
     return model
 
 
@@ -131,7 +130,7 @@ def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     }
     backbone, rest = [], []
     for name, parameter in model.named_parameters():
-        if not name.startswith("backbone."):
+        if not name.startswith(("backbone.", "query_encoder.", "memory_encoder.")):
             rest.append(parameter)
         elif id(parameter) in norms or _block(name) < recipe.frozen_blocks:
             parameter.requires_grad_(False)

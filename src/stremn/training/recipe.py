@@ -16,6 +16,7 @@ class Recipe:
     Attributes:
         model: registered name.
         start: checkpoint to start from, a file or folder; empty for ImageNet weights only.
+        backbone_weights: file with ImageNet weights; empty for the default of the model.
         videos: DAVIS-layout folders, each ``root`` or ``root:split file``.
         stills: folders with ``images`` and ``masks``.
         held_out: names of sequences that are never trained on; validation runs on them.
@@ -46,6 +47,7 @@ class Recipe:
 
     model: str = "stremn-lite"
     start: str = ""
+    backbone_weights: str = ""
     videos: tuple[str, ...] = ()
     stills: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()

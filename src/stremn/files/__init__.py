@@ -1,0 +1,27 @@
+"""Files in and out: sources of frames, masks, and what a run leaves behind."""
+
+from stremn.files.atomic import write_json
+from stremn.files.frames import Frame, FrameSource
+from stremn.files.masks import MaskFile, read_mask, write_mask
+from stremn.files.overlay import overlay
+from stremn.files.palette import PALETTE
+from stremn.files.schedule import MaskSchedule, mask_folder, open_masks
+from stremn.files.source import open_source
+from stremn.files.writers import OutputFolder, OverlayWriter
+
+__all__ = [
+    "PALETTE",
+    "Frame",
+    "FrameSource",
+    "MaskFile",
+    "MaskSchedule",
+    "OutputFolder",
+    "OverlayWriter",
+    "mask_folder",
+    "open_masks",
+    "open_source",
+    "overlay",
+    "read_mask",
+    "write_json",
+    "write_mask",
+]

@@ -1,0 +1,116 @@
+"""Which mask comes with which frame: one image for the first frame, or a folder named like the frames."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stremn.errors import StremnError
+from stremn.files.colours import ColourTable
+from stremn.files.folders import image_files
+from stremn.files.frames import Frame, FrameSource, log
+from stremn.files.masks import read_mask
+
+__all__ = ["MaskSchedule", "mask_folder", "open_masks"]
+
+
+def mask_folder(path: str | Path, frame_names: Sequence[str] | None) -> dict[str, Path]:
+    """The masks of a folder by the name of their frame.
+
+    Args:
+        path: folder of mask images.
+        frame_names: names of the frames; None for a video, whose frames are known by number only.
+
+    Raises StremnError when the folder holds no image, or no mask is named like a frame.
+    """
+    path = Path(path)
+    files = image_files(path)
+    if not files:
+        raise StremnError(f"folder of masks {path} holds no image: give palette PNGs named like the frames")
+    masks: dict[str, Path] = {}
+    for file in files:
+        name = _video_name(file.stem) if frame_names is None else file.stem
+        if name in masks:
+            raise StremnError(f"{masks[name].name} and {file.name} in {path} are for one frame: keep one")
+        masks[name] = file
+    known = set(masks) if frame_names is None else set(frame_names)
+    matched = {
+        name: file for name, file in masks.items() if name in known and (frame_names or name.isdecimal())
+    }
+    if not matched:
+        wanted = "00000, 00001, 00002" if frame_names is None else _some(frame_names)
+        raise StremnError(
+            f"no mask in {path} is named like a frame: masks are {_some(list(masks))}; frames are {wanted}"
+        )
+    unused = [file.name for name, file in masks.items() if name not in matched]
+    if unused:
+        log.warning("%s: %d masks match no frame and are not used: %s", path, len(unused), _some(unused))
+    return matched
+
+
+def _video_name(stem: str) -> str:
+    """`7` and `000007` both mean frame 00007."""
+    return f"{int(stem):05d}" if stem.isascii() and stem.isdecimal() else stem
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+class MaskSchedule:
+    """The masks given for a video, each read when its frame comes.
+
+    Args:
+        path: one image, for the first frame that comes, or a folder of masks named like the frames.
+        frame_names: names of the frames where known, else None.
+
+    Raises StremnError when the path is missing, or no mask of the folder is named like a frame.
+    """
+
+    def __init__(self, path: str | Path, frame_names: Sequence[str] | None = None) -> None:
+        """Find the files; none is opened yet."""
+        path = Path(path).expanduser()
+        if not path.exists():
+            raise StremnError(f"mask {path} does not exist: give an image file, or a folder of them")
+        self._single = None if path.is_dir() else path
+        self._by_name = mask_folder(path, frame_names) if path.is_dir() else {}
+        self._colours = ColourTable()
+        self._told: set[str] = set()
+        self._read_any = False
+
+    def __len__(self) -> int:
+        """Number of masks."""
+        return 1 if self._single else len(self._by_name)
+
+    def at(self, frame: Frame) -> np.ndarray | None:
+        """The mask of this frame, (H, W) uint8 labels of the frame's size, or None where none was given.
+
+        The first mask must hold an object; later ones may be empty. What had to be repaired or mapped is
+        logged as a warning, each kind of remark once.
+
+        Raises StremnError when the mask cannot be used with this frame.
+        """
+        if self._single:
+            path = None if self._read_any else self._single
+        else:
+            path = self._by_name.get(frame.name)
+        if path is None:
+            return None
+        size = (frame.image.shape[0], frame.image.shape[1])
+        mask = read_mask(path, size=size, allow_empty=self._read_any, colours=self._colours)
+        self._read_any = True
+        for note in mask.notes:
+            # Numbers differ from mask to mask; a new mapping of colours is always told.
+            kind = note if note.startswith("colours") else note.split(":")[0]
+            if kind not in self._told:
+                self._told.add(kind)
+                log.warning("mask %s: %s", path.name, note)
+        return mask.labels
+
+
+def open_masks(path: str | Path, source: FrameSource) -> MaskSchedule:
+    """The masks at `path`, one image or a folder, for the frames of `source`.
+
+    Raises StremnError when the path is missing, or no mask of the folder is named like a frame.
+    """
+    return MaskSchedule(path, source.frame_names)

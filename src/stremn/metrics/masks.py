@@ -1,0 +1,226 @@
+"""J and F of one pair of masks, and of all objects in one pair of label maps."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stremn.errors import StremnError
+
+__all__ = [
+    "FOREGROUND",
+    "WHITE",
+    "FrameScores",
+    "contour",
+    "contour_accuracy",
+    "contour_tolerance",
+    "region_similarity",
+    "score_frame",
+]
+
+WHITE = 255
+"""Void in DAVIS masks of several objects; the object itself in black-and-white masks."""
+
+FOREGROUND = 0
+"""Key in `FrameScores.scores` of the ids 1 and 255 taken as one object. No object has the id 0."""
+
+Mask = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """What one frame adds to the scores of its sequence.
+
+    `truth_ids` and `predicted_ids` are the labels met in the two maps (0 left out). `scores` holds (J, F) for
+    each id met in either, an id in neither scores (1, 1); it is None for a frame that was not scored.
+    """
+
+    truth_ids: frozenset[int]
+    predicted_ids: frozenset[int] = frozenset()
+    scores: dict[int, tuple[float, float]] | None = field(default_factory=dict)
+
+
+def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
+    """Region similarity J: intersection over union of two masks; 1 where both are empty.
+
+    Args:
+        prediction: (H, W) boolean mask, or a label map of which everything but 0 is taken.
+        truth: the same, of the same size.
+
+    Returns:
+        J in [0, 1].
+
+    Raises:
+        StremnError: the masks are not two-dimensional or differ in size.
+    """
+    a, b = _pair(_binary(prediction), _binary(truth))
+    union = cv2.countNonZero(a | b)
+    return cv2.countNonZero(a & b) / union if union else 1.0
+
+
+def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, tolerance: float = 0.008) -> float:
+    """Contour accuracy F: harmonic mean of precision and recall of the contour pixels of two masks.
+
+    A contour pixel counts as matched if the other contour passes within `contour_tolerance` pixels of it.
+    Two masks without contour score 1; if only one of them has none the score is 0.
+
+    Args:
+        prediction: (H, W) boolean mask, or a label map of which everything but 0 is taken.
+        truth: the same, of the same size.
+        tolerance: reach of a match as a fraction of the image diagonal, or in pixels from 1 on.
+
+    Returns:
+        F in [0, 1].
+
+    Raises:
+        StremnError: the masks are not two-dimensional or differ in size.
+    """
+    a, b = _pair(_binary(prediction), _binary(truth))
+    box = _box(a | b)
+    if box is None:
+        return 1.0
+    return _contour_accuracy(a[box], b[box], contour_tolerance(a.shape[0], a.shape[1], tolerance))
+
+
+def contour_tolerance(height: int, width: int, tolerance: float = 0.008) -> int:
+    """Reach of a contour match in pixels: `tolerance` of the diagonal, or itself from 1 on, rounded up."""
+    return math.ceil(tolerance if tolerance >= 1 else tolerance * math.sqrt(height * height + width * width))
+
+
+def contour(mask: ArrayLike) -> NDArray[np.bool_]:
+    """Contour of a mask, one pixel wide: pixels unlike their right, lower or lower right neighbour.
+
+    Beyond the last row and column the mask goes on as it ends, so the frame of the image is never a contour.
+
+    Args:
+        mask: (H, W) boolean mask, or a label map of which everything but 0 is taken.
+
+    Returns:
+        (H, W) boolean map.
+    """
+    return _contour(_binary(mask)) > 0
+
+
+def score_frame(
+    prediction: NDArray[np.integer] | NDArray[np.bool_],
+    truth: NDArray[np.integer] | NDArray[np.bool_],
+    object_ids: Iterable[int] | None = None,
+) -> FrameScores:
+    """Score every object of one frame.
+
+    Args:
+        prediction: (H, W) label map, 0 = background, ids 1-255.
+        truth: (H, W) label map of the same size.
+        object_ids: score these only; by default all ids met in either map.
+
+    Raises:
+        StremnError: the maps differ in size, or are no label maps.
+    """
+    predicted, true = _pair(_labels(prediction), _labels(truth))
+    predicted_ids, truth_ids = _ids(predicted), _ids(true)
+    radius = contour_tolerance(true.shape[0], true.shape[1])
+    wanted = predicted_ids | truth_ids if object_ids is None else set(object_ids)
+    scores = {i: _score(_equal(predicted, i), _equal(true, i), radius) for i in sorted(wanted)}
+    if object_ids is None and WHITE in wanted:
+        # Only the whole sequence tells whether 255 is void or the one object; keep the answer to both.
+        either = [_equal(labels, 1) | _equal(labels, WHITE) for labels in (predicted, true)]
+        scores[FOREGROUND] = _score(either[0], either[1], radius)
+    return FrameScores(truth_ids, predicted_ids, scores)
+
+
+def _score(prediction: Mask, truth: Mask, radius: int) -> tuple[float, float]:
+    either = prediction | truth
+    box = _box(either)
+    if box is None:
+        return 1.0, 1.0
+    a, b = prediction[box], truth[box]
+    return cv2.countNonZero(a & b) / cv2.countNonZero(either[box]), _contour_accuracy(a, b, radius)
+
+
+def _contour_accuracy(prediction: Mask, truth: Mask, radius: int) -> float:
+    predicted, true = _contour(prediction), _contour(truth)
+    n_predicted, n_true = cv2.countNonZero(predicted), cv2.countNonZero(true)
+    if not n_predicted or not n_true:
+        return float(n_predicted == n_true)
+    precision = cv2.countNonZero(predicted & _dilate(true, radius)) / n_predicted
+    recall = cv2.countNonZero(true & _dilate(predicted, radius)) / n_true
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _contour(mask: Mask) -> Mask:
+    # Largest minus smallest value of the 2 x 2 pixels that begin at each pixel.
+    square = np.ones((2, 2), np.uint8)
+    gradient = cv2.morphologyEx(
+        mask, cv2.MORPH_GRADIENT, square, anchor=(0, 0), borderType=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(gradient, np.uint8)
+
+
+def _dilate(mask: Mask, radius: int) -> Mask:
+    """Dilate by the disk x² + y² ≤ radius², as the union of the rectangles that fill it.
+
+    Rectangles are separable: the cost grows with the radius and not with its square.
+    """
+    grown = np.zeros_like(mask)
+    for rectangle in _rectangles(radius):
+        cv2.max(grown, cv2.dilate(mask, rectangle), grown)
+    return grown
+
+
+@cache
+def _rectangles(radius: int) -> list[Mask]:
+    tallest = {math.isqrt(radius * radius - y * y): y for y in range(radius + 1)}
+    return [np.ones((2 * y + 1, 2 * x + 1), np.uint8) for x, y in tallest.items()]
+
+
+def _box(mask: Mask) -> tuple[slice, slice] | None:
+    """The bounding box of a mask and one pixel around it, so that its contour lies inside; None if empty."""
+    x, y, width, height = cv2.boundingRect(mask)
+    if not width:
+        return None
+    return slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
+
+
+def _equal(labels: Mask, object_id: int) -> Mask:
+    return (labels == object_id).view(np.uint8)
+
+
+def _ids(labels: Mask) -> frozenset[int]:
+    counts = cv2.calcHist([labels], [0], None, [256], [0, 256])
+    return frozenset(np.flatnonzero(counts).tolist()) - {0}
+
+
+def _binary(mask: ArrayLike) -> Mask:
+    return np.ascontiguousarray(np.asarray(mask) != 0).view(np.uint8)
+
+
+def _labels(labels: NDArray[np.integer] | NDArray[np.bool_]) -> Mask:
+    if labels.dtype == np.bool_:
+        return np.ascontiguousarray(labels, np.uint8)
+    if labels.dtype.kind not in "iu" or (labels.dtype != np.uint8 and labels.size and not _is_byte(labels)):
+        raise StremnError(
+            f"a label map holds whole numbers from 0 to 255, not {labels.dtype}: give object ids"
+        )
+    return np.ascontiguousarray(labels, np.uint8)
+
+
+def _is_byte(labels: NDArray[np.integer] | NDArray[np.bool_]) -> bool:
+    return bool(labels.min() >= 0 and labels.max() <= 255)
+
+
+def _pair(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:
+    if prediction.ndim != 2 or truth.ndim != 2:
+        raise StremnError(f"masks have two dimensions (H, W), not {prediction.shape} and {truth.shape}")
+    if not truth.size or not prediction.size:
+        raise StremnError("masks have no pixels: give masks of one pixel or more")
+    if prediction.shape != truth.shape:
+        sizes = [f"{mask.shape[1]}x{mask.shape[0]}" for mask in (prediction, truth)]
+        raise StremnError(
+            f"the prediction is {sizes[0]} and the truth {sizes[1]} (width x height): "
+            "save predictions at the size of the truth"
+        )
+    return prediction, truth

@@ -1,0 +1,154 @@
+"""Scores of objects, sequences and whole data sets, and how they are written down."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["ObjectScore", "Score", "ScoreTable", "SequenceScore", "statistics"]
+
+
+def statistics(values: ArrayLike) -> tuple[float, float, float]:
+    """Mean, recall and decay of the scores of one object over the frames of a sequence.
+
+    Recall is the share of frames that score above 0.5. Decay is the mean of the first quarter of the frames
+    minus that of the last; neighbouring quarters share the frame between them, as in the official tool.
+    (That tool counts frames in 8 bits: past 256 frames its decay is not defined, this one is.)
+
+    Args:
+        values: (T,) scores, T ≥ 1.
+
+    Raises:
+        ValueError: there are no values, or not one dimension of them.
+    """
+    scores = np.asarray(values, np.float64)
+    if scores.ndim != 1 or not scores.size:
+        raise ValueError(f"statistics need a sequence of one or more scores, not shape {scores.shape}")
+    # Half a frame rounds up.
+    edges = np.floor(np.linspace(0, scores.size - 1, 5) + 0.5 + 1e-10).astype(int)
+    decay = scores[: edges[1] + 1].mean() - scores[edges[3] :].mean()
+    return float(scores.mean()), float((scores > 0.5).mean()), float(decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Region similarity J and contour accuracy F over time: means, recalls in [0, 1], decays in [-1, 1]."""
+
+    j_mean: float
+    j_recall: float
+    j_decay: float
+    f_mean: float
+    f_recall: float
+    f_decay: float
+
+    @property
+    def j_and_f(self) -> float:
+        """The mean of J mean and F mean: the figure that methods are ranked by."""
+        return (self.j_mean + self.f_mean) / 2
+
+    def values(self) -> dict[str, float]:
+        """The seven figures by name, J&F first."""
+        return {"j_and_f": self.j_and_f} | {f.name: getattr(self, f.name) for f in fields(Score)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectScore(Score):
+    """The score of one object of one sequence, under the id it has in the truth."""
+
+    sequence: str
+    object_id: int
+
+    @classmethod
+    def from_frames(cls, sequence: str, object_id: int, j: ArrayLike, f: ArrayLike) -> Self:
+        """Sum up the (T,) scores of the frames."""
+        j_mean, j_recall, j_decay = statistics(j)
+        f_mean, f_recall, f_decay = statistics(f)
+        return cls(
+            sequence=sequence,
+            object_id=object_id,
+            j_mean=j_mean,
+            j_recall=j_recall,
+            j_decay=j_decay,
+            f_mean=f_mean,
+            f_recall=f_recall,
+            f_decay=f_decay,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceScore(Score):
+    """The mean over the objects of one sequence."""
+
+    sequence: str
+    object_count: int
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores per object, from which those per sequence and the overall ones follow.
+
+    Raises:
+        ValueError: there is no object.
+    """
+
+    objects: tuple[ObjectScore, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a table that has no mean."""
+        if not self.objects:
+            raise ValueError("a score table needs at least one object")
+
+    @property
+    def overall(self) -> Score:
+        """The mean over the objects of all sequences: a sequence of many objects weighs more, as in DAVIS."""
+        return Score(**_means(self.objects))
+
+    @property
+    def sequences(self) -> tuple[SequenceScore, ...]:
+        """One score per sequence, in the order in which the objects are given."""
+        groups: dict[str, list[ObjectScore]] = {}
+        for score in self.objects:
+            groups.setdefault(score.sequence, []).append(score)
+        return tuple(
+            SequenceScore(sequence=name, object_count=len(scores), **_means(scores))
+            for name, scores in groups.items()
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries: `overall`, `sequences` by name, and the list of `objects`."""
+        return {
+            "overall": {"object_count": len(self.objects)} | self.overall.values(),
+            "sequences": {s.sequence: {"object_count": s.object_count} | s.values() for s in self.sequences},
+            "objects": [
+                {"sequence": o.sequence, "object_id": o.object_id} | o.values() for o in self.objects
+            ],
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    def to_csv(self) -> str:
+        """One row per object, per sequence and overall; the column `level` tells them apart."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(next(self._rows())), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows())
+        return text.getvalue()
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for o in self.objects:
+            yield {"level": "object", "sequence": o.sequence, "object_id": o.object_id} | o.values()
+        for s in self.sequences:
+            yield {"level": "sequence", "sequence": s.sequence, "object_id": ""} | s.values()
+        yield {"level": "overall", "sequence": "", "object_id": ""} | self.overall.values()
+
+
+def _means(scores: Iterable[Score]) -> dict[str, float]:
+    rows = list(scores)
+    return {f.name: float(np.mean([getattr(row, f.name) for row in rows])) for f in fields(Score)}

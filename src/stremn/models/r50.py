@@ -1,0 +1,90 @@
+"""``stremn-r50``: the paper's network, STM's encoders and decoder around the slot memory (Sec. 4.1.1).
+
+STM is https://arxiv.org/abs/1904.00607. Differences that the paper states: group norm for batch norm, ASPP on
+the readout, and (Sec. 3.3) no highway connections unless ``config.skip`` asks for them.
+"""
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stremn.memory import Template
+from stremn.models.config import SegmenterConfig
+from stremn.models.layers import ASPP, ResidualBlock
+from stremn.models.segmenter import ImageFeatures, Segmenter, others_of, to_map
+
+__all__ = ["PaperSegmenter"]
+
+DECODER_WIDTH = 256
+
+
+class Refine(nn.Module):
+    """Double the resolution, with the frame's own features where there is a skip."""
+
+    def __init__(self, fine: int, *, skip: bool) -> None:
+        super().__init__()
+        self.skip = (
+            nn.Sequential(nn.Conv2d(fine, DECODER_WIDTH, 3, padding=1), ResidualBlock(DECODER_WIDTH))
+            if skip
+            else None
+        )
+        self.refine = ResidualBlock(DECODER_WIDTH)
+
+    def forward(self, x: Tensor, fine: Tensor, owner: Tensor) -> Tensor:
+        """``(O, 256, H, W)`` to ``(O, 256, 2H, 2W)``."""
+        x = F.interpolate(x, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        return self.refine(x if self.skip is None else x + self.skip(fine)[owner])
+
+
+class PaperSegmenter(Segmenter):
+    """See the module; input and output as in :class:`~stremn.models.segmenter.Segmenter`."""
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        """Random weights; :func:`stremn.training.backbone.load_imagenet` fills both encoders."""
+        super().__init__(config)
+        options = {"features_only": True, "out_indices": (1, 2, 3)}
+        self.query_encoder = timm.create_model("resnet50_gn", **options)
+        # One convolution over five channels equals the sum of STM's three over image, mask and other objects.
+        self.memory_encoder = timm.create_model("resnet50_gn", in_chans=5, **options)
+        quarter, eighth, coarse = self.query_encoder.feature_info.channels()
+        self.query_key = nn.Conv2d(coarse, config.key_dim, 3, padding=1)
+        self.query_value = nn.Conv2d(coarse, config.value_dim, 3, padding=1)
+        self.memory_key = nn.Conv2d(coarse, config.key_dim, 3, padding=1)
+        self.memory_value = nn.Conv2d(coarse, config.value_dim, 3, padding=1)
+        self.update_key = nn.Conv2d(coarse, config.update_dim, 3, padding=1)
+        self.aspp = ASPP(2 * config.value_dim, DECODER_WIDTH)
+        self.fuse = nn.Sequential(
+            nn.Conv2d(DECODER_WIDTH, DECODER_WIDTH, 3, padding=1), ResidualBlock(DECODER_WIDTH)
+        )
+        self.refine_eighth = Refine(eighth, skip=config.skip)
+        self.refine_quarter = Refine(quarter, skip=config.skip)
+        self.predict = nn.Conv2d(DECODER_WIDTH, 1, 3, padding=1)
+
+    def encode_image(self, frames: Tensor) -> ImageFeatures:
+        """Frames ``(B, 3, h, w)`` in [0, 1] to maps of stride 4, 8, 16 and the query key."""
+        image = self.normalize(frames)
+        maps = tuple(self.query_encoder(image))
+        return ImageFeatures(image, self.project_key(maps[-1], self.query_key), maps)
+
+    def encode_template(self, features: ImageFeatures, masks: Tensor, owner: Tensor) -> Template:
+        """The memory encoder sees image, mask and the masks of the other objects."""
+        masks = self.resize(masks, features.image.shape[-2:]).to(features.image)
+        others = others_of(masks, owner, features.image.shape[0])
+        encoded = self.memory_encoder(torch.cat([features.image[owner], masks, others], dim=1))[-1]
+        return Template(
+            key=self.project_key(encoded, self.memory_key),
+            value=self.project_key(encoded, self.memory_value),
+            update_key=self.project_key(encoded, self.update_key),
+        )
+
+    def decode(
+        self, features: ImageFeatures, readout: Tensor, owner: Tensor, previous: Tensor | None = None
+    ) -> Tensor:
+        """Logits ``(O, 1, h/4, w/4)`` from readout and query value, concatenated as in Eq. (5)."""
+        quarter, eighth, coarse = features.maps
+        value = self.query_value(coarse)[owner]
+        x = self.aspp(torch.cat([to_map(readout, features.grid), value], dim=1))
+        x = self.refine_eighth(self.fuse(x), eighth, owner)
+        x = self.refine_quarter(x, quarter, owner)
+        return self.predict(x.relu())
