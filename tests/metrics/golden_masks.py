@@ -38,7 +38,7 @@ def write_masks(folder: Path, masks: Masks) -> None:
 def synthetic_truth() -> Masks:
     """30 frames of 97 x 151 with five objects, all in the first frame.
 
-    1: a disk that leaves at the right edge. 2: a bar along bottom and left edge, which covers all on one frame.
+    1: a disk that leaves at the right edge. 2: a bar along bottom and left edge; it covers all of frame 20.
     3: a ring, absent from frame 9 to 15. 4: single pixels, in the last corner too. 5: first frame only.
     """
     h, w = 97, 151

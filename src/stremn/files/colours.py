@@ -53,12 +53,12 @@ def _distance(a: Colour, b: Colour) -> int:
 
 
 def _palette_ids(colours: list[Colour], shift: int) -> dict[Colour, int] | None:
-    """Ids of the whole palette if it explains every colour, each by an entry of its own."""
+    """Ids of the whole palette if it explains every colour, and exact colours by an entry each."""
     table = PALETTE.astype(np.int16)
     distances = [np.abs(table - np.array(colour)).max(axis=1) for colour in colours]
     ids = [int(distance.argmin()) for distance in distances]
     explained = all(distance.min() <= shift for distance in distances)
-    if not colours or not explained or 0 in ids or len(set(ids)) < len(ids):
+    if not colours or not explained or 0 in ids or (not shift and len(set(ids)) < len(ids)):
         return None
     return {tuple(int(c) for c in PALETTE[i]): i for i in range(1, 256)}
 

@@ -88,7 +88,7 @@ def snap(pixels: np.ndarray, *, lossy: bool) -> Snapped:
     if flat.mean() < _FLAT_SHARE:
         raise NotAMaskError
     solid = cv2.dilate(flat.astype(np.uint8), _square(1)).astype(bool)
-    found, first, inverse, counts = np.unique(
+    _, first, inverse, counts = np.unique(
         codes[solid], return_index=True, return_inverse=True, return_counts=True
     )
     values = pixels[solid][first]

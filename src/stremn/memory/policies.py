@@ -56,8 +56,8 @@ class Policy:
 
     Attributes:
         name: name in the registry.
-        choose: returns the slot for each object ``(O,)`` int64, :data:`DISCARD` to keep none, or straight-through
-            weights ``(O, C)``, floating point, which carry gradients.
+        choose: returns the slot for each object ``(O,)`` int64, :data:`DISCARD` to keep none, or
+            straight-through weights ``(O, C)``, floating point, which carry gradients.
         compares: keys that ``Contest.scores`` compares: ``"update_key"`` (learned), ``"key"`` (appearance).
         fills: whether empty slots are filled first, without asking (``n < K`` in Sec. 3.2).
         bounded: False only for growing memory, which appends every contender.

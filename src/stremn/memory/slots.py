@@ -35,6 +35,7 @@ class MemoryLayout:
     chosen: int = 4
 
     def __post_init__(self) -> None:
+        """Refuse a layout without a slot."""
         if self.chosen < 0 or self.slots < 1:
             raise ValueError(f"a memory needs at least one slot, got {self}")
 
@@ -77,6 +78,7 @@ class Template:
     update_key: Tensor
 
     def __iter__(self) -> Iterator[Tensor]:
+        """Key, value, update key: the order of the banks."""
         return iter((self.key, self.value, self.update_key))
 
 
@@ -116,8 +118,8 @@ class SlotMemory:
         # Without a permanent slot the first frame is the first contender.
         start = 0 if layout.permanent else layout.first_chosen
         seen = torch.full((objects,), int(not layout.permanent), device=index.device)
-        banks = (t.new_zeros((objects, layout.slots, *t.shape[1:])) for t in template)
-        memory = cls(layout, *banks, frame_index=index, seen=seen)
+        key, value, update_key = (t.new_zeros((objects, layout.slots, *t.shape[1:])) for t in template)
+        memory = cls(layout, key, value, update_key, index, seen)
         slot = torch.full((objects,), start, device=index.device)
         return memory._write(
             template, torch.as_tensor(frame_index, device=index.device).expand(objects), slot
@@ -247,7 +249,10 @@ class SlotMemory:
     def _write(
         self, template: Template, frame: Tensor, slot: Tensor, weights: Tensor | None = None
     ) -> "SlotMemory":
-        """Write each object's template into its slot ``(O,)``, -1 for none; ``weights`` (O, K) carry gradients."""
+        """Write each object's template into its slot ``(O,)``, -1 for none.
+
+        ``weights`` ``(O, K)`` replace the one-hot vector of ``slot`` where gradients are to pass.
+        """
         banks = (self.key, self.value, self.update_key)
         if not torch.is_grad_enabled():
             for bank, new in zip(banks, template, strict=True):
@@ -284,8 +289,9 @@ class SlotMemory:
             name: F.pad(getattr(self, name), (0, 0, 0, 0, 0, extra))
             for name in ("key", "value", "update_key")
         }
-        return replace(self, **wide, frame_index=F.pad(self.frame_index, (0, extra), value=EMPTY))
+        frame_index = F.pad(self.frame_index, (0, extra), value=EMPTY)
+        return SlotMemory(self.layout, **wide, frame_index=frame_index, seen=self.seen)
 
     def select_objects(self, index: Tensor) -> "SlotMemory":
         """Only the objects at these positions ``(O',)``, in this order."""
-        return replace(self, **{name: tensor[index] for name, tensor in self.tensors().items()})
+        return SlotMemory(self.layout, **{name: tensor[index] for name, tensor in self.tensors().items()})

@@ -1,16 +1,15 @@
 """Checkpoints: one safetensors file that carries its config."""
 
-import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.models.config import SegmenterConfig
 from stremn.models.registry import MODELS, build_model
 from stremn.models.segmenter import Segmenter
+from stremn.models.tensorfile import one_line, read_tensors, write_tensors
 
 __all__ = ["WEIGHTS_FILE", "from_pretrained", "save_pretrained"]
 
@@ -25,27 +24,24 @@ def save_pretrained(model: Segmenter, path: Path | str, *, dtype: torch.dtype | 
     Args:
         model: what to save.
         path: a ``.safetensors`` file, or a folder that gets ``model.safetensors``.
-        dtype: of the stored floating-point tensors, e.g. ``torch.float16``; ``None`` keeps theirs.
+        dtype: of the stored floating-point tensors, e.g. ``torch.float16``; ``None`` keeps theirs. A tensor
+            with values too large for it keeps its own.
 
     Returns:
         The file.
+
+    Raises:
+        StremnError: if it cannot be written.
     """
     path = Path(path)
-    if path.suffix == "":
-        path.mkdir(parents=True, exist_ok=True)
+    if path.suffix == "" or path.is_dir():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StremnError(f"{path}: no folder can be made there ({one_line(error)})") from error
         path = path / WEIGHTS_FILE
-    state = {
-        name: (t.to(dtype) if dtype is not None and t.is_floating_point() else t).detach().cpu().contiguous()
-        for name, t in model.state_dict().items()
-    }
-    part = path.with_name(f".{path.name}.part")
-    try:
-        save_file(state, part, metadata={CONFIG_KEY: model.config.to_json(), "format": "pt"})
-        os.replace(part, path)
-    except OSError as error:
-        raise StremnError(f"{path}: cannot write the weights ({error.strerror})") from error
-    finally:
-        part.unlink(missing_ok=True)
+    state = {name: _stored(t, dtype) for name, t in model.state_dict().items()}
+    write_tensors(path, state, CONFIG_KEY, model.config.to_json())
     return path
 
 
@@ -60,20 +56,11 @@ def from_pretrained(source: Path | str = "stremn-lite") -> Segmenter:
         StremnError: if the name is unknown, or the file is missing, damaged or not ours.
     """
     path = _find(source)
+    state, text = read_tensors(path, CONFIG_KEY, "save_pretrained")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if CONFIG_KEY not in metadata:
-                raise StremnError(
-                    f"{path}: a safetensors file, but not of stremn (no config inside); use a file that "
-                    "save_pretrained wrote"
-                )
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise StremnError(
-            f"{path}: not a readable safetensors file ({error}); it may be truncated, copy it again"
-        ) from error
-    model = build_model(SegmenterConfig.from_json(metadata[CONFIG_KEY]))
+        model = build_model(SegmenterConfig.from_json(text))
+    except StremnError as error:
+        raise StremnError(f"{path}: {error}") from error
     own = model.state_dict()
     differing = sorted(set(own) ^ set(state)) or sorted(n for n in own if own[n].shape != state[n].shape)
     if differing:
@@ -83,6 +70,13 @@ def from_pretrained(source: Path | str = "stremn-lite") -> Segmenter:
         )
     model.load_state_dict({n: t.to(own[n].dtype) for n, t in state.items()})
     return model.eval()
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if dtype is None or not tensor.is_floating_point():
+        return tensor
+    converted = tensor.to(dtype)
+    return converted if bool((converted.isfinite() | ~tensor.isfinite()).all()) else tensor
 
 
 def _find(source: Path | str) -> Path:

@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import Any, get_args
 
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, get_policy
 from stremn.ops.read import Similarity
 
 __all__ = ["SegmenterConfig"]
+
+MAX_DIM = 8192
+"""Widest projection; more is a damaged config, and would ask for more memory than there is."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,27 @@ class SegmenterConfig:
     def __post_init__(self) -> None:
         """Refuse what no model can be built from."""
         get_policy(self.policy)
-        if self.slots < 2 or self.candidate_every < 1 or self.size < 0:
-            raise StremnError(
-                f"invalid model config: slots {self.slots} (at least 2), candidate_every "
-                f"{self.candidate_every} (at least 1), size {self.size} (at least 0)"
-            )
+        limits = {
+            "key_dim": (1, MAX_DIM),
+            "value_dim": (1, MAX_DIM),
+            "update_dim": (1, MAX_DIM),
+            "slots": (2, None),
+            "candidate_every": (1, None),
+            "size": (0, None),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < low or (high is not None and value > high):
+                bound = f"at least {low}" if high is None else f"from {low} to {high}"
+                raise StremnError(
+                    f"invalid model config: {name} must be a whole number {bound}, not {value!r}"
+                )
+        if self.similarity not in get_args(Similarity):
+            raise StremnError(f"invalid model config: unknown similarity {self.similarity!r}, use dot or l2")
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):
+                raise StremnError(f"invalid model config: {name} must be three numbers, not {value!r}")
 
     @property
     def layout(self) -> MemoryLayout:
@@ -73,10 +93,12 @@ class SegmenterConfig:
             StremnError: if the text is no config of this version.
         """
         try:
-            data = json.loads(text)
-            unknown = set(data) - {f.name for f in fields(cls)}
+            data: dict[str, Any] = json.loads(text)
+            if not isinstance(data, dict):
+                raise StremnError("model config cannot be read: not a JSON object")
+            unknown = sorted(set(data) - {f.name for f in fields(cls)})
             if unknown:
-                raise StremnError(f"model config has unknown keys {sorted(unknown)}: upgrade stremn")
+                raise StremnError(f"model config has unknown keys {unknown}: upgrade stremn")
             return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
         except (ValueError, TypeError) as error:
             raise StremnError(f"model config cannot be read: {error}") from error

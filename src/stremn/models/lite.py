@@ -43,7 +43,7 @@ class ValueEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Readout, the frame's own features and, as guidance, the previous probabilities to logits at stride 4."""
+    """Readout, the frame's features and, as guidance, the previous probabilities to logits at stride 4."""
 
     def __init__(self, channels: list[int], value_dim: int, *, skip: bool, guidance: bool) -> None:
         super().__init__()

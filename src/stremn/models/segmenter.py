@@ -55,11 +55,13 @@ def others_of(masks: Tensor, owner: Tensor, frames: int) -> Tensor:
 class Segmenter(nn.Module, ABC):
     """Base of the segmentation models; holds weights and no state.
 
-    ``O`` objects of ``B`` frames go through as one batch; ``owner`` ``(O,)`` says which frame an object is of.
+    ``O`` objects of ``B`` frames go through as one batch; ``owner`` ``(O,)`` says which frame each is of.
     Frames are RGB in [0, 1] with sides divisible by :attr:`stride`.
     """
 
     stride = 16
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: SegmenterConfig) -> None:
         """Keep the config; the architectures build the rest."""

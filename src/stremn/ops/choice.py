@@ -24,11 +24,13 @@ def gumbel_softmax(scores: Tensor, noise: Tensor | None = None, *, tau: float = 
         Weights ``(O, K)``, each row non-negative with sum 1.
 
     Raises:
-        ValueError: if ``tau`` is not positive.
+        ValueError: if ``tau`` is not positive or the noise has another shape than the scores.
     """
     if tau <= 0:
         raise ValueError(f"tau must be positive, got {tau}")
     if noise is not None:
+        if noise.shape != scores.shape:
+            raise ValueError(f"expected noise {tuple(scores.shape)}, got {tuple(noise.shape)}")
         scores = scores + noise
     return torch.softmax(scores / tau, dim=-1)
 

@@ -25,6 +25,15 @@ def _as_dot_product(query: Tensor, key: Tensor, similarity: Similarity) -> tuple
     raise ValueError(f"unknown similarity '{similarity}': use 'dot' or 'l2'")
 
 
+def _check(query: Tensor, key: Tensor, occupied: Tensor | None) -> None:
+    if query.dim() != 3 or key.dim() != 3 or key.shape[::2] != query.shape[::2]:
+        raise ValueError(
+            f"expected query (O, N, C) and key (O, M, C), got {tuple(query.shape)} and {tuple(key.shape)}"
+        )
+    if occupied is not None and occupied.shape != key.shape[:2]:
+        raise ValueError(f"expected occupied {tuple(key.shape[:2])}, got {tuple(occupied.shape)}")
+
+
 def affinity(
     query: Tensor,
     key: Tensor,
@@ -45,7 +54,11 @@ def affinity(
 
     Returns:
         ``(O, N, M)``, each row with sum 1.
+
+    Raises:
+        ValueError: if the shapes do not fit or the name of the similarity is unknown.
     """
+    _check(query, key, occupied)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     query, bias = _as_dot_product(query, key, similarity)
     scores = query @ key.transpose(-1, -2)
@@ -88,10 +101,10 @@ def space_time_read(
     Raises:
         ValueError: if the shapes do not fit or a name is unknown.
     """
-    if query.dim() != 3 or key.shape[::2] != query.shape[::2] or value.shape[:2] != key.shape[:2]:
+    _check(query, key, occupied)
+    if value.dim() != 3 or value.shape[:2] != key.shape[:2]:
         raise ValueError(
-            f"expected query (O, N, Ck), key (O, M, Ck), value (O, M, Cv), got {tuple(query.shape)}, "
-            f"{tuple(key.shape)}, {tuple(value.shape)}"
+            f"expected key (O, M, Ck) and value (O, M, Cv), got {tuple(key.shape)} and {tuple(value.shape)}"
         )
     if method == "fused":
         return _fused_read(query, key, value, similarity, scale, occupied)

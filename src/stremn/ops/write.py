@@ -6,6 +6,14 @@ from torch import Tensor
 __all__ = ["mix_slots", "replace_slots"]
 
 
+def _check_template(slots: Tensor, template: Tensor) -> None:
+    if template.shape != slots.shape[:1] + slots.shape[2:]:
+        raise ValueError(
+            f"expected a template of the slots' shape without K, got slots {tuple(slots.shape)} "
+            f"and template {tuple(template.shape)}"
+        )
+
+
 def mix_slots(slots: Tensor, template: Tensor, weights: Tensor) -> Tensor:
     """``X_i ← (1 - a_i) X_i + a_i X_t`` for every slot, Eq. (4), differentiable in all arguments.
 
@@ -16,7 +24,16 @@ def mix_slots(slots: Tensor, template: Tensor, weights: Tensor) -> Tensor:
 
     Returns:
         New slots ``(O, K, N, C)``. With one-hot weights they equal those of :func:`replace_slots`.
+
+    Raises:
+        ValueError: if the shapes do not fit.
     """
+    if slots.dim() != 4 or weights.shape != slots.shape[:2]:
+        raise ValueError(
+            f"expected slots (O, K, N, C) and weights (O, K), got {tuple(slots.shape)} "
+            f"and {tuple(weights.shape)}"
+        )
+    _check_template(slots, template)
     # In the dtype of the slots: under autocast the weights are float32 and would promote the whole memory.
     weights = weights.to(slots.dtype)[:, :, None, None]
     return slots * (1 - weights) + template.to(slots.dtype).unsqueeze(1) * weights
@@ -32,7 +49,15 @@ def replace_slots(slots: Tensor, template: Tensor, index: Tensor) -> Tensor:
 
     Returns:
         ``slots``.
+
+    Raises:
+        ValueError: if the shapes do not fit.
     """
+    _check_template(slots, template)
+    if index.shape != slots.shape[:1]:
+        raise ValueError(
+            f"expected an index for each object {tuple(slots.shape[:1])}, got {tuple(index.shape)}"
+        )
     objects = torch.arange(slots.shape[0], device=slots.device)
     kept = index.clamp_min(0)
     write = (index >= 0).view(-1, *(1,) * (template.dim() - 1))

@@ -84,7 +84,7 @@ def train(recipe: Recipe, out: Path | str) -> Path:
     set_seed(recipe.seed)
     accelerator = Accelerator(mixed_precision=recipe.precision, cpu=not torch.cuda.is_available())
     model = _start_model(recipe)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    average = AveragedModel(model)
     optimizer = torch.optim.AdamW(_groups(model, recipe), weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
     loader: Any = DataLoader(
@@ -98,6 +98,8 @@ def train(recipe: Recipe, out: Path | str) -> Path:
     for step, clip in enumerate(loader, start=1):
         loss = _step(network, optimizer, accelerator, clip, recipe, generator)
         schedule.step()
+        # A young average must not remember the first weights: the decay grows with the steps.
+        average.multi_avg_fn = get_ema_multi_avg_fn(min(recipe.ema, (1 + step) / (10 + step)))
         average.update_parameters(model)
         total += loss
         if not math.isfinite(loss):

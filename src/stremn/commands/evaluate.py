@@ -1,0 +1,107 @@
+"""``stremn evaluate``: segment every sequence of a data set and score it."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from stremn.commands import options
+from stremn.commands.progress import FrameProgress
+from stremn.commands.score import render_scores
+from stremn.commands.segment import versions
+from stremn.data import Sequence, read_sequences
+from stremn.data.images import read_rgb
+from stremn.errors import StremnError
+from stremn.files import read_mask, write_json, write_mask
+from stremn.metrics import ObjectScore, ScoreTable, SequenceScorer
+from stremn.sessions import SegmentationSession
+
+__all__ = ["evaluate", "evaluate_sequence"]
+
+log = logging.getLogger("stremn")
+
+
+def evaluate(
+    root: Annotated[Path, typer.Argument(help="DAVIS-layout folder: JPEGImages and Annotations.")],
+    split: Annotated[Path | None, typer.Option(help="File with one sequence name a line.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the predicted masks.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for scores, settings and speed.")] = None,
+    model: options.Model = "stremn-lite",
+    policy: options.Policy = None,
+    slots: options.Slots = None,
+    size: options.Size = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    candidate_every: options.CandidateEvery = None,
+    seed: options.Seed = 0,
+) -> None:
+    """Segment every sequence from its first masks, and score J and F."""
+    sequences = read_sequences(root, split)
+    session = options.open_session(model, policy, slots, size, device, precision, candidate_every, seed)
+    scores: list[ObjectScore] = []
+    frames, started = 0, time.monotonic()
+    for sequence in sequences:
+        folder = None if out is None else out / sequence.name
+        found = evaluate_sequence(session, sequence, folder)
+        frames += len(sequence.frames)
+        scores += found
+        mean = 100 * float(np.mean([s.j_and_f for s in found]))
+        log.info("%s: J&F %.1f (%d objects)", sequence.name, mean, len(found))
+    seconds = time.monotonic() - started
+    table = ScoreTable(tuple(scores))
+    Console().print(render_scores(table))
+    print(f"{frames} frames in {seconds:.0f} s, reading and scoring included")
+    if json is not None:
+        report: dict[str, Any] = {"root": str(root), "split": None if split is None else str(split)}
+        report |= {"settings": options.describe_session(session, model), "versions": versions()}
+        report |= {"frames": frames, "seconds": round(seconds, 2)}
+        write_json(json, report | table.to_dict())
+
+
+def evaluate_sequence(
+    session: SegmentationSession, sequence: Sequence, folder: Path | None = None
+) -> list[ObjectScore]:
+    """Segment one sequence and score it frame by frame.
+
+    Each object is given once, in the first frame whose annotation has it.
+
+    Args:
+        session: is reset first.
+        sequence: frames and annotations; frames without annotation are segmented and not scored.
+        folder: where predicted masks go, if anywhere.
+
+    Raises:
+        StremnError: if a file cannot be read or no annotation has an object.
+    """
+    session.reset()
+    scorer = SequenceScorer(sequence.name)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with FrameProgress(sequence.name, len(sequence.frames)) as progress:
+        for path in sequence.frames:
+            image = read_rgb(path)
+            truth_path = sequence.mask_of(path)
+            truth = None
+            if truth_path is not None:
+                truth = read_mask(truth_path, size=image.shape[:2], allow_empty=True).labels
+            labels = session.step(image, _joining(session, truth)).labels
+            if truth is not None:
+                scorer.update(labels, truth)
+            if folder is not None:
+                write_mask(folder / f"{path.stem}.png", labels)
+            progress.advance()
+    if not session.object_ids:
+        raise StremnError(f"sequence '{sequence.name}': no annotation has an object")
+    return scorer.result()
+
+
+def _joining(session: SegmentationSession, truth: np.ndarray | None) -> np.ndarray | None:
+    """The part of an annotation that shows objects for the first time."""
+    if truth is None:
+        return None
+    new = np.where(np.isin(truth, session.object_ids), 0, truth)
+    return new if new.any() else None

@@ -1,0 +1,76 @@
+"""Options that several commands share, each declared once."""
+
+from typing import Annotated
+
+import typer
+
+from stremn.sessions import SegmentationSession
+
+__all__ = [
+    "CandidateEvery",
+    "Compile",
+    "Device",
+    "Model",
+    "Policy",
+    "Precision",
+    "Seed",
+    "Size",
+    "Slots",
+    "describe_session",
+    "open_session",
+]
+
+Model = Annotated[str, typer.Option(help="Name of a model that ships with weights, or a weights file.")]
+Policy = Annotated[
+    str | None, typer.Option(help="Which template is replaced; default is the learned choice.")
+]
+Slots = Annotated[int | None, typer.Option(help="K, slots of memory per object, first and latest included.")]
+Size = Annotated[
+    int | None, typer.Option(help="Internal resolution, the shorter side in pixels; 0 is the video's own.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+CandidateEvery = Annotated[
+    int | None, typer.Option(help="Every how many frames a template competes for a chosen slot.")
+]
+Seed = Annotated[int, typer.Option(help="Of the random policies.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile a step with torch.compile; slow to start, then faster.")
+]
+
+
+def open_session(
+    model: str,
+    policy: str | None,
+    slots: int | None,
+    size: int | None,
+    device: str,
+    precision: str,
+    candidate_every: int | None,
+    seed: int,
+) -> SegmentationSession:
+    """A session as the shared options ask for it."""
+    return SegmentationSession(
+        model,
+        policy=policy,
+        slots=slots,
+        size=size,
+        device=device,
+        precision=precision,
+        candidate_every=candidate_every,
+        seed=seed,
+    )
+
+
+def describe_session(session: SegmentationSession, model: str) -> dict[str, object]:
+    """The settings of a session, for ``summary.json`` and reports."""
+    return {
+        "model": model,
+        "policy": session.policy.name,
+        "slots": session.layout.slots,
+        "candidate_every": session.candidate_every,
+        "size": session.size,
+        "device": str(session.runtime.device),
+        "precision": str(session.runtime.dtype).removeprefix("torch."),
+        "seed": session.seed,
+    }

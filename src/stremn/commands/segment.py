@@ -1,0 +1,130 @@
+"""``stremn segment``: a video and a mask in, masks and an overlay out."""
+
+import platform
+import resource
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from stremn import __version__
+from stremn.commands import options
+from stremn.commands.progress import FrameProgress
+from stremn.files import (
+    FrameSource,
+    MaskSchedule,
+    OutputFolder,
+    OverlayWriter,
+    open_masks,
+    open_source,
+    write_json,
+    write_mask,
+)
+from stremn.plots import MemoryHistory, plot_memory
+from stremn.sessions import SegmentationSession
+
+__all__ = ["segment", "segment_source"]
+
+
+def segment(
+    source: Annotated[str, typer.Argument(help="Video file, folder of frames, or camera:0.")],
+    masks: Annotated[
+        Path,
+        typer.Option(help="Mask image of the first frame, or a folder of masks named like the frames."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for masks/, overlay.mp4, memory.png, summary.json.")],
+    model: options.Model = "stremn-lite",
+    policy: options.Policy = None,
+    slots: options.Slots = None,
+    size: options.Size = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    candidate_every: options.CandidateEvery = None,
+    seed: options.Seed = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's outputs.")] = False,
+) -> None:
+    """Follow the objects of the masks through a video."""
+    with open_source(source) as frames:
+        schedule = open_masks(masks, frames)
+        folder = OutputFolder(out, overwrite, inputs=(source, masks))
+        session = options.open_session(model, policy, slots, size, device, precision, candidate_every, seed)
+        summary = segment_source(frames, schedule, folder, session)
+        summary["settings"] = {"source": source, "masks": str(masks)} | options.describe_session(
+            session, model
+        )
+        write_json(folder.summary, summary)
+    print(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {folder.path}")
+    if summary["interrupted"]:
+        raise KeyboardInterrupt
+
+
+def segment_source(
+    frames: FrameSource, masks: MaskSchedule, folder: OutputFolder, session: SegmentationSession
+) -> dict[str, Any]:
+    """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
+
+    Interrupted from the keyboard, it ends as if the video ended there.
+
+    Args:
+        frames: the video.
+        masks: the objects to follow.
+        folder: prepared only when the first frame and its mask were read.
+        session: fresh.
+
+    Returns:
+        What ``summary.json`` says of the run.
+
+    Raises:
+        StremnError: on input that cannot be used, or a full disk.
+    """
+    history = MemoryHistory()
+    seen: set[int] = set()
+    interrupted = False
+    with (
+        OverlayWriter(folder.overlay, frames.frame_rate) as overlay,
+        FrameProgress(frames.name, frames.frame_count) as progress,
+    ):
+        try:
+            for frame in frames:
+                given = masks.at(frame)
+                result = session.step(frame.image, given if given is not None and given.any() else None)
+                if progress.count == 0:
+                    folder.prepare()
+                write_mask(folder.mask(frame.name), result.labels)
+                overlay.write(frame.image, result.labels)
+                history.add(result.frame_index, session.frames_in_memory())
+                seen.update(result.object_ids)
+                progress.advance()
+        except KeyboardInterrupt:
+            interrupted = True
+    plot_memory(history, folder.memory)
+    return {
+        "frames": progress.count,
+        "lost_frames": frames.lost_frames,
+        "interrupted": interrupted,
+        "object_ids": sorted(seen),
+        "seconds": round(progress.seconds, 3),
+        "frames_per_second": round(progress.rate, 2),
+        "state_bytes": session.state_bytes,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "versions": versions(),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def versions() -> dict[str, str]:
+    """Of what a result depends on."""
+    return {
+        "stremn": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,66 @@
+"""Safetensors files with a text inside: weights and saved sessions. Nothing here can run code from a file."""
+
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stremn.errors import StremnError
+
+__all__ = ["read_tensors", "write_tensors"]
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], key: str, text: str) -> None:
+    """Write tensors and one text as a safetensors file, beside and then renamed.
+
+    Args:
+        path: of the file, in a folder that exists.
+        tensors: by name; at any place, of any strides.
+        key: under which the text stands in the file's metadata.
+        text: what is to be known of the tensors.
+
+    Raises:
+        StremnError: if the file cannot be written; what was there before is then unchanged.
+    """
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    part = path.with_name(f".{path.name}.part")
+    try:
+        save_file(plain, part, metadata={key: text, "format": "pt"})
+        os.replace(part, path)
+    except (SafetensorError, OSError) as error:
+        raise StremnError(
+            f"{path}: cannot be written ({one_line(error)}); choose a folder that exists and has space"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path, key: str, what: str) -> tuple[dict[str, Tensor], str]:
+    """The inverse of :func:`write_tensors`, on the CPU.
+
+    Args:
+        path: of the file.
+        key: of the text.
+        what: which function writes such files, for the error.
+
+    Raises:
+        StremnError: if the file is missing, damaged, no safetensors file, or without the text.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(key)
+            if text is None:
+                raise StremnError(f"{path}: a safetensors file of something else; use one that {what} wrote")
+            return {name: file.get_tensor(name) for name in file.keys()}, text  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise StremnError(
+            f"{path}: not a readable safetensors file ({one_line(error)}); "
+            f"it may be truncated, copy it again, or use one that {what} wrote"
+        ) from error
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
