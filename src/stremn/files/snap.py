@@ -23,7 +23,7 @@ _NOISE_RATIO = 20  # how much smaller than its origin a shifted area is
 _MANY_VALUES = 64
 _RIPPLE = 8  # levels between neighbours in what JPEG leaves of a flat area
 _FLAT_SHARE = 0.3  # of pixels: a picture with fewer flat ones is a photograph
-_FAR_SHARE = 0.35  # of pixels off their value by more than _NOISE: a photograph again
+_FAR_SHARE = 0.2  # of pixels off their value by more than a ripple: a photograph again
 
 
 class NotAMaskError(ValueError):
@@ -104,7 +104,7 @@ def snap(pixels: np.ndarray, *, lossy: bool) -> Snapped:
     values = values[kept]
     indices = _assign(pixels, codes, fixed, values)
     changed = _codes(values)[indices] != codes
-    far = (np.abs(values[indices].astype(np.int16) - pixels) > _NOISE).any(axis=-1)
+    far = (np.abs(values[indices].astype(np.int16) - pixels) > _RIPPLE).any(axis=-1)
     if far.mean() > _FAR_SHARE:
         raise NotAMaskError
     return Snapped(indices, values, int(changed.sum()))

@@ -61,6 +61,7 @@ class Policy:
         compares: keys that ``Contest.scores`` compares: ``"update_key"`` (learned), ``"key"`` (appearance).
         fills: whether empty slots are filled first, without asking (``n < K`` in Sec. 3.2).
         bounded: False only for growing memory, which appends every contender.
+        draws: whether the rule draws random numbers even without ``Contest.noise``.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Policy:
     compares: Literal["update_key", "key"] | None = None
     fills: bool = True
     bounded: bool = True
+    draws: bool = False
 
 
 POLICIES: dict[str, Policy] = {}
@@ -80,11 +82,12 @@ def register_policy(
     compares: Literal["update_key", "key"] | None = None,
     fills: bool = True,
     bounded: bool = True,
+    draws: bool = False,
 ) -> Callable[[Choose], Choose]:
     """Decorator that enters a rule into :data:`POLICIES`; see :class:`Policy`."""
 
     def enter(choose: Choose) -> Choose:
-        POLICIES[name] = Policy(name, choose, compares, fills, bounded)
+        POLICIES[name] = Policy(name, choose, compares, fills, bounded, draws)
         return choose
 
     return enter
@@ -130,13 +133,13 @@ def newest(contest: Contest) -> Tensor:
     return contest.frame_index.argmax(dim=-1)
 
 
-@register_policy("random-drop")
+@register_policy("random-drop", draws=True)
 def random_drop(contest: Contest) -> Tensor:
     """Rule C: remove one template at random."""
     return contest.random(torch.full_like(contest.seen, contest.frame_index.shape[-1]))
 
 
-@register_policy("random-select")
+@register_policy("random-select", draws=True)
 def random_select(contest: Contest) -> Tensor:
     """Rule D: a uniform sample of all contenders so far, kept online by reservoir sampling."""
     slot = contest.random(contest.seen)

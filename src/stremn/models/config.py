@@ -71,6 +71,11 @@ class SegmenterConfig:
                 )
         if self.similarity not in get_args(Similarity):
             raise StremnError(f"invalid model config: unknown similarity {self.similarity!r}, use dot or l2")
+        if not isinstance(self.architecture, str) or not isinstance(self.scale, (int, float, type(None))):
+            raise StremnError(
+                f"invalid model config: architecture {self.architecture!r} must be a name, "
+                f"scale {self.scale!r} a number or nothing"
+            )
         for name in ("mean", "std"):
             value = getattr(self, name)
             if len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):
@@ -99,6 +104,7 @@ class SegmenterConfig:
             unknown = sorted(set(data) - {f.name for f in fields(cls)})
             if unknown:
                 raise StremnError(f"model config has unknown keys {unknown}: upgrade stremn")
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+            return cls(**values)
         except (ValueError, TypeError) as error:
             raise StremnError(f"model config cannot be read: {error}") from error

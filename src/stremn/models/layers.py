@@ -1,9 +1,11 @@
 """Layers that more than one model may use."""
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ASPP", "ResidualBlock"]
+__all__ = ["ASPP", "ResidualBlock", "feature_channels"]
 
 
 class ResidualBlock(nn.Module):
@@ -48,3 +50,8 @@ def _conv(channels: int, out_channels: int, kernel: int, dilation: int = 1) -> n
         nn.GroupNorm(32, out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+def feature_channels(backbone: nn.Module) -> list[int]:
+    """Channels of each map that a timm backbone with ``features_only=True`` returns."""
+    return list(cast(Any, backbone).feature_info.channels())

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from stremn.memory import Template
 from stremn.models.config import SegmenterConfig
-from stremn.models.layers import ResidualBlock
+from stremn.models.layers import ResidualBlock, feature_channels
 from stremn.models.segmenter import ImageFeatures, Segmenter, others_of, to_map
 
 __all__ = ["LiteSegmenter"]
@@ -97,7 +97,7 @@ class LiteSegmenter(Segmenter):
         self.backbone = timm.create_model(
             "efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), bn_eps=1e-3
         )
-        channels = self.backbone.feature_info.channels()
+        channels = feature_channels(self.backbone)
         self.coarse = nn.Conv2d(channels[2], WIDTH, 1)
         self.context = nn.Conv2d(channels[3], WIDTH, 1)
         self.key = nn.Conv2d(WIDTH, config.key_dim, 3, padding=1)

@@ -4,6 +4,8 @@ STM is https://arxiv.org/abs/1904.00607. Differences that the paper states: grou
 the readout, and (Sec. 3.3) no highway connections unless ``config.skip`` asks for them.
 """
 
+from typing import Any
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch.nn import functional as F
 
 from stremn.memory import Template
 from stremn.models.config import SegmenterConfig
-from stremn.models.layers import ASPP, ResidualBlock
+from stremn.models.layers import ASPP, ResidualBlock, feature_channels
 from stremn.models.segmenter import ImageFeatures, Segmenter, others_of, to_map
 
 __all__ = ["PaperSegmenter"]
@@ -43,11 +45,11 @@ class PaperSegmenter(Segmenter):
     def __init__(self, config: SegmenterConfig) -> None:
         """Random weights; :func:`stremn.training.backbone.load_imagenet` fills both encoders."""
         super().__init__(config)
-        options = {"features_only": True, "out_indices": (1, 2, 3)}
+        options: dict[str, Any] = {"features_only": True, "out_indices": (1, 2, 3)}
         self.query_encoder = timm.create_model("resnet50_gn", **options)
         # One convolution over five channels equals the sum of STM's three over image, mask and other objects.
         self.memory_encoder = timm.create_model("resnet50_gn", in_chans=5, **options)
-        quarter, eighth, coarse = self.query_encoder.feature_info.channels()
+        quarter, eighth, coarse = feature_channels(self.query_encoder)
         self.query_key = nn.Conv2d(coarse, config.key_dim, 3, padding=1)
         self.query_value = nn.Conv2d(coarse, config.value_dim, 3, padding=1)
         self.memory_key = nn.Conv2d(coarse, config.key_dim, 3, padding=1)

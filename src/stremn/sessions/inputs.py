@@ -46,32 +46,47 @@ def as_object_masks(masks: Any, size: tuple[int, int]) -> dict[int, np.ndarray]:
 
     Args:
         masks: a label map ``(H, W)`` of ids, 0 = background (array, PIL image or tensor), or a mapping from
-            id to boolean mask.
+            id to boolean mask; where these overlap, the later one wins.
         size: (H, W) of the frame.
 
     Raises:
         StremnError: if the size differs, an id is not in 1–255, or a mask is empty.
     """
     if isinstance(masks, Mapping):
-        given = {key: _plain(mask) != 0 for key, mask in masks.items()}
+        given = {_checked_id(key): _plain(mask) != 0 for key, mask in masks.items()}
+        labels = np.zeros(size, np.uint8)
+        for key, mask in given.items():
+            _check_mask(mask, size)
+            if not mask.any():
+                raise StremnError(f"the mask of object {key} is empty")
+            labels[mask] = key
     else:
         labels = _plain(masks)
-        given = {i: labels == i for i in np.unique(labels).tolist() if i != 0}
+        _check_mask(labels, size)
+        given = {_checked_id(i): labels == i for i in np.unique(labels).tolist() if i != 0}
     if not given:
         raise StremnError("the mask holds no object: every pixel is 0")
-    result = {}
-    for key, mask in given.items():
-        if mask.shape != size:
-            raise StremnError(
-                f"mask of {mask.shape[1]}×{mask.shape[0]} pixels for a frame of {size[1]}×{size[0]}: "
-                "they must be equal"
-            )
-        if int(key) != key or not 1 <= key <= 255:
-            raise StremnError(f"object id {key} is not a whole number from 1 to 255")
+    result = {key: labels == key for key in given}
+    for key, mask in result.items():
         if not mask.any():
-            raise StremnError(f"the mask of object {key} is empty")
-        result[int(key)] = mask
+            raise StremnError(f"the mask of object {key} is covered by the masks given after it")
     return result
+
+
+def _check_mask(mask: np.ndarray, size: tuple[int, int]) -> None:
+    if mask.ndim != 2:
+        raise StremnError(f"a mask must be (H, W), not of shape {mask.shape}")
+    if mask.shape != size:
+        raise StremnError(
+            f"mask of {mask.shape[1]}x{mask.shape[0]} pixels for a frame of {size[1]}x{size[0]}: "
+            "they must be equal"
+        )
+
+
+def _checked_id(key: Any) -> int:
+    if not isinstance(key, (int, float, np.integer, np.floating)) or not 1 <= key <= 255 or int(key) != key:
+        raise StremnError(f"object id {key!r} is not a whole number from 1 to 255")
+    return int(key)
 
 
 def _plain(mask: Any) -> np.ndarray:

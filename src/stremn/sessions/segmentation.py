@@ -1,48 +1,22 @@
 """Follow objects through one video, frame by frame, with constant memory."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from stremn.errors import StremnError
-from stremn.memory import SlotMemory, Template, get_policy
+from stremn.memory import SlotMemory, get_policy
 from stremn.models import Segmenter, from_pretrained
 from stremn.sessions.inputs import as_frame, as_object_masks, internal_size, to_input
+from stremn.sessions.result import SegmentationResult, label_map
 from stremn.sessions.runtime import Runtime
+from stremn.sessions.state import SavedSession
+from stremn.sessions.step import Rules, State, advance, compiled_advance
 
 __all__ = ["SegmentationResult", "SegmentationSession"]
-
-
-@dataclass(frozen=True)
-class SegmentationResult:
-    """What a session found in one frame.
-
-    Attributes:
-        frame_index: position of the frame in the stream, from 0.
-        labels: object id of every pixel ``(H, W)`` uint8, 0 = background, at the frame's own size.
-        object_ids: the objects followed, in the order of ``probabilities``.
-    """
-
-    frame_index: int
-    labels: np.ndarray
-    object_ids: tuple[int, ...]
-    _coarse: Tensor | None = None
-
-    @cached_property
-    def probabilities(self) -> np.ndarray:
-        """Probability of each object at each pixel ``(O, H, W)`` float32; the rest to 1 is background."""
-        if self._coarse is None:
-            return np.zeros((0, *self.labels.shape), np.float32)
-        fine = F.interpolate(
-            self._coarse.float(), size=self.labels.shape, mode="bilinear", align_corners=False
-        )
-        return fine[:, 0].cpu().numpy()
 
 
 class SegmentationSession:
@@ -64,9 +38,12 @@ class SegmentationSession:
         precision: ``"auto"``, ``"fp32"``, ``"bf16"``, ``"fp16"``.
         sample: draw the learned choice with Gumbel noise, Eq. (3), instead of the plain arg max.
         seed: of the random policies and of ``sample``.
+        compile: run frames without new objects through ``torch.compile(fullgraph=True)``, one program for
+            each number of objects, made when first needed; a string names a backend.
 
     Raises:
-        StremnError: on unknown names, or weights that cannot be read.
+        StremnError: on unknown names, weights that cannot be read, or a policy that cannot be compiled
+            (one that draws random numbers, or whose memory grows).
     """
 
     def __init__(
@@ -81,11 +58,12 @@ class SegmentationSession:
         precision: str = "auto",
         sample: bool = False,
         seed: int = 0,
+        compile: bool | str = False,
     ) -> None:
         """See the class."""
         self.runtime = Runtime.choose(device, precision)
         model = from_pretrained(model) if not isinstance(model, Segmenter) else model
-        self.model = model.to(self.runtime.device, memory_format=torch.channels_last).eval()
+        self.model = model.to(self.runtime.device).to(memory_format=torch.channels_last).eval()
         config = model.config
         self.policy = get_policy(config.policy if policy is None else policy)
         slots = config.slots if slots is None else slots
@@ -97,6 +75,11 @@ class SegmentationSession:
         if self.candidate_every < 1 or self.size < 0:
             raise StremnError("candidate_every must be at least 1 and size at least 0")
         self.sample, self.seed = sample, seed
+        self.generator = torch.Generator()
+        self.rules = Rules(self.layout, self.policy, sample, self.generator)
+        self._advance = advance
+        if compile:
+            self._advance = compiled_advance(self.rules, "inductor" if compile is True else compile)
         self.reset()
 
     def reset(self) -> None:
@@ -104,9 +87,8 @@ class SegmentationSession:
         self.frame_index = -1
         self.frame_size: tuple[int, int] | None = None
         self.object_ids: tuple[int, ...] = ()
-        self.memory: SlotMemory | None = None
-        self.previous: Tensor | None = None
-        self.generator = torch.Generator().manual_seed(self.seed)
+        self.state: State | None = None
+        self.generator.manual_seed(self.seed)
 
     def step(self, frame: Any, masks: Any = None) -> SegmentationResult:
         """Take the next frame, and give the objects in it.
@@ -127,8 +109,8 @@ class SegmentationSession:
         if self.frame_size not in (None, size):
             was = self.frame_size or size
             raise StremnError(
-                f"frame {self.frame_index + 1} is {size[1]}×{size[0]} pixels, the frames before were "
-                f"{was[1]}×{was[0]}: call reset() to begin another video"
+                f"frame {self.frame_index + 1} is {size[1]}x{size[0]} pixels, the frames before were "
+                f"{was[1]}x{was[0]}: call reset() to begin another video"
             )
         given = {} if masks is None else as_object_masks(masks, size)
         if given:
@@ -147,12 +129,12 @@ class SegmentationSession:
         if len(keep) == len(self.object_ids):
             return
         self.object_ids = tuple(self.object_ids[p] for p in keep)
-        if not keep:
-            self.memory = self.previous = None
-        elif self.memory is not None and self.previous is not None:
-            index = torch.tensor(keep, device=self.runtime.device)
-            with torch.inference_mode():
-                self.memory, self.previous = self.memory.select_objects(index), self.previous[index]
+        if not keep or self.state is None:
+            self.state = None
+            return
+        index = torch.tensor(keep, device=self.runtime.device)
+        with torch.inference_mode():
+            self.state = State(self.state.memory.select_objects(index), self.state.previous[index])
 
     def frames_in_memory(self) -> dict[int, list[int]]:
         """For each object id the frame index in each slot, -1 where the slot is empty (M12)."""
@@ -161,76 +143,85 @@ class SegmentationSession:
         return dict(zip(self.object_ids, self.memory.frame_index.tolist(), strict=True))
 
     @property
+    def memory(self) -> SlotMemory | None:
+        """Slots of the objects, in the order of ``object_ids``; ``None`` before any was given."""
+        return None if self.state is None else self.state.memory
+
+    @property
     def state_bytes(self) -> int:
         """Bytes of the state: memory and previous probabilities."""
-        if self.memory is None or self.previous is None:
+        if self.state is None:
             return 0
-        return self.memory.nbytes + self.previous.numel() * self.previous.element_size()
+        previous = self.state.previous
+        return self.state.memory.nbytes + previous.numel() * previous.element_size()
+
+    def save(self, path: Path | str) -> Path:
+        """Write everything but the weights as one safetensors file, to go on later with identical results.
+
+        Args:
+            path: of the file; a file that is there is replaced when the new one is complete.
+
+        Raises:
+            StremnError: if it cannot be written.
+        """
+        return SavedSession.of(self).write(path)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        model: Segmenter | str = "stremn-lite",
+        *,
+        device: str = "auto",
+        precision: str | None = None,
+        compile: bool | str = False,
+    ) -> "SegmentationSession":
+        """A session that goes on where a saved one stood.
+
+        Args:
+            path: of a file that :meth:`save` wrote.
+            model: the model of the saved session; weights are not in the file.
+            device: see the class; need not be the saved one's.
+            precision: see the class; ``None`` is the saved one's.
+            compile: see the class.
+
+        Raises:
+            StremnError: if the file is missing, damaged, not a session's, or of a model of another config.
+        """
+        saved = SavedSession.read(path)
+        model = from_pretrained(model) if not isinstance(model, Segmenter) else model
+        saved.check_model(model.config)
+        session = cls(
+            model,
+            **saved.settings,
+            device=device,
+            precision=saved.precision if precision is None else precision,
+            compile=compile,
+        )
+        saved.restore(session)
+        return session
 
     def _step(self, image: np.ndarray, given: dict[int, np.ndarray]) -> SegmentationResult:
         size = image.shape[:2]
-        inner = internal_size(size, self.size, self.model.stride)
-        frames = to_input(image, inner, self.runtime.device)
-        features = self.model.encode_image(frames)
-        owner = self._owner(len(self.object_ids))
-        logits = probabilities = None
-        if self.memory is not None:
-            readout = self.model.read(features, self.memory, owner)
-            logits = self.model.decode(features, readout, owner, self.previous).float()
-            probabilities = self.model.aggregate(logits, owner, 1)
-        labels = self._labels(logits, size)
+        device = self.runtime.device
+        masks = None
         if given:
-            probabilities = self._with_given(probabilities, given, features.maps[0].shape[-2:])
-            for object_id, mask in given.items():
-                labels[mask] = object_id
-        assert probabilities is not None
-        template = self.model.encode_template(features, probabilities, self._owner(len(probabilities)))
-        self._remember(template, list(given))
-        self.previous = probabilities
-        return SegmentationResult(self.frame_index, labels, self.object_ids, probabilities)
-
-    def _owner(self, objects: int) -> Tensor:
-        """All objects are of the one frame."""
-        return torch.zeros(objects, dtype=torch.long, device=self.runtime.device)
-
-    def _labels(self, logits: Tensor | None, size: tuple[int, int]) -> np.ndarray:
-        """The winning id of every pixel, ``(H, W)`` uint8."""
-        if logits is None:
-            return np.zeros(size, np.uint8)
-        fine = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        # Soft aggregation keeps the order of the objects, and an object wins over the background only if its
-        # odds do; with one object that is a logit above zero.
-        best, winner = fine[:, 0].max(dim=0)
-        ids = torch.tensor(self.object_ids, dtype=torch.uint8, device=fine.device)
-        log_background = -F.softplus(fine[:, 0]).sum(dim=0)
-        background = log_background - torch.log(-torch.expm1(log_background.clamp(-60.0, -1e-6)))
-        return torch.where(best > background, ids[winner], 0).to(torch.uint8).cpu().numpy()
-
-    def _with_given(
-        self, probabilities: Tensor | None, given: dict[int, np.ndarray], size: tuple[int, ...]
-    ) -> Tensor:
-        """Append the given masks ``(O', 1, h/4, w/4)``; what they cover is taken from the other objects."""
-        masks = torch.from_numpy(np.stack(list(given.values()))).unsqueeze(1)
-        new = F.adaptive_avg_pool2d(masks.to(self.runtime.device).float(), (size[0], size[1]))
-        if probabilities is None:
-            return new
-        return torch.cat([probabilities * (1 - new.sum(dim=0, keepdim=True).clamp(0, 1)), new])
-
-    def _remember(self, template: Template, new_ids: list[int]) -> None:
-        known = len(self.object_ids)
-        if self.memory is not None:
-            old = Template(*(t[:known] for t in template))
-            contender = self.frame_index - 1
-            self.memory = self.memory.update(
-                old,
-                self.frame_index,
-                self.policy,
-                candidate=contender % self.candidate_every == 0,
-                noise=self.sample,
-                generator=self.generator,
-            )
-        if new_ids:
-            new = Template(*(t[known:] for t in template))
-            memory = SlotMemory.of_first_frame(new, self.frame_index, self.layout)
-            self.memory = memory if self.memory is None else self.memory.append_objects(memory)
-            self.object_ids = (*self.object_ids, *new_ids)
+            masks = torch.from_numpy(np.stack(list(given.values()))).unsqueeze(1).to(device).float()
+        run = self._advance if masks is None else advance
+        outcome = run(
+            self.model,
+            to_input(image, internal_size(size, self.size, self.model.stride), device),
+            torch.tensor(self.frame_index, device=device),
+            self.state,
+            self.rules,
+            candidate=(self.frame_index - 1) % self.candidate_every == 0,
+            given=masks,
+        )
+        labels = np.zeros(size, np.uint8)
+        if outcome.logits is not None:
+            labels = label_map(outcome.logits, self.object_ids, size)
+        for object_id, mask in given.items():
+            labels[mask] = object_id
+        self.state = outcome.state
+        self.object_ids = (*self.object_ids, *given)
+        return SegmentationResult(self.frame_index, labels, self.object_ids, outcome.state.previous)

@@ -1,0 +1,42 @@
+# The whole daily life of the project. `make demo` and `make test` set everything up by themselves.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test lint format bench clean
+
+setup: $(READY)
+
+# torch first and by itself: pip then takes exactly the pinned build for it and for torchvision.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch torchvision
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/stremn demo --out demo-output --overwrite
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# CUTIE=path/to/a/checkout also runs the comparison with Cutie.
+bench: $(READY)
+	$(BIN)/python benchmarks/constant_memory.py --out benchmarks/results
+	$(BIN)/python benchmarks/read_methods.py --out benchmarks/results
+ifdef CUTIE
+	$(BIN)/python benchmarks/speed_against_cutie.py --cutie $(CUTIE) --out benchmarks/results
+endif
+
+clean:
+	rm -rf $(VENV) demo-output build dist src/*.egg-info

@@ -1,0 +1,52 @@
+"""What a session found in one frame."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["SegmentationResult", "label_map"]
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """What a session found in one frame.
+
+    Attributes:
+        frame_index: position of the frame in the stream, from 0.
+        labels: object id of every pixel ``(H, W)`` uint8, 0 = background, at the frame's own size.
+        object_ids: the objects followed, in the order of ``probabilities``.
+    """
+
+    frame_index: int
+    labels: np.ndarray
+    object_ids: tuple[int, ...]
+    _coarse: Tensor | None = None
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Probability of each object at each pixel ``(O, H, W)`` float32; the rest to 1 is background."""
+        if self._coarse is None:
+            return np.zeros((0, *self.labels.shape), np.float32)
+        fine = F.interpolate(
+            self._coarse.float(), size=self.labels.shape, mode="bilinear", align_corners=False
+        )
+        return fine[:, 0].cpu().numpy()
+
+
+def label_map(logits: Tensor, object_ids: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
+    """The winning id of every pixel ``(H, W)`` uint8 for logits ``(O, 1, h/4, w/4)``.
+
+    Logits are interpolated, not probabilities: edges come out sharper.
+    """
+    fine = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, 0]
+    # Soft aggregation keeps the order of the objects, and an object wins over the background only if its
+    # odds do; with one object that is a logit above zero.
+    best, winner = fine.max(dim=0)
+    ids = torch.tensor(object_ids, dtype=torch.uint8, device=fine.device)
+    log_background = -F.softplus(fine).sum(dim=0)
+    background = log_background - torch.log(-torch.expm1(log_background.clamp(-60.0, -1e-6)))
+    return torch.where(best > background, ids[winner], 0).to(torch.uint8).cpu().numpy()

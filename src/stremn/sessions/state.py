@@ -1,0 +1,161 @@
+"""A paused session as a file: everything but the weights, in safetensors."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from stremn.errors import StremnError
+from stremn.memory import MemoryLayout, SlotMemory
+from stremn.models import SegmenterConfig
+from stremn.models.tensorfile import one_line, read_tensors, write_tensors
+from stremn.sessions.runtime import PRECISIONS
+from stremn.sessions.step import State
+
+if TYPE_CHECKING:
+    from stremn.sessions.segmentation import SegmentationSession
+
+__all__ = ["SavedSession"]
+
+KEY = "stremn_session"
+VERSION = 1
+SETTINGS = ("policy", "slots", "candidate_every", "size", "sample", "seed")
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """What a file holds.
+
+    Attributes:
+        facts: JSON values: settings, ids, position in the video, which model it is for.
+        tensors: ``memory.*`` and ``previous`` if there are objects, and the state of the ``generator``.
+    """
+
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, session: "SegmentationSession") -> "SavedSession":
+        """The session as it stands; shares its tensors."""
+        tensors = {"generator": session.generator.get_state()}
+        if session.state is not None:
+            tensors["previous"] = session.state.previous
+            tensors |= {f"memory.{name}": t for name, t in session.state.memory.tensors().items()}
+        precision = next(name for name, dtype in PRECISIONS.items() if dtype == session.runtime.dtype)
+        facts = {
+            "version": VERSION,
+            "model": _fingerprint(session.model.config),
+            "architecture": session.model.config.architecture,
+            "policy": session.policy.name,
+            "slots": session.layout.slots,
+            "layout": asdict(session.layout),
+            "candidate_every": session.candidate_every,
+            "size": session.size,
+            "sample": session.sample,
+            "seed": session.seed,
+            "precision": precision,
+            "object_ids": session.object_ids,
+            "frame_index": session.frame_index,
+            "frame_size": session.frame_size,
+        }
+        return cls(facts, tensors)
+
+    def write(self, path: Path | str) -> Path:
+        """Write the file, beside and then renamed.
+
+        Raises:
+            StremnError: if it cannot be written.
+        """
+        path = Path(path)
+        text = json.dumps(self.facts, default=int)
+        write_tensors(
+            path, self.tensors, KEY, json.dumps({"digest": _digest(text, self.tensors), "facts": text})
+        )
+        return path
+
+    @classmethod
+    def read(cls, path: Path | str) -> "SavedSession":
+        """The inverse of :meth:`write`, on the CPU.
+
+        Raises:
+            StremnError: if the file is missing, damaged, of another version, or not a session's.
+        """
+        tensors, text = read_tensors(Path(path), KEY, "SegmentationSession.save")
+        try:
+            wrapped = json.loads(text)
+            whole = wrapped["digest"] == _digest(wrapped["facts"], tensors)
+            facts = json.loads(wrapped["facts"])
+            version = facts["version"]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StremnError(f"{path}: the session in it cannot be read ({one_line(error)})") from error
+        if not whole:
+            raise StremnError(f"{path}: the file is damaged (its checksum differs); copy it again")
+        if version != VERSION:
+            raise StremnError(
+                f"{path}: a session of format {version}, this version of stremn reads {VERSION}; "
+                "continue it with the version that saved it"
+            )
+        return cls(facts, tensors)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of the session's constructor."""
+        return {name: self.facts[name] for name in SETTINGS}
+
+    @property
+    def precision(self) -> str:
+        """Name of the precision it ran in."""
+        return self.facts["precision"]
+
+    def check_model(self, config: SegmenterConfig) -> None:
+        """Refuse a model that the state is not of.
+
+        Raises:
+            StremnError: if the configs differ.
+        """
+        if self.facts["model"] != _fingerprint(config):
+            raise StremnError(
+                f"the saved session is of a model of architecture '{self.facts['architecture']}' with another "
+                f"config than the given one ('{config.architecture}'): give the model that it was saved with"
+            )
+
+    def restore(self, session: "SegmentationSession") -> None:
+        """Put the state into a session made with :attr:`settings`; shares no tensors with it."""
+        session.object_ids = tuple(self.facts["object_ids"])
+        session.frame_index = self.facts["frame_index"]
+        size = self.facts["frame_size"]
+        session.frame_size = None if size is None else (size[0], size[1])
+        session.generator.set_state(self.tensors["generator"])
+        if "previous" not in self.tensors:
+            return
+        changed = PRECISIONS[self.precision] != session.runtime.dtype
+        # As in a step: tensors made under inference mode, so that both are treated alike by torch.compile.
+        with torch.inference_mode():
+            memory = {
+                name.removeprefix("memory."): self._placed(name, session, changed)
+                for name in self.tensors
+                if name.startswith("memory.")
+            }
+            previous = self.tensors["previous"].to(session.runtime.device, copy=True)
+            session.state = State(SlotMemory(MemoryLayout(**self.facts["layout"]), **memory), previous)
+
+    def _placed(self, name: str, session: "SegmentationSession", changed: bool) -> Tensor:
+        tensor = self.tensors[name]
+        dtype = session.runtime.dtype if changed and tensor.is_floating_point() else tensor.dtype
+        return tensor.to(session.runtime.device, dtype, copy=True)
+
+
+def _fingerprint(config: SegmenterConfig) -> str:
+    return hashlib.sha256(config.to_json().encode()).hexdigest()
+
+
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
