@@ -1,6 +1,8 @@
 """``python -m stremn``."""
 
+import sys
+
 from stremn.commands import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -27,6 +27,7 @@ def test_synthetic_sequence() -> None:
     assert_official(scores, golden_masks.SYNTHETIC)
 
 
+@pytest.mark.slow
 def test_real_sequences(shared_data: Path, subtests: pytest.Subtests) -> None:
     folders = golden_masks.real_sequences(shared_data)
     assert len(folders) == 17

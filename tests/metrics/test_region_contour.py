@@ -4,13 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stremn import StremnError
 from stremn.metrics import contour, contour_accuracy, contour_tolerance, region_similarity, score_frame
 
+# No deadline: the machine may be busy.
+LAW = settings(max_examples=50, deadline=None)
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
@@ -44,6 +46,7 @@ def contour_accuracy_by_definition(a: np.ndarray, b: np.ndarray, reach: float) -
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
+@LAW
 @given(mask_pairs(), st.sampled_from([0.008, 0.05, 0.1, 1, 2, 7]))
 def test_f_is_the_definition_point_by_point(pair: tuple[np.ndarray, np.ndarray], tolerance: float) -> None:
     reach = contour_tolerance(*pair[0].shape, tolerance)
@@ -51,6 +54,7 @@ def test_f_is_the_definition_point_by_point(pair: tuple[np.ndarray, np.ndarray],
     assert contour_accuracy(*pair, tolerance) == pytest.approx(expected, abs=1e-12)
 
 
+@LAW
 @given(mask_pairs())
 def test_j_is_intersection_over_union(pair: tuple[np.ndarray, np.ndarray]) -> None:
     a, b = pair
@@ -58,11 +62,13 @@ def test_j_is_intersection_over_union(pair: tuple[np.ndarray, np.ndarray]) -> No
     assert region_similarity(a, b) == pytest.approx(expected, abs=1e-12)
 
 
+@LAW
 @given(mask_pairs())
 def test_contour_is_its_definition(pair: tuple[np.ndarray, np.ndarray]) -> None:
     np.testing.assert_array_equal(contour(pair[0]), contour_by_definition(pair[0]))
 
 
+@LAW
 @given(mask_pairs())
 def test_symmetric_bounded_and_one_on_itself(pair: tuple[np.ndarray, np.ndarray]) -> None:
     a, b = pair
@@ -72,6 +78,7 @@ def test_symmetric_bounded_and_one_on_itself(pair: tuple[np.ndarray, np.ndarray]
         assert measure(a, a) == 1
 
 
+@LAW
 @given(mask_pairs(), st.integers(0, 6), st.integers(0, 6), st.integers(10, 20))
 def test_place_in_the_image_does_not_matter(
     pair: tuple[np.ndarray, np.ndarray], top: int, left: int, margin: int
@@ -83,6 +90,7 @@ def test_place_in_the_image_does_not_matter(
     assert contour_accuracy(*near) == contour_accuracy(*far)
 
 
+@LAW
 @given(SIZES)
 def test_empty_masks(size: tuple[int, int]) -> None:
     empty, full = np.zeros(size, bool), np.ones(size, bool)
@@ -92,6 +100,7 @@ def test_empty_masks(size: tuple[int, int]) -> None:
     assert contour_accuracy(empty, full) == 1
 
 
+@LAW
 @given(mask_pairs())
 def test_one_empty_mask_scores_zero(pair: tuple[np.ndarray, np.ndarray]) -> None:
     mask = np.pad(pair[0], 1)
@@ -115,6 +124,7 @@ def test_contours_match_within_the_tolerance_only() -> None:
         assert (score == 1) == (math.hypot(dy, dx) <= 8), (dy, dx)
 
 
+@LAW
 @given(hnp.arrays(np.uint8, (2, 20, 30), elements=st.integers(0, 5)))
 def test_label_maps_score_as_the_masks_of_their_objects(maps: np.ndarray) -> None:
     frame = score_frame(*maps)
@@ -125,6 +135,7 @@ def test_label_maps_score_as_the_masks_of_their_objects(maps: np.ndarray) -> Non
         assert f == contour_accuracy(maps[0] == i, maps[1] == i)
 
 
+@LAW
 @given(hnp.arrays(np.uint8, (2, 20, 30), elements=st.integers(0, 4)), st.permutations([3, 7, 254, 40]))
 def test_renaming_objects_renames_their_scores(maps: np.ndarray, names: list[int]) -> None:
     table = np.array([0, *names], np.uint8)

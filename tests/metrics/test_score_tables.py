@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stremn.metrics import ObjectScore, ScoreTable, statistics
 
+# No deadline: the machine may be busy.
+LAW = settings(max_examples=50, deadline=None)
 UNIT = st.floats(0, 1)
 
 
@@ -25,6 +27,7 @@ def tables(draw: st.DrawFn) -> ScoreTable:
     return ScoreTable(tuple(score(name, i, draw(st.tuples(*[UNIT] * 6))) for name, i in keys))
 
 
+@LAW
 @given(st.lists(UNIT, min_size=1, max_size=400))
 def test_statistics_are_bounded_and_decay_turns_with_time(values: list[float]) -> None:
     mean, recall, decay = statistics(values)
@@ -69,6 +72,7 @@ def test_table_without_objects() -> None:
         ScoreTable(())
 
 
+@LAW
 @given(tables())
 def test_means_lie_between_their_parts(table: ScoreTable) -> None:
     scores = [o.j_and_f for o in table.objects]
@@ -77,6 +81,7 @@ def test_means_lie_between_their_parts(table: ScoreTable) -> None:
     assert table.overall.j_and_f == pytest.approx(np.mean(scores))
 
 
+@LAW
 @given(tables())
 def test_json_holds_every_figure(table: ScoreTable) -> None:
     read = json.loads(table.to_json())
@@ -88,6 +93,7 @@ def test_json_holds_every_figure(table: ScoreTable) -> None:
         assert read["sequences"][s.sequence] == {"object_count": s.object_count} | s.values()
 
 
+@LAW
 @given(tables())
 def test_csv_holds_every_figure(table: ScoreTable) -> None:
     rows = list(csv.DictReader(io.StringIO(table.to_csv())))

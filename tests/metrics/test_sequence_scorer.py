@@ -4,13 +4,15 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stremn import StremnError
 from stremn.metrics import ObjectScore, SequenceScorer, contour_accuracy, region_similarity, score_sequence
 
+# No deadline: the machine may be busy.
+LAW = settings(max_examples=50, deadline=None)
 MAPS = hnp.arrays(np.uint8, st.tuples(st.integers(3, 7), st.just(9), st.just(12)), elements=st.integers(0, 3))
 NAMES = st.permutations([9, 2, 200])
 
@@ -30,6 +32,7 @@ def means(scores: list[ObjectScore]) -> dict[int, tuple[float, float]]:
     return {s.object_id: (s.j_mean, s.f_mean) for s in scores}
 
 
+@LAW
 @given(MAPS)
 def test_truth_scores_one_against_itself(truth: np.ndarray) -> None:
     truth[0, 0, 0] = 1
@@ -45,6 +48,7 @@ def test_truth_scores_one_against_itself(truth: np.ndarray) -> None:
         }
 
 
+@LAW
 @given(MAPS, st.randoms(use_true_random=False))
 def test_means_are_over_all_frames_but_first_and_last(truth: np.ndarray, random) -> None:
     truth[0, 0, :3] = (1, 2, 3)
@@ -56,6 +60,7 @@ def test_means_are_over_all_frames_but_first_and_last(truth: np.ndarray, random)
         assert f == pytest.approx(np.mean([contour_accuracy(p == i, t == i) for p, t in pairs]))
 
 
+@LAW
 @given(MAPS, NAMES)
 def test_ids_keep_their_scores_under_any_name(truth: np.ndarray, names: list[int]) -> None:
     truth[0, 0, :3] = (1, 2, 3)
@@ -67,6 +72,7 @@ def test_ids_keep_their_scores_under_any_name(truth: np.ndarray, names: list[int
     assert list(after) == sorted(after)
 
 
+@LAW
 @given(MAPS)
 def test_one_by_one_is_all_at_once(truth: np.ndarray) -> None:
     truth[0, 0, 0] = 1

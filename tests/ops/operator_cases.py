@@ -1,4 +1,4 @@
-"""One table of all operators of ``stremn.ops``: inputs that fit, the shape of the output, inputs that do not fit."""
+"""One table of all operators of ``stremn.ops``: inputs that fit, the output's shape, inputs to refuse."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 from stremn import ops
 from stremn.ops.read import Method, Similarity
 
-O, N, M, K, CK, CV = 2, 5, 6, 3, 4, 3
+O, N, M, K, CK, CV = 2, 5, 6, 3, 4, 3  # noqa: E741
 OCCUPIED = torch.tensor([[True, False, True, True, False, True], [False, False, True, True, True, True]])
 
 Call = Callable[..., Tensor]
@@ -164,7 +164,9 @@ CASES: dict[str, OperatorCase] = {
         bad=(((O, K), (O, K + 1)), ((O, K), (K,)), ((O, K), (1, K))),
     ),
     "sample-gumbel": OperatorCase("sample_gumbel", _seeded_gumbel, ((O, K),), (O, K), smooth=False),
-    "straight-through": OperatorCase("straight_through", ops.straight_through, ((O, K),), (O, K), smooth=False),
+    "straight-through": OperatorCase(
+        "straight_through", ops.straight_through, ((O, K),), (O, K), smooth=False
+    ),
     "soft-aggregation": OperatorCase(
         "soft_aggregation", ops.soft_aggregation, ((O, K, N),), (O, K + 1, N), wide=True
     ),

@@ -28,9 +28,7 @@ def test_output_has_the_documented_shape_and_is_finite(case: OperatorCase) -> No
     ("case", "shapes"),
     [pytest.param(case, bad, id=f"{name}-{bad}") for name, case in CASES.items() for bad in case.bad],
 )
-def test_shapes_that_do_not_fit_are_refused(
-    case: OperatorCase, shapes: tuple[tuple[int, ...], ...]
-) -> None:
+def test_shapes_that_do_not_fit_are_refused(case: OperatorCase, shapes: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ValueError, match="expected"):
         case.call(*random_tensors(shapes), *case.extra)
 
@@ -55,6 +53,7 @@ def test_compiles_without_a_graph_break(operator: str) -> None:
     torch.manual_seed(0)
     eager = all_cases(inputs)
     torch.manual_seed(0)
+    torch.compiler.reset()
     # Every case in one graph: tracing costs a second, however little there is to trace.
     compiled = torch.compile(all_cases, fullgraph=True, backend="aot_eager")(inputs)
     torch.testing.assert_close(compiled, eager)

@@ -1,21 +1,23 @@
 """The ``stremn`` command. Each subcommand has a file of its own; this one registers them."""
 
-import logging
-import sys
+from collections.abc import Sequence
 
+import torch
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 
 from stremn import __version__
 from stremn.commands.demo import demo
 from stremn.commands.evaluate import evaluate
+from stremn.commands.interrupts import Interrupted, interruptible
+from stremn.commands.notes import notes, show_log
 from stremn.commands.score import score
 from stremn.commands.segment import segment
 from stremn.commands.train import train
 from stremn.errors import StremnError
 
 __all__ = ["app", "main"]
+
+BAD_INPUT = 2
 
 app = typer.Typer(
     name="stremn",
@@ -25,7 +27,7 @@ app = typer.Typer(
     help="Follow objects through a video of any length with constant memory.",
 )
 for command in (segment, demo, score, evaluate, train):
-    app.command()(command)
+    app.command()(interruptible(command))
 
 
 @app.callback(invoke_without_command=True)
@@ -36,17 +38,42 @@ def options(version: bool = typer.Option(False, "--version", help="Print the ver
         raise typer.Exit
 
 
-def main() -> None:
-    """Run the command line: status 2 and one line on bad input, 130 when interrupted."""
-    console = Console(stderr=True)
-    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
-    logging.getLogger("stremn").addHandler(handler)
-    logging.getLogger("stremn").setLevel(logging.INFO)
-    try:
-        app(prog_name="stremn")
-    except StremnError as error:
-        console.print(f"stremn: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("stremn: interrupted; the files written so far are complete", markup=False)
-        sys.exit(130)
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        args: what follows ``stremn``; ``None`` takes it from the process.
+
+    Returns:
+        The exit status: 2 and one line on stderr for bad input, 130 when interrupted from the keyboard.
+    """
+    with show_log():
+        try:
+            app(args=None if args is None else list(args), prog_name="stremn")
+        except SystemExit as done:
+            return done.code if isinstance(done.code, int) else int(done.code is not None)
+        except Interrupted as interrupted:
+            return interrupted.status
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            return _refuse("out of memory: give a smaller --size, fewer --slots or fewer objects")
+        except (StremnError, OSError) as error:
+            return _refuse(_described(error))
+    return 0
+
+
+def _refuse(message: str) -> int:
+    notes.print(f"stremn: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return BAD_INPUT
+
+
+def _described(error: StremnError | OSError) -> str:
+    """On one line: a message that quotes a library's may bring line breaks along."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; check that it is there and that you may use it"
+    return " ".join(str(error).split())
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -17,6 +17,8 @@ from stremn.data import Sequence, read_sequences
 from stremn.data.images import read_rgb
 from stremn.errors import StremnError
 from stremn.files import read_mask, write_json, write_mask
+from stremn.files.atomic import write_error
+from stremn.files.colours import ColourTable
 from stremn.metrics import ObjectScore, ScoreTable, SequenceScorer
 from stremn.sessions import SegmentationSession
 
@@ -38,9 +40,13 @@ def evaluate(
     precision: options.Precision = "auto",
     candidate_every: options.CandidateEvery = None,
     seed: options.Seed = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")
+    ] = False,
 ) -> None:
     """Segment every sequence from its first masks, and score J and F."""
     sequences = read_sequences(root, split)
+    _check_outputs(root, out, json, overwrite)
     session = options.open_session(model, policy, slots, size, device, precision, candidate_every, seed)
     scores: list[ObjectScore] = []
     frames, started = 0, time.monotonic()
@@ -53,13 +59,30 @@ def evaluate(
         log.info("%s: J&F %.1f (%d objects)", sequence.name, mean, len(found))
     seconds = time.monotonic() - started
     table = ScoreTable(tuple(scores))
-    Console().print(render_scores(table))
+    console = Console()
+    # A pipe has no width of its own; do not squeeze the table into 80 columns.
+    console.print(render_scores(table), width=None if console.is_terminal else max(console.width, 110))
     print(f"{frames} frames in {seconds:.0f} s, reading and scoring included")
     if json is not None:
         report: dict[str, Any] = {"root": str(root), "split": None if split is None else str(split)}
         report |= {"settings": options.describe_session(session, model), "versions": versions()}
         report |= {"frames": frames, "seconds": round(seconds, 2)}
         write_json(json, report | table.to_dict())
+
+
+def _check_outputs(root: Path, out: Path | None, json: Path | None, overwrite: bool) -> None:
+    """Find out before hours of work, not after, what could not be written."""
+    if json is not None and not json.absolute().parent.is_dir():
+        raise StremnError(f"{json} cannot be written: make the folder {json.absolute().parent} first")
+    if out is None:
+        return
+    if out.exists() and not out.is_dir():
+        raise StremnError(f"output {out} is a file: give a folder")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise StremnError(f"output folder {out} is not empty: empty it, or give --overwrite")
+    inputs = [(root / name).resolve() for name in ("JPEGImages", "Annotations")]
+    if any(place in (out.resolve(), *out.resolve().parents) for place in inputs):
+        raise StremnError(f"output folder {out} is part of the data set: choose another one")
 
 
 def evaluate_sequence(
@@ -79,15 +102,17 @@ def evaluate_sequence(
     """
     session.reset()
     scorer = SequenceScorer(sequence.name)
+    colours = ColourTable()
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
     with FrameProgress(sequence.name, len(sequence.frames)) as progress:
         for path in sequence.frames:
             image = read_rgb(path)
+            size = (image.shape[0], image.shape[1])
             truth_path = sequence.mask_of(path)
             truth = None
             if truth_path is not None:
-                truth = read_mask(truth_path, size=image.shape[:2], allow_empty=True).labels
+                truth = read_mask(truth_path, size=size, allow_empty=True, colours=colours).labels
             labels = session.step(image, _joining(session, truth)).labels
             if truth is not None:
                 scorer.update(labels, truth)
@@ -97,6 +122,13 @@ def evaluate_sequence(
     if not session.object_ids:
         raise StremnError(f"sequence '{sequence.name}': no annotation has an object")
     return scorer.result()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
 
 
 def _joining(session: SegmentationSession, truth: np.ndarray | None) -> np.ndarray | None:

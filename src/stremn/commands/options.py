@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from stremn.errors import StremnError
+from stremn.memory import get_policy
 from stremn.sessions import SegmentationSession
 
 __all__ = [
@@ -49,7 +51,21 @@ def open_session(
     candidate_every: int | None,
     seed: int,
 ) -> SegmentationSession:
-    """A session as the shared options ask for it."""
+    """A session as the shared options ask for it.
+
+    Raises:
+        StremnError: naming the option at fault; settings are refused before weights are read.
+    """
+    if policy is not None:
+        get_policy(policy)
+    if slots is not None and slots < 2:
+        raise StremnError(f"--slots {slots} is too few: at least 2, for the first and for the latest frame")
+    if size is not None and size < 0:
+        raise StremnError(
+            f"--size {size} is below 0: give pixels of the shorter side, or 0 for the video's own"
+        )
+    if candidate_every is not None and candidate_every < 1:
+        raise StremnError(f"--candidate-every {candidate_every} is too few: give 1 for every frame, or more")
     return SegmentationSession(
         model,
         policy=policy,

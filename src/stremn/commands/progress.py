@@ -1,12 +1,12 @@
 """Progress of a long run: a bar on a terminal, plain lines elsewhere."""
 
-import sys
 import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stremn.commands.notes import notes
 
 __all__ = ["FrameProgress"]
 
@@ -24,14 +24,14 @@ class FrameProgress:
     def __init__(self, label: str, total: int | None) -> None:
         """Nothing is shown before the context is entered."""
         self.label, self.total, self.count = label, total, 0
-        self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._started = self._shown = time.monotonic()
+        self._ended: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
-        return time.monotonic() - self._started
+        """From the start to the end of the context, or to now within it."""
+        return (self._ended or time.monotonic()) - self._started
 
     @property
     def rate(self) -> float:
@@ -41,7 +41,7 @@ class FrameProgress:
     def __enter__(self) -> Self:
         """Start the clock, and the bar on a terminal."""
         self._started = self._shown = time.monotonic()
-        if self._console.is_terminal:
+        if notes.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -49,7 +49,7 @@ class FrameProgress:
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
             )
-            self._bar = Progress(*columns, console=self._console)
+            self._bar = Progress(*columns, console=notes)
             self._task = self._bar.add_task(self.label, total=self.total, rate="")
             self._bar.start()
         return self
@@ -57,7 +57,8 @@ class FrameProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the bar, or write the last line."""
+        """Stop the clock and the bar, or write the last line."""
+        self._ended = time.monotonic()
         if self._bar is not None:
             self._bar.stop()
         elif self.count:
@@ -76,4 +77,5 @@ class FrameProgress:
         total = f"/{self.total}" if self.total else ""
         left = max(0, (self.total or self.count) - self.count) / max(self.rate, 1e-9)
         rest = f", {left:.0f} s left" if self.total else ""
-        print(f"{self.label}: {self.count}{total} frames, {self.rate:.1f} frames/s{rest}", file=sys.stderr)
+        line = f"{self.label}: {self.count}{total} frames, {self.rate:.1f} frames/s{rest}"
+        notes.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -9,11 +9,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from stremn.commands.notes import notes
 from stremn.errors import StremnError
 from stremn.files.atomic import replacing
 from stremn.metrics import Score, ScoreTable, score_folders
 
-__all__ = ["render_scores", "score"]
+__all__ = ["print_scores", "render_scores", "score"]
+
+PIPE_WIDTH = 160
+"""Columns of output that goes to a file or a pipe, which has no width of its own."""
 
 
 def score(
@@ -41,7 +45,6 @@ def score(
     for path in (json_file, csv_file):
         if path and not path.absolute().parent.is_dir():
             raise StremnError(f"{path} cannot be written: make the folder {path.absolute().parent} first")
-    notes = Console(stderr=True)
     with Progress(console=notes, transient=True, disable=not notes.is_terminal) as bar:
         task = bar.add_task("scoring", total=None)
         table = score_folders(
@@ -55,14 +58,23 @@ def score(
         _write(json_file, table.to_json())
     if csv_file:
         _write(csv_file, table.to_csv())
+    print_scores(table)
+
+
+def print_scores(table: ScoreTable) -> None:
+    """Print the table of `render_scores` on stdout, at its full width if that is no terminal."""
     console = Console()
-    # A pipe has no width of its own; do not squeeze the table into 80 columns.
-    console.print(render_scores(table), width=None if console.is_terminal else max(console.width, 110))
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
+    console.print(render_scores(table))
 
 
 def render_scores(table: ScoreTable) -> Table:
     """Scores as a table in percent: one line per object, and a mean where a sequence has several."""
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption="percent; R recall (> 50), D decay")
+    # Two blanks between columns: DAVIS fits 80.
+    view = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption="percent; R recall (> 50), D decay"
+    )
     view.add_column("sequence", overflow="fold")
     for heading in ("object", "J&F", "J", "J-R", "J-D", "F", "F-R", "F-D"):
         view.add_column(heading, justify="right", no_wrap=True)

@@ -1,8 +1,10 @@
 """``stremn segment``: a video and a mask in, masks and an overlay out."""
 
+import functools
 import platform
-import resource
 import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +14,10 @@ import typer
 
 from stremn import __version__
 from stremn.commands import options
+from stremn.commands.interrupts import Interrupted, Stop, stop_between_frames
 from stremn.commands.progress import FrameProgress
 from stremn.files import (
+    Frame,
     FrameSource,
     MaskSchedule,
     OutputFolder,
@@ -47,32 +51,39 @@ def segment(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's outputs.")] = False,
 ) -> None:
     """Follow the objects of the masks through a video."""
-    with open_source(source) as frames:
+    with open_source(source) as frames, stop_between_frames() as stop:
         schedule = open_masks(masks, frames)
         folder = OutputFolder(out, overwrite, inputs=(source, masks))
-        session = options.open_session(model, policy, slots, size, device, precision, candidate_every, seed)
-        summary = segment_source(frames, schedule, folder, session)
+
+        @functools.cache
+        def session() -> SegmentationSession:
+            return options.open_session(model, policy, slots, size, device, precision, candidate_every, seed)
+
+        summary = segment_source(frames, schedule, folder, session, stop)
         summary["settings"] = {"source": source, "masks": str(masks)} | options.describe_session(
-            session, model
+            session(), model
         )
         write_json(folder.summary, summary)
     print(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {folder.path}")
-    if summary["interrupted"]:
-        raise KeyboardInterrupt
+    if stop:
+        raise Interrupted(stop.number)
 
 
 def segment_source(
-    frames: FrameSource, masks: MaskSchedule, folder: OutputFolder, session: SegmentationSession
+    frames: FrameSource,
+    masks: MaskSchedule,
+    folder: OutputFolder,
+    session: SegmentationSession | Callable[[], SegmentationSession],
+    stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
-
-    Interrupted from the keyboard, it ends as if the video ended there.
 
     Args:
         frames: the video.
         masks: the objects to follow.
-        folder: prepared only when the first frame and its mask were read.
-        session: fresh.
+        folder: prepared only when the first frame and its mask were read and segmented.
+        session: fresh, or what opens one; it is then opened when the first frame and its mask were read.
+        stop: asked before each frame; once it is true the run ends as if the video ended there.
 
     Returns:
         What ``summary.json`` says of the run.
@@ -82,29 +93,32 @@ def segment_source(
     """
     history = MemoryHistory()
     seen: set[int] = set()
-    interrupted = False
+    stop = Stop() if stop is None else stop
+    stream = _with_masks(frames, masks)
+    stream = chain((next(stream),), stream)
+    session = session if isinstance(session, SegmentationSession) else session()
     with (
         OverlayWriter(folder.overlay, frames.frame_rate) as overlay,
         FrameProgress(frames.name, frames.frame_count) as progress,
     ):
-        try:
-            for frame in frames:
-                given = masks.at(frame)
-                result = session.step(frame.image, given if given is not None and given.any() else None)
-                if progress.count == 0:
-                    folder.prepare()
-                write_mask(folder.mask(frame.name), result.labels)
-                overlay.write(frame.image, result.labels)
-                history.add(result.frame_index, session.frames_in_memory())
-                seen.update(result.object_ids)
-                progress.advance()
-        except KeyboardInterrupt:
-            interrupted = True
+        for frame, given in stream:
+            if stop and progress.count:
+                break
+            result = session.step(frame.image, given if given is not None and given.any() else None)
+            if progress.count == 0:
+                folder.prepare()
+            write_mask(folder.mask(frame.name), result.labels)
+            overlay.write(frame.image, result.labels)
+            history.add(result.frame_index, session.frames_in_memory())
+            seen.update(result.object_ids)
+            progress.advance()
+            # Or this frame would live on while the next one is decoded.
+            del frame, given
     plot_memory(history, folder.memory)
     return {
         "frames": progress.count,
         "lost_frames": frames.lost_frames,
-        "interrupted": interrupted,
+        "interrupted": bool(stop),
         "object_ids": sorted(seen),
         "seconds": round(progress.seconds, 3),
         "frames_per_second": round(progress.rate, 2),
@@ -114,8 +128,18 @@ def segment_source(
     }
 
 
-def peak_memory_bytes() -> int:
-    """Largest resident memory of this process so far."""
+def _with_masks(frames: FrameSource, masks: MaskSchedule) -> Iterator[tuple[Frame, np.ndarray | None]]:
+    for frame in frames:
+        yield frame, masks.at(frame)
+        del frame
+
+
+def peak_memory_bytes() -> int | None:
+    """Largest resident memory of this process so far; ``None`` on Windows, which does not count it."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

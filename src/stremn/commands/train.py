@@ -1,9 +1,12 @@
 """``stremn train``: train a model by a recipe."""
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from stremn.errors import StremnError
 
 __all__ = ["train"]
 
@@ -16,7 +19,9 @@ def train(
     change: Annotated[list[str] | None, typer.Option("--set", help="key=value, replaces a key.")] = None,
 ) -> None:
     """Train a model by a recipe."""
-    # Training needs packages that the rest of the command does not.
+    missing = [name for name in ("accelerate", "yaml") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise StremnError(f"training needs {' and '.join(missing)}: pip install 'stremn[train]'")
     from stremn.training import load_recipe
     from stremn.training import train as run
 

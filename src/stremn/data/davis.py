@@ -1,6 +1,7 @@
 """Folders laid out like DAVIS: ``JPEGImages/<resolution>/<sequence>`` and ``Annotations`` beside it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from stremn.errors import StremnError
@@ -26,8 +27,11 @@ class Sequence:
 
     def mask_of(self, frame: Path) -> Path | None:
         """The mask file of a frame, if it has one."""
-        by_name = {mask.stem: mask for mask in self.masks}
-        return by_name.get(frame.stem)
+        return self._by_name.get(frame.stem)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Path]:
+        return {mask.stem: mask for mask in self.masks}
 
 
 def read_sequences(root: Path | str, split: Path | str | None = None) -> list[Sequence]:
@@ -43,9 +47,9 @@ def read_sequences(root: Path | str, split: Path | str | None = None) -> list[Se
     """
     root = Path(root)
     images, annotations = (_resolution_folder(root, name) for name in ("JPEGImages", "Annotations"))
-    names = (
-        sorted(p.name for p in images.iterdir() if p.is_dir()) if split is None else _read_split(Path(split))
-    )
+    names = _folder_names(images) if split is None else _read_split(Path(split))
+    if not names:
+        raise StremnError(f"{images}: holds no sequence; give the root of a DAVIS-layout data set")
     return [_read_sequence(name, images, annotations) for name in names]
 
 
@@ -59,11 +63,16 @@ def _resolution_folder(root: Path, name: str) -> Path:
     return folder
 
 
+def _folder_names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
 def _read_split(path: Path) -> list[str]:
     try:
-        names = path.read_text().split()
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise StremnError(f"{path}: cannot read the split file ({error})") from error
+        raise StremnError(f"{path}: cannot be read as a list of sequences; give a text file") from error
+    names = [name for name in names if name and not name.startswith("#")]
     if not names:
         raise StremnError(f"{path}: the split file is empty; write one sequence name a line")
     return names
@@ -83,4 +92,4 @@ def _read_sequence(name: str, images: Path, annotations: Path) -> Sequence:
 def _files(folder: Path, suffixes: set[str]) -> tuple[Path, ...]:
     if not folder.is_dir():
         return ()
-    return tuple(sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes))
+    return tuple(sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.name[0] != "."))

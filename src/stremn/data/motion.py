@@ -1,4 +1,4 @@
-"""Random smooth motion and change of look, shared by synthetic and video clips. Images are float32 in [0, 1]."""
+"""Random smooth motion and change of look, shared by all clips. Images are float32 in [0, 1]."""
 
 from dataclasses import dataclass
 

@@ -1,5 +1,6 @@
 """Cut-outs of stills that move, and the last steps that every training clip goes through."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -8,8 +9,11 @@ import numpy as np
 from stremn.data.clip import Clip, make_clip
 from stremn.data.motion import Motion, jitter_colors, motion_blur, random_motion, warp
 from stremn.data.stills import Still, StillFolder
+from stremn.errors import StremnError
 
-__all__ = ["Sprite", "finish_clip", "random_sprite", "random_still"]
+__all__ = ["Sprite", "finish_clip", "first_usable", "random_sprite", "random_still"]
+
+MOST_ATTEMPTS = 200
 
 Rng = np.random.Generator
 
@@ -66,7 +70,7 @@ def random_still(rng: Rng, stills: list[StillFolder]) -> Still:
 
 
 def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], objects: int) -> Clip | None:
-    """Blur, change colours, choose up to ``objects`` ids visible in the first frame; ``None`` if there is none."""
+    """Blur, change colours, choose up to ``objects`` ids visible in the first frame; ``None`` without one."""
     if rng.random() < 0.25:
         images = [motion_blur(rng, image, rng.uniform(0, 9)) for image in images]
     images = jitter_colors(rng, images)
@@ -76,3 +80,16 @@ def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], ob
         return None
     rng.shuffle(ids)
     return make_clip(images, labels, ids[:objects], objects)
+
+
+def first_usable(attempt: Callable[[Rng], Clip | None], rng: Rng, where: str) -> Clip:
+    """The first clip with an object in its first frame.
+
+    Raises:
+        StremnError: naming the data, if there is none in many attempts: its masks are empty.
+    """
+    for _ in range(MOST_ATTEMPTS):
+        clip = attempt(rng)
+        if clip is not None:
+            return clip
+    raise StremnError(f"{where}: hardly a mask holds an object of visible size; check the masks")

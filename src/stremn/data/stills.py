@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stremn.data.images import read_labels, read_rgb
+from stremn.data.images import check_sizes, read_labels, read_rgb
 from stremn.errors import StremnError
 
 __all__ = ["Still", "StillFolder"]
@@ -31,7 +31,7 @@ class StillFolder:
 
     def __init__(self, root: Path | str) -> None:
         """List the pairs; images without a mask are left out."""
-        root = Path(root)
+        self.root = root = Path(root)
         masks = {p.stem: p for p in (root / "masks").glob("*.png")}
         images = sorted(p for p in (root / "images").glob("*") if p.stem in masks)
         if not images:
@@ -50,8 +50,5 @@ class StillFolder:
         """
         image_path, mask_path = self.pairs[index]
         still = Still(read_rgb(image_path), read_labels(mask_path))
-        if still.image.shape[:2] != still.labels.shape:
-            raise StremnError(
-                f"{mask_path}: size {still.labels.shape} differs from its image {still.image.shape}"
-            )
+        check_sizes(mask_path, still.image, still.labels)
         return still

@@ -6,7 +6,7 @@ from torch.utils.data import Dataset
 
 from stremn.data.clip import Clip
 from stremn.data.motion import Motion, random_motion, warp
-from stremn.data.sprites import Sprite, finish_clip, random_sprite, random_still
+from stremn.data.sprites import Sprite, finish_clip, first_usable, random_sprite, random_still
 from stremn.data.stills import Still, StillFolder
 
 __all__ = ["SyntheticClips"]
@@ -43,10 +43,8 @@ class SyntheticClips(Dataset[Clip]):
     def __getitem__(self, index: int) -> Clip:
         """Make clip ``index``."""
         rng = np.random.default_rng([self.seed, 1, index])
-        while True:
-            clip = self._attempt(rng)
-            if clip is not None:
-                return clip
+        where = ", ".join(str(folder.root) for folder in self.stills)
+        return first_usable(self._attempt, rng, where)
 
     def _attempt(self, rng: Rng) -> Clip | None:
         base = random_still(rng, self.stills)

@@ -6,9 +6,9 @@ from torch.utils.data import Dataset
 
 from stremn.data.clip import Clip
 from stremn.data.davis import Sequence
-from stremn.data.images import read_labels, read_rgb
+from stremn.data.images import check_sizes, read_labels, read_rgb
 from stremn.data.motion import Motion, random_motion, warp
-from stremn.data.sprites import finish_clip, random_sprite
+from stremn.data.sprites import finish_clip, first_usable, random_sprite
 from stremn.data.stills import StillFolder
 from stremn.errors import StremnError
 
@@ -52,8 +52,13 @@ class VideoClips(Dataset[Clip]):
         for sequence in sequences:
             if len(sequence.masks) != len(sequence.frames) or len(sequence.frames) < frames:
                 raise StremnError(
-                    f"sequence '{sequence.name}': {len(sequence.frames)} frames and {len(sequence.masks)} masks; "
-                    f"training clips of {frames} frames need a mask for every frame"
+                    f"sequence '{sequence.name}': {len(sequence.frames)} frames and {len(sequence.masks)} "
+                    f"masks; training clips of {frames} frames need a mask for every frame"
+                )
+            if [f.stem for f in sequence.frames] != [m.stem for m in sequence.masks]:
+                raise StremnError(
+                    f"sequence '{sequence.name}': masks and frames have different names; name each mask "
+                    "like its frame"
                 )
         self.sequences, self.stills = sequences, stills
         self.length, self.frames, self.size, self.objects = length, frames, size, objects
@@ -66,10 +71,7 @@ class VideoClips(Dataset[Clip]):
     def __getitem__(self, index: int) -> Clip:
         """Make clip ``index``."""
         rng = np.random.default_rng([self.seed, 2, index])
-        while True:
-            clip = self._attempt(rng)
-            if clip is not None:
-                return clip
+        return first_usable(self._attempt, rng, ", ".join(sequence.name for sequence in self.sequences[:5]))
 
     def _attempt(self, rng: np.random.Generator) -> Clip | None:
         sequence = self.sequences[int(rng.integers(len(self.sequences)))]
@@ -78,6 +80,8 @@ class VideoClips(Dataset[Clip]):
         if not labels[0].any():
             return None
         images = [read_rgb(sequence.frames[i]) for i in picks]
+        for i, image, mask in zip(picks, images, labels, strict=True):
+            check_sizes(sequence.masks[i], image, mask)
         if rng.random() < 0.5:
             images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
             labels = [np.ascontiguousarray(mask[:, ::-1]) for mask in labels]

@@ -84,6 +84,9 @@ def snap(pixels: np.ndarray, *, lossy: bool) -> Snapped:
     """
     codes = _codes(pixels)
     low, high = _range(pixels, 1)
+    many = len(np.unique(codes)) > _MANY_VALUES
+    # Colours of objects are never as close as ids are, so a colour mask may be judged as a JPEG saved anew.
+    lossy = lossy or (many and pixels.shape[-1] == 3)
     flat = (high - low <= (_RIPPLE if lossy else 0)).all(axis=-1)
     if flat.mean() < _FLAT_SHARE:
         raise NotAMaskError
@@ -92,7 +95,7 @@ def snap(pixels: np.ndarray, *, lossy: bool) -> Snapped:
         codes[solid], return_index=True, return_inverse=True, return_counts=True
     )
     values = pixels[solid][first]
-    noisy = lossy or (len(np.unique(codes)) > _MANY_VALUES and int(pixels.max()) >= 128)
+    noisy = lossy or (many and int(pixels.max()) >= 128)
     origin = _origins(values, counts, lossy=lossy) if noisy else np.arange(len(values))
     fixed = np.full(codes.shape, -1, np.int32)
     fixed[solid] = origin[inverse]

@@ -84,7 +84,10 @@ class VideoSource(FrameSource):
                     ledger.errors += 1
                     continue
                 for raw in decoded:
-                    self.lost_frames += ledger.deliver(raw)
+                    lost = ledger.deliver(raw)
+                    if lost is None:
+                        continue
+                    self.lost_frames += lost
                     index = delivered + self.lost_frames
                     yield Frame(index, f"{index:05d}", picture(raw))
                     delivered += 1
@@ -148,6 +151,7 @@ class _Ledger:
         self.last_time: float | None = None
         self._origin: float | None = None
         self._started = False
+        self._last_pts: int | None = None
         self._waiting: list[int] = []
 
     def expect(self, packet: av.Packet) -> None:
@@ -159,11 +163,18 @@ class _Ledger:
         elif self.timed:
             heapq.heappush(self._waiting, packet.pts)
 
-    def deliver(self, frame: av.VideoFrame) -> int:
-        """Take note of a decoded frame; returns how many frames were lost just before it."""
+    def deliver(self, frame: av.VideoFrame) -> int | None:
+        """Take note of a decoded frame; returns how many frames were lost just before it.
+
+        Returns None for a frame out of order after damage: it has been counted as lost.
+        """
         self.corrupt |= bool(frame.is_corrupt)
-        if frame.pts is None:
-            self.timed = False
+        late = frame.pts is not None and self._last_pts is not None and frame.pts < self._last_pts
+        if late and self.errors:
+            return None
+        self._last_pts = frame.pts
+        # Stamps that run backwards in a sound stream are no ground to count on.
+        self.timed &= frame.pts is not None and not late
         if not self.timed or frame.pts is None:
             self._waiting.clear()
             return 0

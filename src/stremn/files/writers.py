@@ -75,6 +75,7 @@ class OverlayWriter:
         self._count += 1
 
     def _open(self, height: int, width: int) -> None:
+        self._part.touch()  # FFmpeg opens it with the first packet only; a wrong folder is told now
         self._container = av.open(str(self._part), "w", format="mp4")
         if "libx264" in av.codecs_available:
             stream = self._container.add_stream("libx264", rate=self._rate)

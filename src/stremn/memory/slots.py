@@ -111,12 +111,12 @@ class SlotMemory:
     ) -> "SlotMemory":
         """A memory of fixed shape whose first slot holds the template of the frame where masks were given.
 
-        Without a permanent slot this is the first chosen one.
+        Without a permanent slot this is the first chosen one, and without any of these the latest.
         """
         objects = template.key.shape[0]
         index = torch.full((objects, layout.slots), EMPTY, device=template.key.device)
         # Without a permanent slot the first frame is the first contender.
-        start = 0 if layout.permanent else layout.first_chosen
+        start = layout.first_chosen if layout.chosen and not layout.permanent else 0
         seen = torch.full((objects,), int(not layout.permanent), device=index.device)
         key, value, update_key = (t.new_zeros((objects, layout.slots, *t.shape[1:])) for t in template)
         memory = cls(layout, key, value, update_key, index, seen)

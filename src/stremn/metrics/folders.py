@@ -1,5 +1,6 @@
 """Scores of folders of mask images."""
 
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from stremn.metrics.sequences import SequenceScorer, frame_scores
 from stremn.metrics.tables import ObjectScore, ScoreTable
 
 __all__ = ["score_folders"]
+
+logger = logging.getLogger("stremn")
 
 
 @dataclass(frozen=True)
@@ -115,19 +118,27 @@ def _find_sequences(predictions: Path, truth: Path, split: Path | None) -> list[
     if _images(annotations):
         if not _images(predictions):
             raise StremnError(f"{predictions} holds no PNG mask: give the folder that pairs with {truth}")
-        return [_pair(predictions.resolve().name, predictions, annotations)]
+        return [_pair(_name(annotations), predictions, annotations)]
     if _images(predictions) and split is None:
-        name = predictions.resolve().name
-        name = predictions.resolve().parent.name if name == "masks" else name
+        name = _name(predictions)
         if not (annotations / name).is_dir():
             raise StremnError(
                 f"{annotations} has no sequence {name}: give the folder of its true masks as truth"
             )
         return [_pair(name, predictions, annotations / name)]
     names = _read_split(split) if split else _sequence_names(annotations)
+    if not names:
+        raise StremnError(f"{truth} holds neither PNG masks nor sequences: give the folder of true masks")
+    if split is None:
+        _tell_unknown(_sequence_names(predictions), set(names), annotations)
     _check_present(names, annotations, "give the whole truth, or correct the list of sequences")
     _check_present(names, predictions, "segment them, or list the sequences to score with --split")
     return [_pair(name, predictions / name, annotations / name) for name in names]
+
+
+def _name(folder: Path) -> str:
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "masks" else folder.name
 
 
 def _annotations(truth: Path) -> Path:
@@ -138,8 +149,6 @@ def _annotations(truth: Path) -> Path:
 
 def _sequence_names(folder: Path) -> list[str]:
     names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    if not names:
-        raise StremnError(f"{folder} holds neither PNG masks nor sequences: give the folder of true masks")
     return sorted(names, key=natural_key)
 
 
@@ -149,10 +158,9 @@ def _read_split(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise StremnError(f"{path} cannot be read as a list of sequences: give a text file") from error
-    entries = [Path(line.split()[-1]) for line in lines if line.strip() and not line.startswith("#")]
-    names = list(
-        dict.fromkeys(entry.parent.name if entry.suffix == ".png" else entry.name for entry in entries)
-    )
+    entries = [Path(words[-1]) for words in map(str.split, lines) if words and not words[0].startswith("#")]
+    # A dictionary is a set that keeps the order.
+    names = list(dict.fromkeys(e.parent.name if e.suffix == ".png" else e.name for e in entries))
     if not names:
         raise StremnError(f"{path} lists no sequence: write one name per line")
     return names
@@ -161,6 +169,11 @@ def _read_split(path: Path) -> list[str]:
 def _check_present(names: list[str], folder: Path, remedy: str) -> None:
     if missing := [name for name in names if not _images(folder / name)]:
         raise StremnError(f"{folder} lacks {_count(missing, 'sequence', len(names))}: {remedy}")
+
+
+def _tell_unknown(predicted: list[str], known: set[str], truth: Path) -> None:
+    if unknown := [name for name in predicted if name not in known]:
+        logger.warning("%s lacks %s: not scored", truth, _count(unknown, "sequence", len(predicted)))
 
 
 def _pair(name: str, predictions: Path, truth: Path) -> _Sequence:

@@ -2,6 +2,7 @@
 
 from stremn.models.checkpoint import from_pretrained, save_pretrained
 from stremn.models.config import SegmenterConfig
+from stremn.models.inference import for_inference
 from stremn.models.registry import MODELS, build_model, create_model
 from stremn.models.segmenter import ImageFeatures, Segmenter
 
@@ -12,6 +13,7 @@ __all__ = [
     "SegmenterConfig",
     "build_model",
     "create_model",
+    "for_inference",
     "from_pretrained",
     "save_pretrained",
 ]

@@ -15,6 +15,7 @@ __all__ = ["WEIGHTS_FILE", "from_pretrained", "save_pretrained"]
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_KEY = "stremn_config"
+HUB_PREFIX = "hf:"
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 
@@ -50,7 +51,8 @@ def from_pretrained(source: Path | str = "stremn-lite") -> Segmenter:
 
     Args:
         source: name of a model whose weights ship with the package, a file written by
-            :func:`save_pretrained`, or a folder that holds one.
+            :func:`save_pretrained`, a folder that holds one, or ``hf:owner/name``, a repository of the Hugging
+            Face hub with a ``model.safetensors``.
 
     Raises:
         StremnError: if the name is unknown, or the file is missing, damaged or not ours.
@@ -85,6 +87,8 @@ def _find(source: Path | str) -> Path:
         if not path.is_file():
             raise StremnError(f"model '{source}': no trained weights ship with this package; give a file")
         return path
+    if str(source).startswith(HUB_PREFIX):
+        return _download(str(source).removeprefix(HUB_PREFIX))
     path = Path(source)
     if path.is_dir():
         path = path / WEIGHTS_FILE
@@ -93,3 +97,15 @@ def _find(source: Path | str) -> Path:
             f"unknown model '{source}': neither one of {', '.join(MODELS)} nor a weights file that exists"
         )
     return path
+
+
+def _download(repository: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, WEIGHTS_FILE))
+    except Exception as error:
+        raise StremnError(
+            f"{HUB_PREFIX}{repository}: cannot get {WEIGHTS_FILE} from the hub "
+            f"({type(error).__name__}); check the name and the connection, or give a file"
+        ) from error

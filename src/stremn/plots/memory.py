@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stremn.errors import StremnError
+from stremn.files.atomic import replacing
 
 __all__ = ["MemoryHistory", "plot_memory"]
 
@@ -56,7 +56,7 @@ def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int =
         most_objects: panels at most; the first ids are drawn.
 
     Raises:
-        StremnError: if the file cannot be written.
+        stremn.errors.StremnError: if the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -72,14 +72,8 @@ def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int =
         panels[0].legend(loc="upper left", fontsize=8, ncols=3, frameon=False)
         panels[len(ids) - 1].set_xlabel("frame" + (f" (and {more} more objects)" if more else ""))
     _draw_ages(panels[-1], history)
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(Path(path)) as part:
         figure.savefig(part, dpi=110, format="png")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StremnError(f"{path}: cannot write the plot ({error.strerror})") from error
 
 
 def _draw_slots(panel: Any, object_id: int, moments: list[tuple[int, list[int]]]) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from stremn.errors import StremnError
 from stremn.memory import SlotMemory, get_policy
-from stremn.models import Segmenter, from_pretrained
+from stremn.models import Segmenter, for_inference, from_pretrained
 from stremn.sessions.inputs import as_frame, as_object_masks, internal_size, to_input
 from stremn.sessions.result import SegmentationResult, label_map
 from stremn.sessions.runtime import Runtime
@@ -63,7 +63,7 @@ class SegmentationSession:
         """See the class."""
         self.runtime = Runtime.choose(device, precision)
         model = from_pretrained(model) if not isinstance(model, Segmenter) else model
-        self.model = model.to(self.runtime.device).to(memory_format=torch.channels_last).eval()
+        self.model = for_inference(model, self.runtime.device, self.runtime.dtype)
         config = model.config
         self.policy = get_policy(config.policy if policy is None else policy)
         slots = config.slots if slots is None else slots

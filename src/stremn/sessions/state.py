@@ -119,7 +119,7 @@ class SavedSession:
         """
         if self.facts["model"] != _fingerprint(config):
             raise StremnError(
-                f"the saved session is of a model of architecture '{self.facts['architecture']}' with another "
+                f"the saved session is of a model '{self.facts['architecture']}' with another "
                 f"config than the given one ('{config.architecture}'): give the model that it was saved with"
             )
 

@@ -58,9 +58,12 @@ def _read(path: Path | str) -> dict[str, Tensor]:
     try:
         if Path(path).suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise StremnError(f"{path}: not a readable state dict ({type(error).__name__})") from error
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise StremnError(f"{path}: not a state dict of names and tensors")
+    return state
 
 
 def _fill_by_name(encoder: nn.Module, state: dict[str, Tensor], origin: str) -> None:

@@ -3,10 +3,9 @@
 import json
 import logging
 import math
-from os.path import expandvars
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -21,7 +20,7 @@ from stremn.models.checkpoint import WEIGHTS_FILE
 from stremn.training.backbone import load_imagenet
 from stremn.training.clip import segment_clip
 from stremn.training.losses import segmentation_loss
-from stremn.training.recipe import Recipe
+from stremn.training.recipe import Recipe, expand
 
 __all__ = ["build_clips", "train"]
 
@@ -34,11 +33,11 @@ def build_clips(recipe: Recipe) -> Dataset[Clip]:
     Raises:
         StremnError: if data is missing or nothing is left to train on.
     """
-    stills = [StillFolder(expandvars(root)) for root in recipe.stills]
+    stills = [StillFolder(expand(root)) for root in recipe.stills]
     sequences = []
     for entry in recipe.videos:
         root, _, split = entry.partition(":")
-        sequences += read_sequences(expandvars(root), expandvars(split) or None)
+        sequences += read_sequences(expand(root), expand(split) or None)
     missing = set(recipe.held_out) - {s.name for s in sequences}
     if missing and sequences:
         raise StremnError(f"recipe: 'held_out' names {sorted(missing)}, which 'videos' does not contain")
@@ -79,18 +78,19 @@ def train(recipe: Recipe, out: Path | str) -> Path:
     from accelerate import Accelerator
     from accelerate.utils import set_seed
 
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     set_seed(recipe.seed)
     accelerator = Accelerator(mixed_precision=recipe.precision, cpu=not torch.cuda.is_available())
-    model = _start_model(recipe)
-    average = AveragedModel(model)
+    clips, model, out = build_clips(recipe), _start_model(recipe), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "log.jsonl").unlink(missing_ok=True)
     optimizer = torch.optim.AdamW(_groups(model, recipe), weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
     loader: Any = DataLoader(
-        build_clips(recipe), recipe.batch, num_workers=recipe.workers, collate_fn=collate, drop_last=True
+        clips, recipe.batch, num_workers=recipe.workers, collate_fn=collate, drop_last=True
     )
     network, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    # Only now is the model on the device where the average must be.
+    average = AveragedModel(model)
     generator = torch.Generator(device=accelerator.device).manual_seed(recipe.seed)
     (out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1))
     network.train()
@@ -113,15 +113,15 @@ def train(recipe: Recipe, out: Path | str) -> Path:
             left = seconds / step * (recipe.steps - step)
             log.info("step %d/%d  loss %.4f  %.0f s left", step, recipe.steps, record["loss"], left)
         if step % recipe.save_every == 0 or step == recipe.steps:
-            save_pretrained(average.module, out / WEIGHTS_FILE)
+            save_pretrained(cast(Segmenter, average.module), out / WEIGHTS_FILE)
     return out / WEIGHTS_FILE
 
 
 def _start_model(recipe: Recipe) -> Segmenter:
     if recipe.start:
-        return from_pretrained(recipe.start)
+        return from_pretrained(expand(recipe.start))
     model = create_model(recipe.model)
-    load_imagenet(model, recipe.backbone_weights or None)
+    load_imagenet(model, expand(recipe.backbone_weights) or None)
     return model
 
 

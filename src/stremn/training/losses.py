@@ -19,9 +19,10 @@ def segmentation_loss(logits: Tensor, labels: Tensor, valid: Tensor, *, dice_wei
         dice_weight: weight of 1 - Dice, whose mean is over existing objects; 0 leaves it out.
 
     Returns:
-        A scalar, float32.
+        A scalar, float32 (float64 for logits of float64).
     """
-    frames, target = logits.flatten(0, 1).float(), labels.flatten(0, 1)
+    frames, target = logits.flatten(0, 1), labels.flatten(0, 1)
+    frames = frames.to(torch.promote_types(frames.dtype, torch.float32))
     frames = F.interpolate(frames, size=target.shape[-2:], mode="bilinear", align_corners=False)
     odds = soft_aggregation(frames, dim=1)
     loss = F.cross_entropy(odds, target)

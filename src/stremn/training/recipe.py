@@ -1,12 +1,20 @@
 """Recipes: everything that a training run depends on, as one YAML file."""
 
+import math
+import os.path
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from stremn.errors import StremnError
 
-__all__ = ["Recipe", "load_recipe"]
+__all__ = ["Recipe", "expand", "load_recipe"]
+
+_LEAST = {"frames": 2, "objects": 1, "max_gap": 1, "chosen": 0, "batch": 1, "steps": 1, "save_every": 1}
+_LEAST |= {"frozen_blocks": 0, "workers": 0, "warmup": 0, "learning_rate": 0, "backbone_rate": 0}
+_LEAST |= {"weight_decay": 0, "clip_norm": 0, "dice_weight": 0, "seed": 0}
+_SHARES = ("video_share", "guide_share", "final_rate", "ema")
+_KINDS = {"str": "text", "int": "a whole number", "float": "a number", "tuple": "a list of texts"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +39,8 @@ class Recipe:
         warmup: steps of linear warm-up before the cosine.
         learning_rate: of everything but the backbone.
         backbone_rate: of the backbone.
-        frozen_blocks: how many of the backbone's first blocks keep their weights, the stem with them; 0 trains
-            all of it.
+        frozen_blocks: how many of the backbone's first blocks keep their weights, the stem with them; 0
+            trains all of it.
         final_rate: share of the rates that is left at the end.
         weight_decay: of AdamW.
         clip_norm: largest gradient norm.
@@ -80,15 +88,19 @@ class Recipe:
             raise StremnError("recipe: neither 'videos' nor 'stills' names any data")
         if self.size % 32 or self.size <= 0:
             raise StremnError(f"recipe: 'size' must be a positive multiple of 32, not {self.size}")
-        if self.frames < 2 or self.batch < 1 or self.steps < 1 or self.objects < 1:
-            raise StremnError("recipe: 'frames' must be at least 2, 'batch', 'steps', 'objects' at least 1")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not (value >= least and math.isfinite(value)):
+                raise StremnError(f"recipe: '{name}' must be at least {least}, not {value}")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise StremnError(f"recipe: '{name}' must be from 0 to 1, not {getattr(self, name)}")
         if self.precision not in ("bf16", "no"):
             raise StremnError(f"recipe: 'precision' must be bf16 or no, not '{self.precision}'")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for the run's record."""
-        data = asdict(self)
-        return data
+        return asdict(self)
 
 
 def load_recipe(path: Path | str, changes: tuple[str, ...] = ()) -> Recipe:
@@ -109,7 +121,10 @@ def load_recipe(path: Path | str, changes: tuple[str, ...] = ()) -> Recipe:
         key, equals, value = change.partition("=")
         if not equals:
             raise StremnError(f"--set {change}: write key=value")
-        data[key] = yaml.safe_load(value)
+        try:
+            data[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise StremnError(f"--set {change}: the value is not YAML") from error
     types = {f.name: f.type for f in fields(Recipe)}
     for key, value in data.items():
         if key not in types:
@@ -118,23 +133,37 @@ def load_recipe(path: Path | str, changes: tuple[str, ...] = ()) -> Recipe:
     return Recipe(**data)
 
 
+def expand(text: str) -> str:
+    """A path with its environment variables filled in.
+
+    Raises:
+        StremnError: if one is not set.
+    """
+    path = os.path.expanduser(os.path.expandvars(text))
+    if "$" in path:
+        raise StremnError(
+            f"recipe: {text} names an environment variable that is not set; set it, or write the path"
+        )
+    return path
+
+
 def _typed(path: Path | str, key: str, value: Any, kind: str) -> Any:
-    if "tuple" in kind:
-        if isinstance(value, str):
-            value = [value]
-        if isinstance(value, list) and all(isinstance(v, str) for v in value):
+    """``value`` as the type of the field, which is told by its name."""
+    kind = next(name for name in _KINDS if name in kind.replace("tuple[str", "tuple"))
+    if kind == "tuple":
+        value = [value] if isinstance(value, str) else value
+        if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
-    elif "float" in kind:
+    elif kind == "float":
+        # YAML reads 1e-4 as text.
         try:
             if not isinstance(value, bool):
                 return float(value)
         except (TypeError, ValueError):
             pass
-    elif "int" in kind:
+    elif kind == "int":
         if isinstance(value, int) and not isinstance(value, bool):
             return value
     elif isinstance(value, str):
         return value
-    raise StremnError(
-        f"{path}: key '{key}' cannot be {value!r}; expected {kind.split('[')[0].split('.')[-1]}"
-    )
+    raise StremnError(f"{path}: key '{key}' cannot be {value!r}; give {_KINDS[kind]}")

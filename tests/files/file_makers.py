@@ -50,7 +50,7 @@ def damage(path: Path, start: float, stop: float) -> None:
 def write_frames(folder: Path, names: list[str], height: int = 24, width: int = 32) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(names):
-        Image.fromarray(np.full((height, width, 3), i * 10, np.uint8)).save(folder / name)
+        Image.fromarray(np.full((height, width, 3), i * 10 % 250, np.uint8)).save(folder / name)
     return folder
 
 

@@ -1,0 +1,70 @@
+"""Running the command: in this process for speed, or as a real process."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from small_data import decode
+from stremn.commands import main
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(*args: object) -> Run:
+    """The command in this process; anything but bad input raises through."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main([str(a) for a in args])
+    return Run(status, out.getvalue(), err.getvalue())
+
+
+def start(*args: object) -> subprocess.Popen[str]:
+    """The command as a process of its own, not on a terminal."""
+    command = [sys.executable, "-m", "stremn", *map(str, args)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def run_process(*args: object) -> Run:
+    with start(*args) as process:
+        out, err = process.communicate(timeout=600)
+    return Run(process.returncode, out, err)
+
+
+def read_masks(folder: Path) -> dict[str, np.ndarray]:
+    """The masks of an output folder by name, checked to be palette PNGs."""
+    masks = {}
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as image:
+            assert (image.format, image.mode) == ("PNG", "P")
+            masks[path.stem] = np.array(image)
+    return masks
+
+
+def assert_complete_files_only(out: Path) -> None:
+    """Everything in an output folder opens, and nothing is left of unfinished files."""
+    files = [path for path in out.rglob("*") if path.is_file()] if out.exists() else []
+    assert not [path for path in files if path.name.startswith(".") or path.suffix == ".part"]
+    for path in files:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                image.load()
+        elif path.suffix == ".mp4":
+            assert decode(path)[0]

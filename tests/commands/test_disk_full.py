@@ -1,0 +1,66 @@
+"""A disk that fills up in the middle of a run."""
+
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_runs import BAD_INPUT, Run, assert_complete_files_only, run
+
+from small_data import write_video
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("video") / "long.mp4", 40)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 100 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(disk)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting is not permitted here; the limit on file sizes below stands in")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow beyond 3 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def assert_full(done: Run, out: Path) -> None:
+    last = done.err.splitlines()[-1]
+    assert last.startswith(f"stremn: disk full while writing {out}/")
+    assert last.endswith(": free some space, or choose another --out")
+    assert done.status == BAD_INPUT
+    assert "Traceback" not in done.err
+    assert not (out / "summary.json").exists()
+    assert_complete_files_only(out)
+
+
+def test_small_disk(small_disk: Path, weights: Path, long_video: Path, mask: Path) -> None:
+    out = small_disk / "out"
+    done = run("segment", long_video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    assert_full(done, out)
+    assert list((out / "masks").iterdir())
+
+
+def test_limit_on_file_sizes(
+    weights: Path, long_video: Path, mask: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    out = tmp_path / "out"
+    # After the inputs were made.
+    request.getfixturevalue("small_files")
+    done = run("segment", long_video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    assert_full(done, out)

@@ -1,0 +1,137 @@
+"""``stremn evaluate`` on a small data set, and on a short real sequence with the shipped weights."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_runs import BAD_INPUT, read_masks, run
+from PIL import Image
+
+from small_data import labels, write_davis
+from stremn.models.checkpoint import SHIPPED
+
+
+@pytest.fixture(scope="module")
+def davis(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sequences; object 2 joins ``late`` at frame 2."""
+    root = write_davis(tmp_path_factory.mktemp("davis"), {"early": 4, "late": 6}, joins={"late": 2})
+    (root / "val.txt").write_text("late\nearly\n")
+    return root
+
+
+def test_scores_are_those_of_the_masks_written(davis: Path, weights: Path, tmp_path: Path) -> None:
+    out, report, again = tmp_path / "masks", tmp_path / "report.json", tmp_path / "again.json"
+    done = run(
+        *("evaluate", davis, "--split", davis / "val.txt", "--out", out, "--json", report),
+        *("--model", weights, "--size", 64, "--policy", "oldest"),
+    )
+    assert done.status == 0, done.err
+    assert "10 frames in" in done.out
+    assert "overall" in done.out
+    assert "late: 6/6 frames" in done.err
+
+    assert {p.name for p in out.iterdir()} == {"early", "late"}
+    masks = read_masks(out / "late")
+    assert list(masks) == [f"{i:05d}" for i in range(6)]
+    assert not any((masks[f"{i:05d}"] == 2).any() for i in range(2))
+    assert (masks["00002"][labels(2) == 2] == 2).all()
+
+    data = json.loads(report.read_text())
+    assert data["frames"] == 10
+    assert data["settings"]["policy"] == "oldest"
+    assert data["split"] == str(davis / "val.txt")
+    assert set(data["versions"]) == {"stremn", "python", "torch", "numpy"}
+    assert run("score", out, davis, "--json", again).status == 0
+    scored = json.loads(again.read_text())
+    by_name = lambda table: sorted(table["objects"], key=lambda o: (o["sequence"], o["object_id"]))  # noqa: E731
+    assert [(o["sequence"], o["object_id"]) for o in by_name(data)] == [
+        *(("early", 1), ("early", 2), ("late", 1), ("late", 2))
+    ]
+    for ours, theirs in zip(by_name(data), by_name(scored), strict=True):
+        assert ours == pytest.approx(theirs, nan_ok=True)
+    assert data["overall"] == pytest.approx(scored["overall"])
+
+
+def test_a_split_names_what_is_not_there(davis: Path, tmp_path: Path) -> None:
+    split = tmp_path / "split.txt"
+    split.write_text("early\nnever\n")
+    done = run("evaluate", davis, "--split", split, "--model", "none.safetensors")
+    folder = davis / "JPEGImages" / "480p" / "never"
+    assert done.err == (
+        f"stremn: {folder}: no files of the sequence 'never'; check the split file and the data set\n"
+    )
+    assert done.status == BAD_INPUT
+
+
+@pytest.mark.parametrize("content", [None, "", "\n# nothing\n"])
+def test_split_file_without_names(content: str | None, davis: Path, tmp_path: Path) -> None:
+    split = tmp_path / "split.txt"
+    if content is not None:
+        split.write_text(content)
+    done = run("evaluate", davis, "--split", split, "--model", "none.safetensors")
+    assert done.err.startswith(f"stremn: {split}: ")
+    assert done.err.count("\n") == 1
+    assert done.status == BAD_INPUT
+
+
+def test_not_a_data_set(tmp_path: Path) -> None:
+    done = run("evaluate", tmp_path, "--model", "none.safetensors")
+    assert done.err == (
+        f"stremn: {tmp_path}: has no folder 'JPEGImages'; give the root of a DAVIS-layout data set\n"
+    )
+    assert done.status == BAD_INPUT
+
+
+def test_outputs_are_checked_before_the_work(davis: Path, tmp_path: Path) -> None:
+    nowhere = ("--model", "none.safetensors")
+    report = tmp_path / "none" / "report.json"
+    done = run("evaluate", davis, "--json", report, *nowhere)
+    assert done.err == f"stremn: {report} cannot be written: make the folder {report.parent} first\n"
+
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "file").touch()
+    done = run("evaluate", davis, "--out", full, *nowhere)
+    assert done.err == f"stremn: output folder {full} is not empty: empty it, or give --overwrite\n"
+
+    truth = davis / "Annotations" / "480p"
+    done = run("evaluate", davis, "--out", truth, "--overwrite", *nowhere)
+    assert done.err == f"stremn: output folder {truth} is part of the data set: choose another one\n"
+    assert done.status == BAD_INPUT
+
+
+def test_damaged_frame(weights: Path, tmp_path: Path) -> None:
+    root = write_davis(tmp_path / "davis", {"one": 4})
+    path = root / "JPEGImages" / "480p" / "one" / "00002.jpg"
+    path.write_bytes(b"no image")
+    done = run("evaluate", root, "--model", weights, "--size", 48)
+    assert done.status == BAD_INPUT
+    assert done.err.splitlines()[-1].startswith(f"stremn: {path}: not a readable image")
+
+
+@pytest.fixture
+def shipped() -> None:
+    """Weights come with a release; without them CI fails and a checkout skips."""
+    if not (SHIPPED / "stremn-lite.safetensors").is_file():
+        message = "the weights of stremn-lite are not in the package"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.mark.usefixtures("shipped")
+def test_real_frames_with_the_shipped_weights(shared_data: Path, tmp_path: Path) -> None:
+    for kind, suffix in (("JPEGImages", "jpg"), ("Annotations", "png")):
+        folder = tmp_path / "davis" / kind / "480p" / "blackswan"
+        folder.mkdir(parents=True)
+        for index in range(12):
+            name = f"{index:05d}.{suffix}"
+            (folder / name).symlink_to(shared_data / "DAVIS2016" / kind / "480p" / "blackswan" / name)
+    report, out = tmp_path / "report.json", tmp_path / "out"
+    done = run("evaluate", tmp_path / "davis", "--json", report, "--out", out, "--size", 240)
+    assert done.status == 0, done.err
+    assert json.loads(report.read_text())["overall"]["J"] > 0.6
+    with Image.open(out / "blackswan" / "00011.png") as image:
+        assert set(np.unique(image)) == {0, 1}

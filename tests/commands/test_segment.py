@@ -1,0 +1,155 @@
+"""``stremn segment`` from end to end."""
+
+import io
+import json
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_runs import INTERRUPTED, assert_complete_files_only, read_masks, run, run_process, start
+from PIL import Image
+from rich.console import Console
+
+from small_data import HEIGHT, RATE, WIDTH, decode, labels, write_first_mask, write_frames, write_video
+from stremn.commands import progress
+from stremn.commands.progress import FrameProgress
+from stremn.files import write_mask
+
+SUMMARY_KEYS = {
+    *("frames", "lost_frames", "interrupted", "object_ids", "seconds", "frames_per_second", "state_bytes"),
+    *("peak_memory_bytes", "versions", "settings"),
+}
+
+
+def test_a_video_as_a_process(weights: Path, video: Path, mask: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    done = run_process("segment", video, "--masks", mask, "--out", out, "--model", weights, "--size", 64)
+
+    assert done.status == 0, done.err
+    assert str(out) in done.out
+    # Plain lines where there is no terminal: no escape sequence, no carriage return.
+    assert done.err.splitlines()[-1].startswith("eight.mp4: 8/8 frames, ")
+    assert "\x1b" not in done.err + done.out
+    assert "\r" not in done.err
+
+    masks = read_masks(out / "masks")
+    assert list(masks) == [f"{i:05d}" for i in range(8)]
+    assert {m.shape for m in masks.values()} == {(HEIGHT, WIDTH)}
+    assert set(np.unique(np.stack(list(masks.values())))) <= {0, 7, 200}
+    assert np.array_equal(masks["00000"], np.array([0, 7, 200])[labels(0)])
+
+    frames, rate = decode(out / "overlay.mp4")
+    assert len(frames) == 8
+    assert rate == RATE
+    assert frames[0].shape == (HEIGHT, WIDTH, 3)
+    with Image.open(out / "memory.png") as plot:
+        plot.load()
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary) == SUMMARY_KEYS
+    assert summary["frames"] == 8
+    assert summary["object_ids"] == [7, 200]
+    assert summary["interrupted"] is False
+    assert summary["frames_per_second"] == pytest.approx(8 / summary["seconds"], rel=0.01)
+    assert summary["settings"]["size"] == 64
+    assert {p.name for p in out.iterdir()} == {"masks", "overlay.mp4", "memory.png", "summary.json"}
+    assert_complete_files_only(out)
+
+
+def test_objects_that_join_later_in_a_folder_of_frames(weights: Path, tmp_path: Path) -> None:
+    names = ["shot9.jpg", "shot10.png", "shot11.jpg", "shot12.jpg"]
+    frames = write_frames(tmp_path / "frames", names)
+    given = tmp_path / "masks"
+    given.mkdir()
+    write_mask(given / "shot9.png", np.array([0, 7, 0], np.uint8)[labels(0)])
+    write_mask(given / "shot11.png", np.array([0, 0, 200], np.uint8)[labels(2)])
+    out = tmp_path / "out"
+    done = run("segment", frames, "--masks", given, "--out", out, "--model", weights, "--size", 64)
+
+    assert done.status == 0, done.err
+    masks = read_masks(out / "masks")
+    assert set(masks) == {Path(n).stem for n in names}
+    assert np.array_equal(masks["shot9"], np.array([0, 7, 0])[labels(0)])
+    assert 200 not in masks["shot10"]
+    assert (masks["shot11"][labels(2) == 2] == 200).all()
+    assert json.loads((out / "summary.json").read_text())["object_ids"] == [7, 200]
+    frames_drawn, rate = decode(out / "overlay.mp4")
+    assert len(frames_drawn) == 4
+    assert rate == 25
+
+
+def test_every_option_reaches_the_session(weights: Path, video: Path, mask: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    chosen = {"policy": "oldest", "slots": 3, "size": 48, "device": "cpu", "precision": "fp32"}
+    chosen |= {"candidate_every": 2, "seed": 5}
+    options = [x for key, value in chosen.items() for x in ("--" + key.replace("_", "-"), value)]
+    done = run("segment", video, "--masks", mask, "--out", out, "--model", weights, *options)
+    assert done.status == 0, done.err
+    settings = json.loads((out / "summary.json").read_text())["settings"]
+    expected = chosen | {"precision": "float32", "model": str(weights), "source": str(video)}
+    assert settings == expected | {"masks": str(mask)}
+
+
+def test_overwrite_replaces_earlier_outputs_and_nothing_else(
+    weights: Path, video: Path, mask: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (out / "masks").mkdir(parents=True)
+    write_mask(out / "masks" / "99999.png", labels(0))
+    (out / "notes.txt").write_text("mine")
+    args = ("segment", video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    refused = run(*args)
+    assert refused.status == 2
+    assert refused.err == f"stremn: output folder {out} is not empty: empty it, or give --overwrite\n"
+    assert (out / "masks" / "99999.png").exists()
+    assert run(*args, "--overwrite").status == 0
+    assert set(read_masks(out / "masks")) == {f"{i:05d}" for i in range(8)}
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(number: signal.Signals, weights: Path, tmp_path: Path) -> None:
+    count = 3000
+    video = write_video(tmp_path / "long.mp4", count)
+    mask = write_first_mask(tmp_path / "mask.png")
+    out = tmp_path / "out"
+    process = start("segment", video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    patience = time.monotonic() + 300
+    while not (out / "masks" / "00004.png").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=300)
+
+    assert process.returncode == 128 + number
+    assert number != signal.SIGINT or process.returncode == INTERRUPTED
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "stremn: interrupted; the files written so far are complete"
+    assert_complete_files_only(out)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["interrupted"] is True
+    assert 5 <= summary["frames"] < count
+    assert len(read_masks(out / "masks")) == len(decode(out / "overlay.mp4")[0]) == summary["frames"]
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr(progress, "notes", terminal)
+    with FrameProgress("walk", 3) as bar:
+        for _ in range(3):
+            bar.advance()
+    shown = terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert "walk" in shown
+    assert "3/3" in shown
+    assert "frames/s" in shown
+    assert "\x1b" in shown
+
+
+def test_the_clock_stops_with_the_last_frame() -> None:
+    with FrameProgress("walk", None) as bar:
+        bar.advance()
+    seconds, rate = bar.seconds, bar.rate
+    time.sleep(0.01)
+    assert (bar.seconds, bar.rate) == (seconds, rate)

@@ -1,0 +1,240 @@
+"""Training clips, synthetic and of videos: what every clip must be, and that seeds fix it."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from small_data import labels, write_davis, write_stills
+from stremn.data import (
+    Clip,
+    ClipMixture,
+    Sequence,
+    StillFolder,
+    SyntheticClips,
+    VideoClips,
+    collate,
+    read_sequences,
+)
+from stremn.errors import StremnError
+from stremn.files import write_mask
+
+LENGTH, FRAMES, SIZE, OBJECTS = 12, 3, 64, 2
+KINDS = ("synthetic", "video", "video without stills", "mixture")
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory: pytest.TempPathFactory) -> StillFolder:
+    return StillFolder(write_stills(tmp_path_factory.mktemp("stills") / "small"))
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory: pytest.TempPathFactory) -> list[Sequence]:
+    root = write_davis(tmp_path_factory.mktemp("davis"), {"one": 8, "two": 5}, joins={"two": 2})
+    return read_sequences(root)
+
+
+def make(kind: str, stills: StillFolder, sequences: list[Sequence], seed: int = 0) -> Dataset[Clip]:
+    common = {"length": LENGTH, "frames": FRAMES, "size": SIZE, "objects": OBJECTS, "seed": seed}
+    if kind == "synthetic":
+        return SyntheticClips([stills], **common)
+    if kind == "video":
+        return VideoClips(sequences, [stills], max_gap=3, **common)
+    if kind == "video without stills":
+        return VideoClips(sequences, [], max_gap=3, **common)
+    parts = [make("synthetic", stills, sequences, seed), make("video", stills, sequences, seed)]
+    return ClipMixture(parts, [1, 2], seed)
+
+
+def equal(a: Clip, b: Clip) -> bool:
+    return all(
+        torch.equal(x, y) for x, y in zip((a.frames, a.labels, a.valid), (b.frames, b.labels, b.valid))
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_clip_is(kind: str, stills: StillFolder, sequences: list[Sequence]) -> None:
+    clips = make(kind, stills, sequences)
+    assert len(clips) == LENGTH  # type: ignore[arg-type]
+    counts = set()
+    for index in range(LENGTH):
+        clip = clips[index]
+        assert clip.frames.shape == (FRAMES, 3, SIZE, SIZE)
+        assert clip.frames.dtype == torch.float32
+        assert 0 <= clip.frames.min() <= clip.frames.max() <= 1
+        assert clip.frames.std() > 0.01
+        assert clip.labels.shape == (FRAMES, SIZE, SIZE)
+        assert clip.labels.dtype == torch.int64
+        count = int(clip.valid.sum())
+        counts.add(count)
+        # The objects are 1 to count, valid in this order, and all of them are in the first frame.
+        assert clip.valid.tolist() == [i < count for i in range(OBJECTS)]
+        assert set(clip.labels[0].unique().tolist()) - {0} == set(range(1, count + 1))
+        assert int(clip.labels.min()) >= 0
+        assert int(clip.labels.max()) <= count
+    assert counts <= {1, 2}
+    assert 2 in counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_depends_on_seed_and_index_only(
+    kind: str, stills: StillFolder, sequences: list[Sequence]
+) -> None:
+    clips, again, other = (make(kind, stills, sequences, seed) for seed in (3, 3, 4))
+    forward = [clips[i] for i in range(6)]
+    backward = [again[i] for i in reversed(range(6))][::-1]
+    assert all(equal(a, b) for a, b in zip(forward, backward))
+    assert not any(equal(a, other[i]) for i, a in enumerate(forward))
+    assert not any(equal(forward[0], clip) for clip in forward[1:])
+
+
+def test_workers_change_nothing(stills: StillFolder, sequences: list[Sequence]) -> None:
+    clips = make("mixture", stills, sequences)
+    runs = [
+        list(DataLoader(clips, batch_size=3, num_workers=workers, collate_fn=collate)) for workers in range(3)
+    ]
+    assert [len(run) for run in runs] == [4, 4, 4]
+    for batches in runs[1:]:
+        assert all(equal(a, b) for a, b in zip(runs[0], batches, strict=True))
+
+
+def test_collate_keeps_the_order(stills: StillFolder, sequences: list[Sequence]) -> None:
+    clips = make("synthetic", stills, sequences)
+    batch = collate([clips[4], clips[2]])
+    assert batch.frames.shape == (2, FRAMES, 3, SIZE, SIZE)
+    assert equal(Clip(batch.frames[1], batch.labels[1], batch.valid[1]), clips[2])
+
+
+def test_shares_of_a_mixture() -> None:
+    class Constant(Dataset[Clip]):
+        def __init__(self, value: float) -> None:
+            self.clip = Clip(torch.full((1,), value), torch.zeros(1), torch.ones(1))
+
+        def __len__(self) -> int:
+            return 2000
+
+        def __getitem__(self, index: int) -> Clip:
+            return self.clip
+
+    mixed = ClipMixture([Constant(0), Constant(1)], [3, 1], seed=0)
+    assert len(mixed) == 2000
+    share = np.mean([float(mixed[i].frames) for i in range(2000)])
+    assert share == pytest.approx(0.25, abs=0.04)
+    alone = ClipMixture([Constant(0), Constant(1)], [0, 1], seed=0)
+    assert all(float(alone[i].frames) == 1 for i in range(100))
+
+
+def test_objects_and_labels_move_together(sequences: list[Sequence]) -> None:
+    """One square is brighter than all else and one darker: so are the pixels of the two labels, always."""
+    clips = VideoClips(sequences[:1], [], length=20, frames=3, size=SIZE, objects=2, max_gap=2, seed=0)
+    checked = 0
+    for index in range(20):
+        clip = clips[index]
+        grey = clip.frames[:, :2].mean(dim=1)
+        for t in range(3):
+            means = [grey[t][clip.labels[t] == i].mean() for i in (0, 1, 2) if (clip.labels[t] == i).any()]
+            if len(means) == 3:
+                assert max(means[1:]) > means[0] > min(means[1:])
+                checked += 1
+    assert checked > 10
+
+
+def test_real_stills_and_videos(shared_data: Path) -> None:
+    root = shared_data / "DAVIS2016"
+    train = read_sequences(root, root / "ImageSets" / "2016" / "train.txt")
+    assert len(train) == 30
+    stills = StillFolder(shared_data / "coco128")
+    common = {"length": 4, "frames": 3, "size": 96, "objects": 2, "seed": 0}
+    for clips in (SyntheticClips([stills], **common), VideoClips(train, [stills], max_gap=5, **common)):
+        for index in range(4):
+            clip = clips[index]
+            assert clip.frames.shape == (3, 3, 96, 96)
+            assert clip.valid[0]
+            assert (clip.labels[0] == 1).any()
+
+
+# Errors ------------------------------------------------------------------------------------------------
+
+
+def clips_of(root: Path) -> SyntheticClips:
+    return SyntheticClips([StillFolder(root)], length=50, frames=2, size=32, objects=1, seed=0)
+
+
+def exhaust(clips: Dataset[Clip]) -> None:
+    for index in range(len(clips)):  # type: ignore[arg-type]
+        clips[index]
+
+
+def test_no_stills(tmp_path: Path) -> None:
+    with pytest.raises(StremnError, match=r"nowhere: no image in 'images' has a mask of the same name"):
+        StillFolder(tmp_path / "nowhere")
+
+
+def test_images_without_mask_are_left_out(tmp_path: Path) -> None:
+    root = write_stills(tmp_path / "stills", 3)
+    (root / "masks" / "still1.png").unlink()
+    assert [image.stem for image, _ in StillFolder(root).pairs] == ["still0", "still2"]
+
+
+def test_damaged_still(tmp_path: Path) -> None:
+    root = write_stills(tmp_path / "stills", 1)
+    (root / "images" / "still0.jpg").write_bytes(b"no image")
+    with pytest.raises(StremnError, match=r"still0\.jpg: not a readable image"):
+        exhaust(clips_of(root))
+
+
+def test_damaged_mask(tmp_path: Path) -> None:
+    root = write_stills(tmp_path / "stills", 1)
+    path = root / "masks" / "still0.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(StremnError, match=r"still0\.png: not a readable mask"):
+        exhaust(clips_of(root))
+
+
+def test_masks_of_other_sizes_and_kinds(tmp_path: Path) -> None:
+    root = write_stills(tmp_path / "stills", 1)
+    path = root / "masks" / "still0.png"
+    write_mask(path, labels(0, 32, 48))
+    with pytest.raises(StremnError, match=r"still0\.png is 48x32, its image is 96x64"):
+        exhaust(clips_of(root))
+    cv2.imwrite(str(path), labels(0).astype(np.uint16) * 1000)
+    with pytest.raises(StremnError, match=r"still0\.png: a training mask must be a palette or grey image"):
+        exhaust(clips_of(root))
+
+
+def test_masks_without_objects_end_in_an_error(tmp_path: Path) -> None:
+    root = write_stills(tmp_path / "stills", 2)
+    for path in (root / "masks").iterdir():
+        write_mask(path, np.zeros((64, 96), np.uint8))
+    with pytest.raises(StremnError, match="stills: hardly a mask holds an object"):
+        clips_of(root)[0]
+
+
+def video_clips(root: Path, frames: int = 3) -> VideoClips:
+    sequences = read_sequences(root)
+    return VideoClips(sequences, [], length=30, frames=frames, size=32, objects=1, max_gap=2, seed=0)
+
+
+def test_videos_that_cannot_be_trained_on(tmp_path: Path) -> None:
+    root = write_davis(tmp_path / "davis", {"one": 4})
+    masks, images = (root / kind / "480p" / "one" for kind in ("Annotations", "JPEGImages"))
+    with pytest.raises(StremnError, match="sequence 'one': 4 frames and 4 masks; training clips of 5 frames"):
+        video_clips(root, frames=5)
+
+    (masks / "00003.png").rename(masks / "00004.png")
+    with pytest.raises(StremnError, match="sequence 'one': masks and frames have different names"):
+        video_clips(root)
+    (masks / "00004.png").unlink()
+    with pytest.raises(StremnError, match="4 frames and 3 masks"):
+        video_clips(root)
+
+    write_mask(masks / "00003.png", labels(0, 32, 48))
+    with pytest.raises(StremnError, match=r"00003\.png is 48x32, its image is 96x64"):
+        exhaust(video_clips(root))
+    write_mask(masks / "00003.png", labels(3))
+    (images / "00001.jpg").write_bytes(b"no image")
+    with pytest.raises(StremnError, match=r"00001\.jpg: not a readable image"):
+        exhaust(video_clips(root))

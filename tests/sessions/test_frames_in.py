@@ -1,0 +1,226 @@
+"""Frames as people have them, the internal size, and where and how a session computes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from stremn.errors import StremnError
+from stremn.models import Segmenter
+from stremn.sessions import Runtime, SegmentationSession
+from stremn.sessions.inputs import as_frame, as_object_masks, internal_size, to_input
+
+Open = Callable[..., SegmentationSession]
+Boxes = Callable[..., np.ndarray]
+
+
+def forms_of_frame(frame: np.ndarray) -> dict[str, Any]:
+    planes = torch.from_numpy(frame).permute(2, 0, 1)
+    return {
+        "array": frame,
+        "strided array": np.asfortranarray(frame),
+        "float array": frame / 255,
+        "float32 array": (frame / 255).astype(np.float32),
+        "picture": Image.fromarray(frame),
+        "tensor": planes,
+        "float tensor": planes.float() / 255,
+        "tensor with gradient": (planes.float() / 255).requires_grad_(),
+        "tensor, channels last": torch.from_numpy(frame),
+    }
+
+
+def forms_of_mask(mask: np.ndarray) -> dict[str, Any]:
+    picture = Image.fromarray(mask)
+    palette = picture.copy()
+    palette.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    return {
+        "array": mask,
+        "int64 array": mask.astype(np.int64),
+        "float array": mask.astype(np.float32),
+        "picture": picture,
+        "palette picture": palette,
+        "tensor": torch.from_numpy(mask),
+        "tensor with a channel": torch.from_numpy(mask).unsqueeze(0),
+        "mapping of tensors": {int(i): torch.from_numpy(mask == i) for i in np.unique(mask) if i},
+    }
+
+
+def test_every_form_of_frame_is_the_same_frame(video: list[np.ndarray]) -> None:
+    for name, form in forms_of_frame(video[0]).items():
+        frame = as_frame(form)
+        assert frame.dtype == np.uint8, name
+        assert np.array_equal(frame, video[0]), name
+
+
+def test_every_form_of_mask_is_the_same_mask(boxes: Boxes) -> None:
+    labels = boxes(1, 3)
+    for name, form in forms_of_mask(labels).items():
+        masks = as_object_masks(form, labels.shape)
+        assert list(masks) == [1, 3], name
+        assert all(np.array_equal(mask, labels == i) for i, mask in masks.items()), name
+
+
+def test_every_form_gives_the_same_result(open_session: Open, video: list[np.ndarray], boxes: Boxes) -> None:
+    def run(frame: str, mask: str) -> np.ndarray:
+        session = open_session()
+        session.step(forms_of_frame(video[0])[frame], forms_of_mask(boxes(1, 3))[mask])
+        return session.step(forms_of_frame(video[1])[frame]).probabilities
+
+    expected = run("array", "array")
+    for frame, mask in [("picture", "palette picture"), ("float tensor", "tensor"), ("tensor", "picture")]:
+        assert np.array_equal(run(frame, mask), expected)
+
+
+def test_grey_frames_are_coloured_frames_without_colour(video: list[np.ndarray]) -> None:
+    grey = np.ascontiguousarray(video[0][:, :, 0])
+    expected = np.stack([grey] * 3, axis=2)
+    forms = [
+        grey,
+        grey[:, :, None],
+        Image.fromarray(grey),
+        torch.from_numpy(grey),
+        torch.from_numpy(grey)[None],
+        grey / 255,
+    ]
+    for form in forms:
+        assert np.array_equal(as_frame(form), expected)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 3), np.uint16),
+        np.zeros((4, 4, 3), np.int64),
+        np.zeros((1, 3, 4, 4), np.uint8),
+        torch.zeros(2, 4, 5),
+        np.zeros(3, np.uint8),
+        None,
+        "frame.png",
+    ],
+    ids=lambda frame: f"{type(frame).__name__} {getattr(frame, 'shape', frame)}",
+)
+def test_what_is_no_frame_is_refused_in_one_line(frame: Any) -> None:
+    with pytest.raises(StremnError) as caught:
+        as_frame(frame)
+    assert "\n" not in str(caught.value)
+
+
+@given(
+    height=st.integers(1, 5000),
+    width=st.integers(1, 5000),
+    shorter=st.integers(0, 1200),
+    stride=st.sampled_from([8, 16, 32]),
+)
+def test_the_internal_size_fits_the_network_and_the_setting(
+    height: int, width: int, shorter: int, stride: int
+) -> None:
+    inner = internal_size((height, width), shorter, stride)
+    assert all(side >= stride and side % stride == 0 for side in inner)
+    factor = shorter / min(height, width) if shorter else 1
+    for side, own in zip(inner, (height, width), strict=True):
+        assert abs(side - own * factor) <= stride / 2 + 1e-6 or side == stride
+    assert internal_size((width, height), shorter, stride) == inner[::-1]
+
+
+@given(rows=st.integers(1, 40), columns=st.integers(1, 40))
+def test_a_size_that_fits_is_kept(rows: int, columns: int) -> None:
+    size = (16 * rows, 16 * columns)
+    assert internal_size(size, 0, 16) == size
+    assert internal_size(size, min(size), 16) == size
+
+
+@pytest.mark.parametrize("size", [(64, 96), (32, 48), (128, 192), (33, 47)])
+def test_the_networks_input_is_the_frame_in_0_to_1(size: tuple[int, int]) -> None:
+    frame = np.zeros((64, 96, 3), np.uint8)
+    frame[..., 1], frame[..., 2] = 51, 255
+    tensor = to_input(frame, size, torch.device("cpu"))
+    assert tensor.shape == (1, 3, *size)
+    assert tensor.dtype == torch.float32
+    for channel, value in enumerate((0.0, 0.2, 1.0)):
+        assert torch.allclose(tensor[0, channel], torch.tensor(value))
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (61, 101), (17, 200)])
+def test_results_have_the_frames_own_size(open_session: Open, shape: tuple[int, int]) -> None:
+    session = open_session(size=32)
+    frame = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    mask = np.zeros(shape, np.uint8)
+    mask[: shape[0] // 2] = 6
+    session.step(frame, mask)
+    result = session.step(frame)
+    assert result.labels.shape == shape
+    assert result.probabilities.shape == (1, *shape)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+@pytest.mark.parametrize("device", ["cuda", "cuda:3"])
+def test_a_device_that_is_not_there_is_refused(open_session: Open, device: str) -> None:
+    with pytest.raises(StremnError, match=device) as caught:
+        open_session(device=device)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"device": "abacus"}, "abacus"),
+        ({"precision": "fp8"}, "bf16"),
+        ({"policy": "best"}, "learned"),
+        ({"slots": 1}, "slots"),
+        ({"candidate_every": 0}, "candidate_every"),
+        ({"size": -1}, "size"),
+        ({"compile": "no-such-backend"}, "no-such-backend"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_one_line(
+    open_session: Open, settings: dict[str, object], word: str
+) -> None:
+    with pytest.raises(StremnError, match=word) as caught:
+        open_session(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_of_precisions() -> None:
+    named = {name: Runtime.choose("cpu", name).dtype for name in ("fp32", "bf16", "fp16")}
+    assert named == {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    auto = Runtime.choose("cpu")
+    assert auto.device == torch.device("cpu")
+    assert auto.dtype in (torch.float32, torch.bfloat16)
+
+
+def test_half_precision_is_close_to_full(
+    open_session: Open, model: Segmenter, video: list[np.ndarray], boxes: Boxes
+) -> None:
+    full, half = open_session(), open_session(precision="bf16")
+    for t in range(3):
+        a, b = (s.step(video[t], boxes(1) if t == 0 else None) for s in (full, half))
+    assert half.memory is not None
+    assert half.memory.key.dtype == torch.bfloat16
+    assert half.state_bytes < 0.6 * full.state_bytes
+    assert np.abs(a.probabilities - b.probabilities).mean() < 0.02
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_defaults_come_from_the_models_config(model: Segmenter) -> None:
+    session = SegmentationSession(model, device="cpu")
+    config = model.config
+    assert (session.policy.name, session.layout.slots) == (config.policy, config.slots)
+    assert (session.size, session.candidate_every) == (config.size, config.candidate_every)
+
+
+def test_gradients_are_off_in_a_session_and_back_on_after(
+    open_session: Open, video: list[np.ndarray]
+) -> None:
+    session = open_session()
+    session.step(video[0], np.ones((64, 96), np.uint8))
+    assert torch.is_grad_enabled()
+    assert session.memory is not None
+    assert not session.memory.key.requires_grad

@@ -1,0 +1,208 @@
+"""A stream that is paused, saved and continued gives bit-identical results."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from stremn.errors import StremnError
+from stremn.memory import POLICIES
+from stremn.models import Segmenter, create_model, save_pretrained
+from stremn.sessions import SegmentationResult, SegmentationSession
+from stremn.sessions.state import KEY, VERSION
+
+Open = Callable[..., SegmentationSession]
+Boxes = Callable[..., np.ndarray]
+
+CASES = [({"policy": name}, name) for name in POLICIES]
+CASES += [({"policy": "learned", "sample": True}, "learned sampled")]
+CASES += [({"slots": 2}, "two slots"), ({"precision": "bf16"}, "half precision")]
+
+
+def same(a: SegmentationResult, b: SegmentationResult) -> bool:
+    return (
+        a.frame_index == b.frame_index
+        and a.object_ids == b.object_ids
+        and np.array_equal(a.labels, b.labels)
+        and np.array_equal(a.probabilities, b.probabilities)
+    )
+
+
+def refusal(path: Path, model: Segmenter) -> str:
+    with pytest.raises(StremnError) as caught:
+        SegmentationSession.load(path, model)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("settings", [c[0] for c in CASES], ids=[c[1] for c in CASES])
+def test_a_continued_stream_is_the_stream(
+    open_session: Open,
+    model: Segmenter,
+    video: list[np.ndarray],
+    boxes: Boxes,
+    tmp_path: Path,
+    settings: dict,
+) -> None:
+    # Objects join before and after the pause, and one leaves after it.
+    masks = {0: boxes(7, 200), 3: boxes(1, start=2), 11: boxes(90, start=3)}
+    settings = {"slots": 4, "seed": 5, **settings}
+    session = open_session(**settings)
+    for t in range(9):
+        session.step(video[t], masks.get(t))
+    path = session.save(tmp_path / "paused.safetensors")
+    other = SegmentationSession.load(path, model, device="cpu")
+    assert other.frames_in_memory() == session.frames_in_memory()
+    for t in range(9, 16):
+        if t == 13:
+            session.remove(7)
+            other.remove(7)
+        a, b = (s.step(video[t], masks.get(t)) for s in (session, other))
+        assert same(a, b)
+        assert other.frames_in_memory() == session.frames_in_memory()
+    assert other.object_ids == (200, 1, 90)
+    assert other.state_bytes == session.state_bytes
+    assert other.seed == session.seed
+    assert [p.name for p in tmp_path.iterdir()] == ["paused.safetensors"]
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_session_without_objects_is_saved_too(
+    open_session: Open, model: Segmenter, video: list[np.ndarray], boxes: Boxes, tmp_path: Path, steps: int
+) -> None:
+    session = open_session(policy="random-select", seed=np.int64(2))
+    for t in range(steps):
+        session.step(video[t])
+    other = SegmentationSession.load(session.save(tmp_path / "early.safetensors"), model, device="cpu")
+    assert other.frame_index == steps - 1
+    assert other.frame_size == session.frame_size
+    for t in range(steps, steps + 8):
+        mask = boxes(3) if t == steps else None
+        assert same(session.step(video[t], mask), other.step(video[t], mask))
+
+
+def test_saving_changes_nothing_and_the_file_is_a_copy(
+    open_session: Open, model: Segmenter, video: list[np.ndarray], boxes: Boxes, tmp_path: Path
+) -> None:
+    saved, plain = open_session(), open_session()
+    for t in range(6):
+        mask = boxes(1) if t == 0 else None
+        assert same(saved.step(video[t], mask), plain.step(video[t], mask))
+        saved.save(tmp_path / "state.safetensors")
+    one, two = (
+        SegmentationSession.load(tmp_path / "state.safetensors", model, device="cpu") for _ in range(2)
+    )
+    for t in range(6, 9):
+        one.step(video[t])
+    for t in range(6, 9):
+        assert same(saved.step(video[t]), two.step(video[t]))
+
+
+def test_a_session_can_go_on_in_another_precision(
+    open_session: Open, model: Segmenter, video: list[np.ndarray], boxes: Boxes, tmp_path: Path
+) -> None:
+    session = open_session()
+    session.step(video[0], boxes(1))
+    path = session.save(tmp_path / "full.safetensors")
+    half = SegmentationSession.load(path, model, device="cpu", precision="bf16")
+    assert half.memory is not None
+    assert half.memory.key.dtype == torch.bfloat16
+    assert half.memory.frame_index.dtype == torch.int64
+    a, b = session.step(video[1]), half.step(video[1])
+    assert np.abs(a.probabilities - b.probabilities).mean() < 0.02
+    back = SegmentationSession.load(
+        half.save(tmp_path / "half.safetensors"), model, device="cpu", precision="fp32"
+    )
+    back.step(video[2])
+
+
+def test_a_reset_session_begins_with_its_seed_again(
+    open_session: Open, model: Segmenter, video: list[np.ndarray], boxes: Boxes, tmp_path: Path
+) -> None:
+    session = open_session(policy="random-drop", seed=11, slots=4)
+    for t in range(12):
+        session.step(video[t], boxes(1) if t == 0 else None)
+    other = SegmentationSession.load(session.save(tmp_path / "s.safetensors"), model, device="cpu")
+    other.reset()
+    for t in range(12):
+        other.step(video[t], boxes(1) if t == 0 else None)
+    assert other.frames_in_memory() == session.frames_in_memory()
+
+
+@pytest.fixture
+def paused(open_session: Open, video: list[np.ndarray], boxes: Boxes, tmp_path: Path) -> Path:
+    session = open_session()
+    session.step(video[0], boxes(1))
+    session.step(video[1])
+    return session.save(tmp_path / "paused.safetensors")
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-4, 0.01, 0.5, 0.9999])
+def test_truncated_files_are_refused(paused: Path, model: Segmenter, share: float) -> None:
+    data = paused.read_bytes()
+    paused.write_bytes(data[: int(share * len(data))])
+    assert str(paused) in refusal(paused, model)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.99])
+def test_a_single_wrong_bit_is_noticed(paused: Path, model: Segmenter, place: float) -> None:
+    data = bytearray(paused.read_bytes())
+    data[int(place * len(data))] ^= 1
+    paused.write_bytes(data)
+    assert "damaged" in refusal(paused, model)
+
+
+def test_a_changed_fact_is_noticed(paused: Path, model: Segmenter) -> None:
+    data = paused.read_bytes()
+    assert data.count(rb"frame_index\\\": 1") == 1
+    paused.write_bytes(data.replace(rb"frame_index\\\": 1", rb"frame_index\\\": 7"))
+    assert "damaged" in refusal(paused, model)
+
+
+def test_foreign_files_are_refused(paused: Path, model: Segmenter, tmp_path: Path) -> None:
+    weights = save_pretrained(model, tmp_path / "weights.safetensors")
+    assert "SegmentationSession.save" in refusal(weights, model)
+    text = tmp_path / "text.safetensors"
+    text.write_text("once upon a time")
+    refusal(text, model)
+    refusal(tmp_path / "absent.safetensors", model)
+    refusal(tmp_path, model)
+    for content in ("", "[]", "{}", json.dumps({"digest": "0", "facts": "{}"})):
+        save_file(load_file(paused), text, metadata={KEY: content})
+        refusal(text, model)
+
+
+def test_another_format_is_refused(paused: Path, model: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stremn.sessions.state.VERSION", VERSION + 1)
+    assert f"format {VERSION}," in refusal(paused, model)
+
+
+def test_another_model_is_refused(paused: Path) -> None:
+    assert "another config" in refusal(paused, create_model("stremn-lite", key_dim=32))
+    with torch.device("meta"):
+        paper = create_model("stremn-r50")
+    assert "'lite'" in refusal(paused, paper)
+
+
+def test_the_file_is_plain_tensors_and_text(paused: Path) -> None:
+    with safe_open(paused, framework="pt") as file:
+        names = set(file.keys())
+        facts = json.loads(json.loads(file.metadata()[KEY])["facts"])
+    banks = {"key", "value", "update_key", "frame_index", "seen"}
+    assert names == {"generator", "previous"} | {f"memory.{n}" for n in banks}
+    assert facts["object_ids"] == [1]
+    assert (facts["frame_index"], facts["frame_size"]) == (1, [64, 96])
+
+
+def test_where_it_cannot_be_written_is_said(open_session: Open, tmp_path: Path) -> None:
+    session = open_session()
+    with pytest.raises(StremnError) as caught:
+        session.save(tmp_path / "no" / "folder.safetensors")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

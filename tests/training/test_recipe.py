@@ -1,0 +1,124 @@
+"""Recipes: every key checked when it is read."""
+
+from dataclasses import fields
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from stremn.errors import StremnError
+from stremn.models import MODELS
+from stremn.training import Recipe, load_recipe
+from stremn.training.recipe import expand
+
+SHIPPED = sorted(Path(str(files("stremn"))).joinpath("recipes").glob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text("stills: [here]\n" + text)
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_recipes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREMN_DATA", "/data")
+    recipe = load_recipe(path)
+    assert recipe.model in MODELS
+    assert recipe.frames - 2 >= recipe.chosen
+    for entry in (*recipe.videos, *recipe.stills):
+        assert expand(entry).startswith("/data/")
+    # Sequences for selection are set apart, and the report's are no part of any recipe.
+    assert recipe.held_out
+    assert not any("val" in entry.rpartition("/")[2] for entry in recipe.videos)
+
+
+def test_there_are_recipes() -> None:
+    assert len(SHIPPED) >= 2
+
+
+def test_types_and_changes(tmp_path: Path) -> None:
+    path = write(tmp_path, "learning_rate: 1e-4\nweight_decay: 0\nvideos: one\n")
+    recipe = load_recipe(path, ("steps=7", "stills=[a, b]", "backbone_rate=3e-5", "model=stremn-r50"))
+    assert recipe.learning_rate == 1e-4
+    assert isinstance(recipe.weight_decay, float)
+    assert recipe.videos == ("one",)
+    assert recipe.stills == ("a", "b")
+    assert (recipe.steps, recipe.backbone_rate, recipe.model) == (7, 3e-5, "stremn-r50")
+    assert recipe.batch == Recipe(stills=("x",)).batch
+
+
+def test_a_record_is_a_recipe(tmp_path: Path) -> None:
+    import yaml
+
+    recipe = Recipe(stills=("a",), learning_rate=1e-4)
+    path = tmp_path / "again.yaml"
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.to_dict().items()}
+    path.write_text(yaml.safe_dump(plain))
+    assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stepz: 3", "unknown key 'stepz'; known are backbone_rate, "),
+        ("steps: many", "key 'steps' cannot be 'many'; give a whole number"),
+        ("steps: 2.5", r"key 'steps' cannot be 2\.5; give a whole number"),
+        ("steps: true", "key 'steps' cannot be True; give a whole number"),
+        ("learning_rate: fast", "key 'learning_rate' cannot be 'fast'; give a number"),
+        ("ema: [0.9]", r"key 'ema' cannot be \[0\.9\]; give a number"),
+        ("model: 3", "key 'model' cannot be 3; give text"),
+        ("videos: [1, 2]", r"key 'videos' cannot be \[1, 2\]; give a list of texts"),
+        ("videos: {a: b}", r"key 'videos' cannot be \{'a': 'b'\}; give a list of texts"),
+        ("stills: []", "neither 'videos' nor 'stills' names any data"),
+        ("size: 100", "'size' must be a positive multiple of 32, not 100"),
+        ("frames: 1", "'frames' must be at least 2, not 1"),
+        ("batch: 0", "'batch' must be at least 1, not 0"),
+        ("save_every: 0", "'save_every' must be at least 1, not 0"),
+        ("max_gap: 0", "'max_gap' must be at least 1, not 0"),
+        ("chosen: -1", "'chosen' must be at least 0, not -1"),
+        ("learning_rate: .nan", "'learning_rate' must be at least 0, not nan"),
+        ("learning_rate: .inf", "'learning_rate' must be at least 0, not inf"),
+        ("video_share: 1.5", r"'video_share' must be from 0 to 1, not 1\.5"),
+        ("ema: .nan", "'ema' must be from 0 to 1, not nan"),
+        ("precision: fp8", "'precision' must be bf16 or no, not 'fp8'"),
+        ("a: [", "cannot read the recipe"),
+    ],
+)
+def test_refused(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(StremnError, match=message) as error:
+        load_recipe(write(tmp_path, text))
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(StremnError, match=r"none\.yaml: cannot read the recipe"):
+        load_recipe(tmp_path / "none.yaml")
+    path = tmp_path / "list.yaml"
+    path.write_text("- a\n- b\n")
+    with pytest.raises(StremnError, match="a recipe is a list of 'key: value' lines"):
+        load_recipe(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StremnError, match="cannot read the recipe"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [("steps", "write key=value"), ("steps=[", "the value is not YAML")]
+)
+def test_bad_changes(change: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(StremnError, match=message):
+        load_recipe(write(tmp_path, ""), (change,))
+
+
+def test_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREMN_TEST_FOLDER", "/somewhere")
+    assert expand("${STREMN_TEST_FOLDER}/a:$STREMN_TEST_FOLDER/b") == "/somewhere/a:/somewhere/b"
+    monkeypatch.delenv("STREMN_TEST_FOLDER")
+    with pytest.raises(StremnError, match="environment variable that is not set"):
+        expand("${STREMN_TEST_FOLDER}/a")
+    assert expand("") == ""
+
+
+def test_every_key_is_documented() -> None:
+    assert all(f"        {f.name}: " in (Recipe.__doc__ or "") for f in fields(Recipe))
