@@ -261,47 +261,50 @@ def plot(traces: dict[str, Trace], path: Path, record: dict[str, Any]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     times, memory = figure.subplots(1, 2)
-    for name, colour in (("every-nth", "C3"), ("learned", "C0")):
+    control = running_median(1000 * np.array(traces["control"].seconds))
+    times.plot(control, color="0.7", lw=1, label="control: learned, begun again every 76 frames")
+    top = 0.0
+    for name, colour in (("learned", "C0"), ("every-nth", "C3")):
         trace = traces[name]
-        x = np.arange(len(trace.seconds))
         ms = 1000 * np.array(trace.seconds)
-        window = np.array([np.median(ms[max(0, i - WINDOW + 1) : i + 1]) for i in x])
-        times.plot(x, ms, ".", color=colour, ms=1.5, alpha=0.2)
-        times.plot(x, window, color=colour, lw=2, label=name)
-        state, resident = np.array(trace.state) / MB, np.array(trace.resident) / MB
-        memory.plot(x, state, color=colour, lw=2, label=f"{name}, state")
-        memory.plot(x, resident - resident[50], "--", color=colour, lw=1, label=f"{name}, resident")
-        if len(x) < len(traces["learned"].seconds):
-            for panel, y in ((times, window[-1]), (memory, state[-1])):
-                panel.annotate(
-                    f"stopped by us,\n{trace.templates[-1]} templates",
-                    (x[-1], y),
-                    (8, 0),
-                    color=colour,
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=8,
-                )
-    top = max(np.percentile(1000 * np.array(traces[n].seconds), 99) for n in ("learned", "every-nth"))
-    times.set_ylim(0, 1.15 * top)
-    times.set_ylabel(f"milliseconds a frame, {record['clock']} time (line: median of 50)")
-    memory.set_ylabel("MB (resident: beyond that of frame 50)")
-    settings = record["settings"]
+        times.plot(ms, ".", color=colour, ms=1.5, alpha=0.2)
+        window = running_median(ms)
+        times.plot(window, color=colour, lw=2, label=name)
+        state = np.array(trace.state) / MB
+        resident = running_median(np.array(trace.resident) / MB)
+        memory.plot(state, color=colour, lw=2, label=f"{name}: state")
+        grown = resident - resident[EARLY.stop - 1]
+        memory.plot(grown, "--", color=colour, lw=1, label=f"{name}: resident, beyond frame 75")
+        top = max(top, state.max(), grown.max())
+        if len(ms) < len(control):
+            text = f" stopped by us at\n {trace.templates[-1]} templates"
+            times.text(len(ms), window[-1], text, color=colour, va="center", fontsize=8)
+            memory.text(len(ms), state[-1], text, color=colour, va="center", fontsize=8)
+    times.set_ylim(0, 1.15 * max(np.percentile(1000 * np.array(t.seconds), 98) for t in traces.values()))
+    memory.set_ylim(-0.1 * top, 1.15 * top)
+    times.set_ylabel(f"milliseconds a frame, {record['clock']} time")
+    memory.set_ylabel("MB")
     for panel in (times, memory):
-        panel.set_xlabel("frame")
-        panel.legend(fontsize=8, frameon=False, loc="upper right")
+        panel.set_xlabel("frame (lines: median of 50)" if panel is times else "frame")
+        panel.legend(fontsize=8, frameon=False, loc="center right")
         panel.spines[["top", "right"]].set_visible(False)
+    settings = record["settings"]
     figure.suptitle(
-        f"{settings['model']}, {settings['source']} at {settings['size']} pixels: "
-        f"{record['machine']['cpu']}, {record['threads']} threads",
+        f"{settings['model']}, sequence {settings['source']} at {settings['size']} pixels; "
+        f"{record['machine']['cpu']}, threads: {record['threads']}",
         fontsize=10,
     )
     part = path.with_name(f".{path.name}.tmp")
     figure.savefig(part, dpi=120, format="png")
     part.replace(path)
+
+
+def running_median(values: np.ndarray) -> np.ndarray:
+    """Median of each value and up to 49 before it."""
+    return np.array([np.median(values[max(0, i - WINDOW + 1) : i + 1]) for i in range(len(values))])
 
 
 if __name__ == "__main__":

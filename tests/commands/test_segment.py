@@ -12,10 +12,13 @@ from command_runs import INTERRUPTED, assert_complete_files_only, read_masks, ru
 from PIL import Image
 from rich.console import Console
 
-from small_data import HEIGHT, RATE, WIDTH, decode, labels, write_first_mask, write_frames, write_video
+from small_data import HEIGHT, RATE, WIDTH, decode, labels, write_frames, write_video
 from stremn.commands import progress
 from stremn.commands.progress import FrameProgress
 from stremn.files import write_mask
+
+LONG = 800
+"""Frames: ten seconds of work and more, of which the test waits for five frames."""
 
 SUMMARY_KEYS = {
     *("frames", "lost_frames", "interrupted", "object_ids", "seconds", "frames_per_second", "state_bytes"),
@@ -108,13 +111,17 @@ def test_overwrite_replaces_earlier_outputs_and_nothing_else(
     assert (out / "notes.txt").read_text() == "mine"
 
 
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("video") / "long.mp4", LONG)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(number: signal.Signals, weights: Path, tmp_path: Path) -> None:
-    count = 3000
-    video = write_video(tmp_path / "long.mp4", count)
-    mask = write_first_mask(tmp_path / "mask.png")
+def test_interrupted(
+    number: signal.Signals, weights: Path, long_video: Path, mask: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    process = start("segment", video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    process = start("segment", long_video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
     patience = time.monotonic() + 300
     while not (out / "masks" / "00004.png").exists():
         assert process.poll() is None, process.communicate()
@@ -130,7 +137,7 @@ def test_interrupted(number: signal.Signals, weights: Path, tmp_path: Path) -> N
     assert_complete_files_only(out)
     summary = json.loads((out / "summary.json").read_text())
     assert summary["interrupted"] is True
-    assert 5 <= summary["frames"] < count
+    assert 5 <= summary["frames"] < LONG
     assert len(read_masks(out / "masks")) == len(decode(out / "overlay.mp4")[0]) == summary["frames"]
 
 

@@ -26,7 +26,9 @@ def load_imagenet(model: Segmenter, path: Path | str | None = None) -> None:
     """
     if model.config.architecture == "lite":
         path = _packaged_efficientnet_lite0() if path is None else path
-        _fill_in_order(model.get_submodule("backbone"), _read(path), str(path))
+        backbone, state = model.get_submodule("backbone"), _read(path)
+        fill = _fill_by_name if backbone.state_dict().keys() <= state.keys() else _fill_in_order
+        fill(backbone, state, str(path))
         return
     state = _download_resnet() if path is None else _read(path)
     origin = "timm resnet50_gn" if path is None else str(path)
