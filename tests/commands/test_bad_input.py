@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from small_data import frame, labels, write_first_mask, write_frames, write_video
+from stremn.commands import options
 from stremn.files import write_mask
 
 NOWHERE = "no-such-weights.safetensors"
@@ -295,7 +296,8 @@ def test_unknown_model(video: Path, mask: Path, tmp_path: Path) -> None:
     [
         ("policy", "best", "unknown policy 'best': choose one of learned, oldest, newest"),
         ("slots", 1, "--slots 1 is too few: at least 2, for the first and for the latest frame"),
-        ("size", -8, "--size -8 is below 0: give pixels of the shorter side, or 0 for the video's own"),
+        ("size", -8, "--size -8 is not from 0 to 8192: give pixels of the shorter side, or 0"),
+        ("size", 100000, "--size 100000 is not from 0 to 8192: give pixels of the shorter side, or 0"),
         ("candidate-every", 0, "--candidate-every 0 is too few: give 1 for every frame, or more"),
         ("device", "abacus", "device 'abacus' cannot be used here: choose auto, cpu, cuda or mps"),
         ("precision", "fp4", "unknown precision 'fp4': choose auto, fp32, bf16, fp16"),
@@ -308,6 +310,28 @@ def test_settings(option: str, value: object, message: str, video: Path, mask: P
     assert done.err.startswith(f"stremn: {message}")
     assert done.err.count("\n") == 1
     assert not out.exists()
+
+
+def test_out_of_memory(video: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyTorch says it, on a GPU and on a CPU; any other error of the kind is a fault of ours, and shows."""
+    out = tmp_path / "out"
+
+    def run_with(error: Exception) -> Run:
+        def fail(*args: object, **kwargs: object) -> None:
+            raise error
+
+        monkeypatch.setattr(options, "SegmentationSession", fail)
+        return run("segment", video, "--masks", mask, "--out", out)
+
+    said = "out of memory: give a smaller --size, fewer --slots or fewer objects"
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes"),
+        MemoryError(),
+    ):
+        assert_refused(run_with(error), said, out)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        run_with(RuntimeError("a fault of ours"))
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_runs import BAD_INPUT, read_masks, run
+from command_runs import BAD_INPUT, INTERRUPTED, read_masks, run
 from PIL import Image
 
 from small_data import labels, write_davis
@@ -109,6 +110,17 @@ def test_damaged_frame(weights: Path, tmp_path: Path) -> None:
     done = run("evaluate", root, "--model", weights, "--size", 48)
     assert done.status == BAD_INPUT
     assert done.err.splitlines()[-1].startswith(f"stremn: {path}: not a readable image")
+
+
+def test_interrupted(davis: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    # The function of this name hides its module.
+    monkeypatch.setattr(sys.modules["stremn.commands.evaluate"], "evaluate_sequence", interrupt)
+    done = run("evaluate", davis, "--model", weights)
+    assert done.status == INTERRUPTED
+    assert done.err == "stremn: interrupted; the files written so far are complete\n"
 
 
 @pytest.fixture

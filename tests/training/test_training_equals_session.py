@@ -1,73 +1,86 @@
 """One implementation: a session and the training clip see the same memory and give the same answer."""
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from small_data import frame, labels
 from stremn import SegmentationSession, create_model
 from stremn.data import Clip
 from stremn.memory import MemoryLayout, get_policy
+from stremn.models import Segmenter
 from stremn.training.clip import segment_clip
 
-FRAMES = 8
+FRAMES, STEP, SLOTS = 8, 4, 4
+ONE_FRAME = torch.zeros(2, dtype=torch.long)
+
+
+@pytest.fixture(scope="module")
+def model() -> Segmenter:
+    """Random weights, in which masks and memory weigh so much that a wrong slot would show."""
+    torch.manual_seed(1)
+    torch.set_num_threads(1)
+    model = create_model("stremn-lite").eval()
+    with torch.no_grad():
+        cast(nn.Conv2d, model.get_submodule("value_encoder.from_quarter")).weight[:, -2:] *= 100
+        cast(nn.Conv2d, model.get_submodule("value")).weight *= 20
+        nn.init.normal_(cast(nn.Conv2d, model.get_submodule("decoder.predict")).weight, std=0.2)
+    return model
 
 
 @pytest.fixture(scope="module")
 def clip() -> Clip:
     """A batch of one: eight frames with two objects."""
-    images = np.stack([frame(4 * t) for t in range(FRAMES)])
+    images = np.stack([frame(STEP * t) for t in range(FRAMES)])
+    masks = np.stack([labels(STEP * t) for t in range(FRAMES)])
     return Clip(
         torch.from_numpy(images).permute(0, 3, 1, 2).float()[None] / 255,
-        torch.from_numpy(np.stack([labels(4 * t) for t in range(FRAMES)])).long()[None],
+        torch.from_numpy(masks).long()[None],
         torch.ones((1, 2), dtype=torch.bool),
     )
 
 
+def logits_of(model: Segmenter, clip: Clip, policy: str) -> Tensor:
+    """(T - 1, O, 1, h/4, w/4) by the code of training."""
+    layout = MemoryLayout.of_slots(SLOTS)
+    return segment_clip(model, clip, layout, get_policy(policy), noise=False)[0].unsqueeze(2).detach()
+
+
+def enlarged(maps: Tensor) -> Tensor:
+    return F.interpolate(maps, size=labels(0).shape, mode="bilinear", align_corners=False)
+
+
 @pytest.mark.parametrize("policy", ["learned", "oldest", "most-similar", "first-and-last"])
 @pytest.mark.parametrize("grad", [False, True], ids=["written by slot", "written by mixture"])
-def test_same_probabilities_and_labels(policy: str, grad: bool, clip: Clip) -> None:
-    torch.manual_seed(1)
-    model = create_model("stremn-lite").eval()
-    # Random logits hardly leave 0: spread them, so that objects win somewhere and feed back.
-    torch.nn.init.normal_(model.get_submodule("decoder.predict").weight, std=0.5)  # type: ignore[arg-type]
-    layout = MemoryLayout.of_slots(4)
+def test_same_probabilities_and_labels(policy: str, grad: bool, model: Segmenter, clip: Clip) -> None:
     with torch.set_grad_enabled(grad):
-        logits = segment_clip(model, clip, layout, get_policy(policy), noise=False)[0].detach()
+        logits = logits_of(model, clip, policy)
     session = SegmentationSession(
-        model, policy=policy, slots=4, size=0, candidate_every=1, precision="fp32", device="cpu"
+        model, policy=policy, slots=SLOTS, size=0, candidate_every=1, precision="fp32", device="cpu"
     )
-    found = [session.step(frame(4 * t), masks=labels(0) if t == 0 else None).labels for t in range(FRAMES)]
-    owner = torch.zeros(2, dtype=torch.long)
+    session.step(frame(0), masks=labels(0))
     seen = set()
     for t in range(1, FRAMES):
-        fine = torch.nn.functional.interpolate(
-            logits[t - 1].unsqueeze(1), size=labels(0).shape, mode="bilinear", align_corners=False
-        )
-        objects = model.aggregate(fine, owner, 1)[:, 0]
+        found = session.step(frame(STEP * t))
+        coarse = model.aggregate(logits[t - 1], ONE_FRAME, 1)
+        assert np.allclose(found.probabilities, enlarged(coarse)[:, 0].numpy(), atol=1e-3), f"frame {t}"
+
+        objects = model.aggregate(enlarged(logits[t - 1]), ONE_FRAME, 1)[:, 0]
         odds = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
-        winner = odds.argmax(dim=0).numpy()
         best = odds.topk(2, dim=0).values
-        clear = (best[0] - best[1] > 1e-4).numpy()
-        assert clear.mean() > 0.8
-        assert np.array_equal(found[t][clear], winner[clear]), f"frame {t}"
-        seen |= set(np.unique(found[t]).tolist())
-    assert len(seen) >= 2
-    held = session.frames_in_memory()
-    assert all(slots[0] == 0 and slots[1] == FRAMES - 1 for slots in held.values())
+        clear = (best[0] - best[1] > 2e-3).numpy()
+        assert clear.mean() > 0.9
+        assert np.array_equal(found.labels[clear], odds.argmax(dim=0).numpy()[clear]), f"frame {t}"
+        seen |= set(np.unique(found.labels).tolist())
+    assert seen >= {1, 2}
+    assert all(held[:2] == [0, FRAMES - 1] for held in session.frames_in_memory().values())
 
 
-def test_same_probabilities_step_by_step(clip: Clip) -> None:
-    torch.manual_seed(1)
-    model = create_model("stremn-lite").eval()
+def test_the_comparison_would_notice_another_policy(model: Segmenter, clip: Clip) -> None:
     with torch.no_grad():
-        logits = segment_clip(model, clip, MemoryLayout(), get_policy("learned"), noise=False)[0]
-    session = SegmentationSession(model, size=0, candidate_every=1, precision="fp32", device="cpu")
-    session.step(frame(0), masks=labels(0))
-    for t in range(1, FRAMES):
-        result = session.step(frame(4 * t))
-        coarse = model.aggregate(logits[t - 1].unsqueeze(1), torch.zeros(2, dtype=torch.long), 1)
-        fine = torch.nn.functional.interpolate(
-            coarse, size=labels(0).shape, mode="bilinear", align_corners=False
-        )
-        assert np.allclose(result.probabilities, fine[:, 0].numpy(), atol=2e-4)
+        learned, oldest = (logits_of(model, clip, policy) for policy in ("learned", "oldest"))
+    assert (learned - oldest).abs().max() > 0.1

@@ -22,6 +22,9 @@ __all__ = [
     "open_session",
 ]
 
+MOST_PIXELS = 8192
+"""A shorter side beyond it is a slip of the finger, and would ask for more memory than there is."""
+
 Model = Annotated[str, typer.Option(help="Name of a model that ships with weights, or a weights file.")]
 Policy = Annotated[
     str | None, typer.Option(help="Which template is replaced; default is the learned choice.")
@@ -60,9 +63,10 @@ def open_session(
         get_policy(policy)
     if slots is not None and slots < 2:
         raise StremnError(f"--slots {slots} is too few: at least 2, for the first and for the latest frame")
-    if size is not None and size < 0:
+    if size is not None and not 0 <= size <= MOST_PIXELS:
         raise StremnError(
-            f"--size {size} is below 0: give pixels of the shorter side, or 0 for the video's own"
+            f"--size {size} is not from 0 to {MOST_PIXELS}: give pixels of the shorter side, or 0 for the "
+            "video's own"
         )
     if candidate_every is not None and candidate_every < 1:
         raise StremnError(f"--candidate-every {candidate_every} is too few: give 1 for every frame, or more")
