@@ -313,7 +313,7 @@ def test_settings(option: str, value: object, message: str, video: Path, mask: P
 
 
 def test_out_of_memory(video: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As PyTorch says it, on a GPU and on a CPU; any other error of the kind is a fault of ours, and shows."""
+    """As PyTorch says it, on a GPU and on a CPU; any other error of the kind is our fault, and shows."""
     out = tmp_path / "out"
 
     def run_with(error: Exception) -> Run:

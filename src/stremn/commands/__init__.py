@@ -31,7 +31,7 @@ for command in (segment, demo, score, evaluate, train):
 
 
 @app.callback(invoke_without_command=True)
-def stremn(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     """Follow objects through a video of any length with constant memory."""
     if version:
         print(f"stremn {__version__}")

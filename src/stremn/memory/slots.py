@@ -150,7 +150,7 @@ class SlotMemory:
         *,
         similarity: Similarity = "dot",
         scale: float | None = None,
-        method: Method = "fused",
+        method: Method = "auto",
     ) -> Tensor:
         """Readout ``(O, N, Cv)`` for query keys ``(O, N, Ck)``, Eq. (5)."""
         positions = self.key.shape[2]

@@ -1,7 +1,7 @@
 """Eq. (5): dense attention of every query position over all positions of all slots."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -10,28 +10,10 @@ from torch.nn import functional as F
 __all__ = ["Method", "Similarity", "affinity", "space_time_read"]
 
 Similarity = Literal["dot", "l2"]
-Method = Literal["fused", "dense", "blockwise"]
+Method = Literal["auto", "fused", "dense", "blockwise"]
 
-
-def _as_dot_product(query: Tensor, key: Tensor, similarity: Similarity) -> tuple[Tensor, Tensor | None]:
-    """Query and additive bias (..., M) whose biased dot product with ``key`` ranks as the similarity does.
-
-    -|q - k|² = 2 q·k - |k|² - |q|², and the last term is the same for every key, so softmax drops it.
-    """
-    if similarity == "dot":
-        return query, None
-    if similarity == "l2":
-        return 2 * query, -key.square().sum(dim=-1)
-    raise ValueError(f"unknown similarity '{similarity}': use 'dot' or 'l2'")
-
-
-def _check(query: Tensor, key: Tensor, occupied: Tensor | None) -> None:
-    if query.dim() != 3 or key.dim() != 3 or key.shape[::2] != query.shape[::2]:
-        raise ValueError(
-            f"expected query (O, N, C) and key (O, M, C), got {tuple(query.shape)} and {tuple(key.shape)}"
-        )
-    if occupied is not None and occupied.shape != key.shape[:2]:
-        raise ValueError(f"expected occupied {tuple(key.shape[:2])}, got {tuple(occupied.shape)}")
+BLOCK_ENTRIES = 2**24
+"""Entries of the affinity matrix that a block may have, over all objects: 32 MiB in half precision."""
 
 
 def affinity(
@@ -56,18 +38,10 @@ def affinity(
         ``(O, N, M)``, each row with sum 1.
 
     Raises:
-        ValueError: if the shapes do not fit or the name of the similarity is unknown.
+        ValueError: if the shapes do not fit or the similarity is unknown.
     """
-    _check(query, key, occupied)
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    query, bias = _as_dot_product(query, key, similarity)
-    scores = query @ key.transpose(-1, -2)
-    if bias is not None:
-        scores = scores + bias.unsqueeze(-2)
-    scores = scores * scale
-    if occupied is not None:
-        scores = scores.masked_fill(~occupied.unsqueeze(-2), -torch.inf)
-    return scores.softmax(dim=-1)
+    query, key = _as_dot_product(query, key, similarity, scale, occupied)
+    return _weights(query, key)
 
 
 def space_time_read(
@@ -78,8 +52,8 @@ def space_time_read(
     similarity: Similarity = "dot",
     scale: float | None = None,
     occupied: Tensor | None = None,
-    method: Method = "fused",
-    block: int = 1024,
+    method: Method = "auto",
+    block: int | None = None,
 ) -> Tensor:
     """Read the memory for every query position, Eq. (5) without the concatenation.
 
@@ -90,59 +64,104 @@ def space_time_read(
         similarity: see :func:`affinity`.
         scale: see :func:`affinity`.
         occupied: see :func:`affinity`.
-        method: ``"fused"`` uses PyTorch's fused attention, which never holds the ``(N, M)`` matrix on CPU
-            and CUDA; ``"dense"`` is the plain formula; ``"blockwise"`` the plain formula for ``block``
-            query positions at a time. All give the same result.
-        block: query positions at a time for ``"blockwise"``.
+        method: ``"fused"`` uses PyTorch's fused attention, which never holds the ``(N, M)`` matrix;
+            ``"dense"`` is the plain formula; ``"blockwise"`` the plain formula for ``block`` query positions
+            at a time. All give the same result; ``"auto"`` takes what ``benchmarks/read_methods.py`` found
+            to be the fastest.
+        block: query positions at a time for ``"blockwise"``; ``None`` keeps a block's weights within 32 MiB
+            in half precision.
 
     Returns:
-        The readout ``(O, N, Cv)``.
+        The readout ``(O, N, Cv)`` in the query's dtype.
 
     Raises:
         ValueError: if the shapes do not fit or a name is unknown.
     """
-    _check(query, key, occupied)
     if value.dim() != 3 or value.shape[:2] != key.shape[:2]:
         raise ValueError(
             f"expected key (O, M, Ck) and value (O, M, Cv), got {tuple(key.shape)} and {tuple(value.shape)}"
         )
+    if method not in get_args(Method):
+        raise ValueError(f"unknown method '{method}': use one of {', '.join(get_args(Method))}")
+    query, key = _as_dot_product(query, key, similarity, scale, occupied)
+    value = value.to(query.dtype)
+    if method == "auto":
+        method = _fastest(query, value)
     if method == "fused":
-        return _fused_read(query, key, value, similarity, scale, occupied)
+        return _fused_read(query, key, value)
     if method == "dense":
-        return affinity(query, key, similarity=similarity, scale=scale, occupied=occupied) @ value
-    if method == "blockwise":
-        parts = [
-            affinity(part, key, similarity=similarity, scale=scale, occupied=occupied) @ value
-            for part in query.split(block, dim=1)
-        ]
-        return torch.cat(parts, dim=1)
-    raise ValueError(f"unknown method '{method}': use 'fused', 'dense' or 'blockwise'")
+        return _weighted(_weights(query, key), value)
+    objects, positions, _ = query.shape
+    block = block or max(16, BLOCK_ENTRIES // (objects * key.shape[1]))
+    parts = [_weighted(_weights(part, key), value) for part in query.split(min(block, positions), dim=1)]
+    return torch.cat(parts, dim=1)
 
 
-def _fused_read(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    similarity: Similarity,
-    scale: float | None,
-    occupied: Tensor | None,
-) -> Tensor:
+def _fastest(query: Tensor, value: Tensor) -> Method:
+    """On a CPU the fused kernel gains nothing from half precision, nor with values much wider than keys."""
+    if query.device.type != "cpu":
+        return "fused"
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    return "blockwise" if half or value.shape[-1] > 2 * query.shape[-1] else "fused"
+
+
+def _as_dot_product(
+    query: Tensor, key: Tensor, similarity: Similarity, scale: float | None, occupied: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Query and key, a few channels wider, whose plain dot product ranks as the similarity does.
+
+    -|q - k|² = 2 q·k - |k|² - |q|²; softmax drops the last term, which is the same for every key. The term
+    in k, and a very low one for positions that are not occupied, become channels of the key, where the query
+    is 1, so that every method reads by one product and needs no mask.
+    """
+    if query.dim() != 3 or key.dim() != 3 or key.shape[::2] != query.shape[::2]:
+        raise ValueError(
+            f"expected query (O, N, C) and key (O, M, C), got {tuple(query.shape)} and {tuple(key.shape)}"
+        )
+    if occupied is not None and occupied.shape != key.shape[:2]:
+        raise ValueError(f"expected occupied {tuple(key.shape[:2])}, got {tuple(occupied.shape)}")
+    if similarity not in get_args(Similarity):
+        raise ValueError(f"unknown similarity '{similarity}': use 'dot' or 'l2'")
+    key = key.to(query.dtype)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    query, bias = _as_dot_product(query, key, similarity)
-    if bias is not None:
-        bias = bias * scale
+    exact = torch.promote_types(query.dtype, torch.float32)
     if occupied is not None:
-        bias = key.new_zeros(key.shape[:2]) if bias is None else bias
-        bias = bias.masked_fill(~occupied, -torch.inf)
-    # The flash kernel for CPU wants keys and values of one width; zeros change neither result.
-    width = max(query.shape[-1], value.shape[-1])
-    query, key = (F.pad(t, (0, width - t.shape[-1])) for t in (query, key))
-    padded = F.pad(value, (0, width - value.shape[-1]))
+        key = key.masked_fill(~occupied.unsqueeze(-1), 0)
+    terms: list[Tensor] = []
+    if similarity == "l2":
+        bias = -scale * key.to(exact).square().sum(dim=-1)
+        high = bias.to(query.dtype)
+        # Half precision keeps too few digits of |k|²; a second channel holds what the first one rounds off.
+        terms = [high] if exact == query.dtype else [high, (bias - high.to(exact)).to(query.dtype)]
+        scale = 2 * scale
+    if occupied is not None:
+        low = torch.finfo(query.dtype).min / 4
+        terms.append(torch.zeros_like(key[..., 0]).masked_fill(~occupied, low))
+    query = query * scale
+    if terms:
+        key = torch.cat([key, *(term.unsqueeze(-1) for term in terms)], dim=-1)
+        query = torch.cat([query, query.new_ones((*query.shape[:2], len(terms)))], dim=-1)
+    return query, key
+
+
+def _weights(query: Tensor, key: Tensor) -> Tensor:
+    # Autocast would run the softmax in float32, at twice the time; inside it accumulates in float32 anyway.
+    with torch.autocast(query.device.type, enabled=False):
+        return (query @ key.transpose(-1, -2)).softmax(dim=-1)
+
+
+def _weighted(weights: Tensor, value: Tensor) -> Tensor:
+    with torch.autocast(weights.device.type, enabled=False):
+        return weights @ value
+
+
+def _fused_read(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    width = value.shape[-1]
+    if query.device.type == "cpu":
+        # The flash kernel for CPU wants keys and values of one width; zeros change neither result.
+        wide = max(query.shape[-1], width)
+        query, key, value = (F.pad(t, (0, wide - t.shape[-1])) for t in (query, key, value))
     readout = F.scaled_dot_product_attention(
-        query.unsqueeze(1),
-        key.unsqueeze(1),
-        padded.unsqueeze(1),
-        attn_mask=None if bias is None else bias[:, None, None, :].to(query.dtype),
-        scale=scale,
-    ).squeeze(1)
-    return readout[..., : value.shape[-1]]
+        query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1), scale=1.0
+    )
+    return readout.squeeze(1)[..., :width]

@@ -74,7 +74,7 @@ class SegmentationSession:
         self.size = config.size if size is None else size
         if self.candidate_every < 1 or self.size < 0:
             raise StremnError("candidate_every must be at least 1 and size at least 0")
-        self.sample, self.seed = sample, seed
+        self.sample, self.seed = sample, int(seed)
         self.generator = torch.Generator()
         self.rules = Rules(self.layout, self.policy, sample, self.generator)
         self._advance = advance
