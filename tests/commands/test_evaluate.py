@@ -144,6 +144,6 @@ def test_real_frames_with_the_shipped_weights(shared_data: Path, tmp_path: Path)
     report, out = tmp_path / "report.json", tmp_path / "out"
     done = run("evaluate", tmp_path / "davis", "--json", report, "--out", out, "--size", 240)
     assert done.status == 0, done.err
-    assert json.loads(report.read_text())["overall"]["J"] > 0.6
+    assert json.loads(report.read_text())["overall"]["j_mean"] > 0.6
     with Image.open(out / "blackswan" / "00011.png") as image:
         assert set(np.unique(image)) == {0, 1}

@@ -51,8 +51,8 @@ def from_pretrained(source: Path | str = "stremn-lite") -> Segmenter:
 
     Args:
         source: name of a model whose weights ship with the package, a file written by
-            :func:`save_pretrained`, a folder that holds one, or ``hf:owner/name``, a repository of the Hugging
-            Face hub with a ``model.safetensors``.
+            :func:`save_pretrained`, a folder that holds one, or ``hf:owner/name``, a repository of the
+            Hugging Face hub with a ``model.safetensors``.
 
     Raises:
         StremnError: if the name is unknown, or the file is missing, damaged or not ours.

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -145,9 +146,10 @@ def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _block(name: str) -> int:
-    """Which block of the backbone a parameter belongs to; the stem counts as the first."""
-    parts = name.split(".")
-    return int(parts[2]) if parts[1] == "blocks" else 0
+    """Which block (EfficientNet) or layer (ResNet) of its encoder a parameter is of; the stem is of the first."""
+    part = name.removeprefix("backbone.").removeprefix("query_encoder.").removeprefix("memory_encoder.")
+    number = re.match(r"(?:blocks\.|layer)(\d+)", part)
+    return int(number[1]) if number else 0
 
 
 def _rate(step: int, recipe: Recipe) -> float:
