@@ -44,17 +44,17 @@ def test_another_video_needs_no_other_program(video: list[np.ndarray], boxes: Bo
     torch._dynamo.reset()
     torch.manual_seed(0)
     model = create_model("stremn-lite")
-    session = SegmentationSession(
-        model, size=0, device="cpu", precision="fp32", candidate_every=1, compile="eager"
-    )
+    settings = {"size": 0, "device": "cpu", "precision": "fp32", "candidate_every": 1, "compile": "eager"}
+    session = SegmentationSession(model, **settings)
     for t in range(3):
         session.step(video[t], boxes(5) if t == 0 else None)
     before = graphs()
     session.reset()
-    for t in range(6):
-        result = session.step(video[10 + t], boxes(77) if t == 1 else None)
-    assert result.object_ids == (77,)
-    assert graphs() == before
+    for same in (session, SegmentationSession(model, **settings)):
+        for t in range(4):
+            result = same.step(video[10 + t], boxes(77) if t == 1 else None)
+        assert result.object_ids == (77,)
+        assert graphs() == before
 
 
 @pytest.mark.parametrize("policy", [n for n, p in POLICIES.items() if p.draws or not p.bounded])

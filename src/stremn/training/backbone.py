@@ -73,7 +73,8 @@ def _fill_by_name(encoder: nn.Module, state: dict[str, Tensor], origin: str) -> 
     own = encoder.state_dict()
     for name, tensor in own.items():
         given = state.get(name)
-        if given is not None and name == "conv1.weight" and tensor.shape[1] > given.shape[1]:
+        rgb = (*tensor.shape[:1], 3, *tensor.shape[2:])
+        if given is not None and name == "conv1.weight" and given.shape == rgb:
             given = torch.cat([given, tensor[:, given.shape[1] :]], dim=1)
         if given is None or given.shape != tensor.shape:
             what = "no tensor" if given is None else f"shape {tuple(given.shape)} for"

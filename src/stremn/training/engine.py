@@ -146,7 +146,7 @@ def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _block(name: str) -> int:
-    """Which block (EfficientNet) or layer (ResNet) of its encoder a parameter is of; the stem is of the first."""
+    """Which block or layer of its encoder a parameter belongs to; the stem counts as part of block 0."""
     part = name.removeprefix("backbone.").removeprefix("query_encoder.").removeprefix("memory_encoder.")
     number = re.match(r"(?:blocks\.|layer)(\d+)", part)
     return int(number[1]) if number else 0
