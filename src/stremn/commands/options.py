@@ -10,7 +10,6 @@ from stremn.sessions import SegmentationSession
 
 __all__ = [
     "CandidateEvery",
-    "Compile",
     "Device",
     "Model",
     "Policy",
@@ -39,9 +38,6 @@ CandidateEvery = Annotated[
     int | None, typer.Option(help="Every how many frames a template competes for a chosen slot.")
 ]
 Seed = Annotated[int, typer.Option(help="Of the random policies.")]
-Compile = Annotated[
-    bool, typer.Option("--compile", help="Compile a step with torch.compile; slow to start, then faster.")
-]
 
 
 def open_session(
