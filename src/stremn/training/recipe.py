@@ -33,7 +33,8 @@ class Recipe:
         size: sides of a clip in pixels, divisible by 32.
         objects: O, the most objects followed in a clip.
         max_gap: most frames from one frame of a video clip to the next.
-        chosen: chosen slots in training; fewer than ``frames - 2`` so that the policy has to choose.
+        chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
+            chosen slots, in clips of at least ``chosen + 4`` frames.
         batch: clips in a step of one process.
         steps: optimiser steps.
         warmup: steps of linear warm-up before the cosine.
