@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from stremn.commands import options
 from stremn.commands.progress import FrameProgress
-from stremn.commands.score import render_scores
+from stremn.commands.score import print_scores
 from stremn.commands.segment import versions
 from stremn.data import Sequence, read_sequences
 from stremn.data.images import read_rgb
@@ -25,6 +24,9 @@ from stremn.sessions import SegmentationSession
 __all__ = ["evaluate", "evaluate_sequence"]
 
 log = logging.getLogger("stremn")
+
+VOID = 255
+"""Pixels that DAVIS leaves out of the truth."""
 
 
 def evaluate(
@@ -59,9 +61,7 @@ def evaluate(
         log.info("%s: J&F %.1f (%d objects)", sequence.name, mean, len(found))
     seconds = time.monotonic() - started
     table = ScoreTable(tuple(scores))
-    console = Console()
-    # A pipe has no width of its own; do not squeeze the table into 80 columns.
-    console.print(render_scores(table), width=None if console.is_terminal else max(console.width, 110))
+    print_scores(table)
     print(f"{frames} frames in {seconds:.0f} s, reading and scoring included")
     if json is not None:
         report: dict[str, Any] = {"root": str(root), "split": None if split is None else str(split)}
@@ -132,8 +132,10 @@ def _make(folder: Path) -> None:
 
 
 def _joining(session: SegmentationSession, truth: np.ndarray | None) -> np.ndarray | None:
-    """The part of an annotation that shows objects for the first time."""
+    """The part of an annotation that shows objects for the first time; 255 beside other ids is void."""
     if truth is None:
         return None
+    if np.isin(truth, (0, VOID), invert=True).any():
+        truth = np.where(truth == VOID, 0, truth)
     new = np.where(np.isin(truth, session.object_ids), 0, truth)
     return new if new.any() else None

@@ -27,7 +27,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], key: str, text: str) -
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     part = path.with_name(f".{path.name}.part")
     try:
+        part.touch()
+        usual_mode = part.stat().st_mode
         save_file(plain, part, metadata={key: text, "format": "pt"})
+        part.chmod(usual_mode)  # safetensors makes files that only their owner can read
         os.replace(part, path)
     except (SafetensorError, OSError) as error:
         raise StremnError(
