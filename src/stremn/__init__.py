@@ -1,4 +1,4 @@
-"""STReMN: video object segmentation and prediction with constant memory."""
+"""STReMN: video object segmentation with constant memory."""
 
 from stremn.errors import StremnError
 from stremn.models import create_model, from_pretrained, save_pretrained
