@@ -1,7 +1,8 @@
 """A disk that fills up in the middle of a run."""
 
-import resource
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,13 +31,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may grow beyond 3 kB."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+from stremn.commands import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command in a process of its own where no file may grow beyond 3 kB: this one has a log to write."""
+
+
+def run_limited(*args: object) -> Run:
+    command = [sys.executable, "-c", LIMITED, *map(str, args)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    return Run(done.returncode, done.stdout, done.stderr)
 
 
 def assert_full(done: Run, out: Path) -> None:
@@ -56,11 +64,7 @@ def test_small_disk(small_disk: Path, weights: Path, long_video: Path, mask: Pat
     assert list((out / "masks").iterdir())
 
 
-def test_limit_on_file_sizes(
-    weights: Path, long_video: Path, mask: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_limit_on_file_sizes(weights: Path, long_video: Path, mask: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    # After the inputs were made.
-    request.getfixturevalue("small_files")
-    done = run("segment", long_video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    done = run_limited("segment", long_video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
     assert_full(done, out)
