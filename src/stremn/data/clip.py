@@ -2,12 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Clip", "collate", "make_clip"]
+__all__ = ["Clip", "ClipRequest", "collate", "make_clip"]
+
+
+class ClipRequest(NamedTuple):
+    """Which training clip to make.
+
+    Attributes:
+        index: number of the clip, any from 0; with the seed of the data set it fixes all that is random.
+        frames: T.
+        size: sides of the clip in pixels.
+    """
+
+    index: int
+    frames: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -37,9 +52,11 @@ def make_clip(images: list[np.ndarray], labels: list[np.ndarray], ids: Sequence[
 
 
 def collate(clips: list[Clip]) -> Clip:
-    """A batch of clips."""
+    """A batch of clips; O becomes the most objects that one of them has."""
+    valid = torch.stack([c.valid for c in clips])
+    most = max(1, int(valid.sum(dim=1).max()))
     return Clip(
         torch.stack([c.frames for c in clips]),
         torch.stack([c.labels for c in clips]),
-        torch.stack([c.valid for c in clips]),
+        valid[:, :most],
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch.utils.data import Dataset
 
-from stremn.data.clip import Clip
+from stremn.data.clip import Clip, ClipRequest
 
 __all__ = ["ClipMixture"]
 
@@ -14,7 +14,7 @@ class ClipMixture(Dataset[Clip]):
     """Clips of several data sets, each drawn with its share; clip ``i`` depends only on the seed and ``i``.
 
     Args:
-        parts: data sets of equal length.
+        parts: data sets of clips.
         shares: probability of each, any positive scale.
         seed: of the draw.
     """
@@ -24,11 +24,7 @@ class ClipMixture(Dataset[Clip]):
         self.parts, self.seed = parts, seed
         self.cumulative = np.cumsum(shares) / np.sum(shares)
 
-    def __len__(self) -> int:
-        """Clips in an epoch."""
-        return len(self.parts[0])  # type: ignore[arg-type]
-
-    def __getitem__(self, index: int) -> Clip:
-        """Clip ``index`` of the part drawn for it."""
-        draw = np.random.default_rng([self.seed, 0, index]).random()
-        return self.parts[int(np.searchsorted(self.cumulative, draw, side="right"))][index]
+    def __getitem__(self, request: ClipRequest) -> Clip:
+        """The clip of the part drawn for it."""
+        draw = np.random.default_rng([self.seed, 0, request.index]).random()
+        return self.parts[int(np.searchsorted(self.cumulative, draw, side="right"))][request]

@@ -11,7 +11,16 @@ from stremn.data.motion import Motion, jitter_colors, motion_blur, random_motion
 from stremn.data.stills import Still, StillFolder
 from stremn.errors import StremnError
 
-__all__ = ["Sprite", "finish_clip", "first_usable", "random_sprite", "random_still"]
+__all__ = [
+    "Sprite",
+    "finish_clip",
+    "first_usable",
+    "hide_objects",
+    "look_alike",
+    "random_sprite",
+    "random_still",
+    "twin_of",
+]
 
 MOST_ATTEMPTS = 200
 
@@ -57,6 +66,57 @@ def random_sprite(rng: Rng, stills: list[StillFolder], frames: int, size: int) -
         bend=rng.choice([0.0, 0.03 * wanted]),
     )
     return Sprite(still.image.astype(np.float32) / 255, alpha, motion)
+
+
+def twin_of(rng: Rng, sprite: Sprite, frames: int, size: int) -> Sprite:
+    """The same cut-out, mirrored or not, on another path: a look-alike."""
+    ys, xs = np.nonzero(sprite.alpha > 0.5)
+    linear = sprite.motion.matrices[0, :, :2]
+    scale = float(np.sqrt(abs(np.linalg.det(linear)))) * np.exp(rng.uniform(-0.3, 0.3))
+    motion = random_motion(
+        rng,
+        frames,
+        center=(xs.mean(), ys.mean()),
+        target=tuple(rng.uniform(0.1 * size, 0.9 * size, 2)),
+        scale=scale,
+        speed=size * rng.uniform(0.0, 0.06),
+    )
+    return Sprite(sprite.image, sprite.alpha, motion)
+
+
+def look_alike(rng: Rng, canvas: np.ndarray, ids: np.ndarray, frames: int) -> Sprite | None:
+    """A copy of one of the objects of a frame as a cut-out that moves by itself; ``None`` without an object."""
+    visible, counts = np.unique(ids, return_counts=True)
+    visible = visible[(visible > 0) & (counts > 200) & (counts < 0.2 * ids.size)]
+    if not len(visible):
+        return None
+    alpha = cv2.GaussianBlur((ids == rng.choice(visible)).astype(np.float32), (3, 3), 0)
+    still = np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    return twin_of(rng, Sprite(canvas.copy(), alpha, Motion(still, still)), frames, canvas.shape[0])
+
+
+def hide_objects(
+    rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], stills: list[StillFolder]
+) -> None:
+    """For one to four frames, never the first or the last, something covers all objects; in place.
+
+    A patch of a still over the objects, or a cut to a still.
+    """
+    if len(images) < 4:
+        return
+    first = int(rng.integers(1, len(images) - 2))
+    end = min(len(images) - 1, first + int(rng.integers(1, 5)))
+    size, whole = images[0].shape[0], rng.random() < 0.4
+    texture = cv2.resize(random_still(rng, stills).image, (size, size)).astype(np.float32) / 255
+    for t in range(first, end):
+        box = cv2.boundingRect((labels[t] > 0).astype(np.uint8))
+        if whole or box[2] * box[3] > 0.5 * size**2:
+            images[t], labels[t] = texture.copy(), np.zeros_like(labels[t])
+        elif box[2]:
+            grown = rng.uniform(0.05, 0.3) * max(box[2:])
+            x, y, right, bottom = box[0] - grown, box[1] - grown, box[0] + box[2] + grown, box[1] + box[3] + grown
+            part = slice(max(0, int(y)), int(bottom) + 1), slice(max(0, int(x)), int(right) + 1)
+            images[t][part], labels[t][part] = texture[part], 0
 
 
 def random_still(rng: Rng, stills: list[StillFolder]) -> Still:

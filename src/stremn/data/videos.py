@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from stremn.data.clip import Clip
+from stremn.data.clip import Clip, ClipRequest
 from stremn.data.davis import Sequence
 from stremn.data.images import check_sizes, read_labels, read_rgb
 from stremn.data.motion import Motion, random_motion, warp
-from stremn.data.sprites import finish_clip, first_usable, random_sprite
+from stremn.data.sprites import finish_clip, first_usable, hide_objects, look_alike, random_sprite
 from stremn.data.stills import StillFolder
 from stremn.errors import StremnError
 
@@ -19,14 +19,12 @@ class VideoClips(Dataset[Clip]):
     """Endless clips of annotated videos; clip ``i`` depends only on the seed and ``i``.
 
     Frames are in order or reversed, with random gaps; one random crop, moved a little from frame to frame;
-    sometimes a cut-out of a still moves across and is followed too, or hides what is below.
+    sometimes a cut-out of a still, or a copy of the object itself, moves across and is followed too, or hides
+    what is below. In some clips the objects disappear for a few frames.
 
     Args:
         sequences: videos with masks.
         stills: where cut-outs come from; may be empty.
-        length: number of clips in an epoch.
-        frames: T.
-        size: sides of a clip in pixels.
         objects: O, the most objects to follow.
         max_gap: most frames from one frame of the clip to the next.
         seed: of everything random.
@@ -37,9 +35,6 @@ class VideoClips(Dataset[Clip]):
         sequences: list[Sequence],
         stills: list[StillFolder],
         *,
-        length: int,
-        frames: int,
-        size: int,
         objects: int,
         max_gap: int,
         seed: int,
@@ -47,13 +42,13 @@ class VideoClips(Dataset[Clip]):
         """See the class.
 
         Raises:
-            StremnError: if a sequence has fewer masks than frames, or too few frames.
+            StremnError: if a sequence has fewer masks than frames, or other names.
         """
         for sequence in sequences:
-            if len(sequence.masks) != len(sequence.frames) or len(sequence.frames) < frames:
+            if len(sequence.masks) != len(sequence.frames):
                 raise StremnError(
                     f"sequence '{sequence.name}': {len(sequence.frames)} frames and {len(sequence.masks)} "
-                    f"masks; training clips of {frames} frames need a mask for every frame"
+                    "masks; training clips need a mask for every frame"
                 )
             if [f.stem for f in sequence.frames] != [m.stem for m in sequence.masks]:
                 raise StremnError(
@@ -61,21 +56,31 @@ class VideoClips(Dataset[Clip]):
                     "like its frame"
                 )
         self.sequences, self.stills = sequences, stills
-        self.length, self.frames, self.size, self.objects = length, frames, size, objects
-        self.max_gap, self.seed = max_gap, seed
+        self.objects, self.max_gap, self.seed = objects, max_gap, seed
 
-    def __len__(self) -> int:
-        """Clips in an epoch."""
-        return self.length
+    def __getitem__(self, request: ClipRequest) -> Clip:
+        """Make the clip.
 
-    def __getitem__(self, index: int) -> Clip:
-        """Make clip ``index``."""
-        rng = np.random.default_rng([self.seed, 2, index])
-        return first_usable(self._attempt, rng, ", ".join(sequence.name for sequence in self.sequences[:5]))
+        Raises:
+            StremnError: if a file is damaged, or no sequence has as many frames.
+        """
+        rng = np.random.default_rng([self.seed, 2, request.index])
+        long_enough = [s for s in self.sequences if len(s.frames) >= request.frames]
+        if not long_enough:
+            raise StremnError(
+                f"sequence '{self.sequences[0].name}' and all others are shorter than a training clip of "
+                f"{request.frames} frames; set fewer 'frames'"
+            )
+        where = ", ".join(sequence.name for sequence in long_enough[:5])
+        return first_usable(
+            lambda rng: self._attempt(rng, long_enough, request.frames, request.size), rng, where
+        )
 
-    def _attempt(self, rng: np.random.Generator) -> Clip | None:
-        sequence = self.sequences[int(rng.integers(len(self.sequences)))]
-        picks = self._pick_frames(rng, len(sequence.frames))
+    def _attempt(
+        self, rng: np.random.Generator, sequences: list[Sequence], frames: int, size: int
+    ) -> Clip | None:
+        sequence = sequences[int(rng.integers(len(sequences)))]
+        picks = self._pick_frames(rng, len(sequence.frames), frames)
         labels = [read_labels(sequence.masks[i]) for i in picks]
         if not labels[0].any():
             return None
@@ -85,45 +90,55 @@ class VideoClips(Dataset[Clip]):
         if rng.random() < 0.5:
             images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
             labels = [np.ascontiguousarray(mask[:, ::-1]) for mask in labels]
-        motion = self._crop(rng, labels[0])
+        motion = self._crop(rng, labels[0], frames, size)
         border = cv2.BORDER_REFLECT_101
         canvas = [
-            warp(image, motion, t, self.size, border=border).astype(np.float32) / 255
+            warp(image, motion, t, size, border=border).astype(np.float32) / 255
             for t, image in enumerate(images)
         ]
-        ids = [warp(m, motion, t, self.size, nearest=True, border=border) for t, m in enumerate(labels)]
+        ids = [warp(m, motion, t, size, nearest=True, border=border) for t, m in enumerate(labels)]
         if self.stills and rng.random() < 0.5:
-            sprite = random_sprite(rng, self.stills, self.frames, self.size)
+            sprite = random_sprite(rng, self.stills, frames, size)
             number = 200 if rng.random() < 0.5 else 0
-            for t in range(self.frames if sprite else 0):
+            for t in range(frames if sprite else 0):
                 canvas[t], alpha = sprite.paste(canvas[t], t)  # type: ignore[union-attr]
                 ids[t][alpha > 0.5] = number
+        if rng.random() < 0.2:
+            sprite = look_alike(rng, canvas[0], ids[0], frames)
+            number = 201 if rng.random() < 0.5 else 0
+            for t in range(frames if sprite else 0):
+                canvas[t], alpha = sprite.paste(canvas[t], t)  # type: ignore[union-attr]
+                ids[t][alpha > 0.5] = number
+        if self.stills and rng.random() < 0.3:
+            hide_objects(rng, canvas, ids, self.stills)
         return finish_clip(rng, canvas, ids, self.objects)
 
-    def _pick_frames(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        longest = max(1, min(self.max_gap, (count - 1) // (self.frames - 1)))
-        gaps = rng.integers(1, int(rng.integers(1, longest + 1)) + 1, self.frames - 1)
+    def _pick_frames(self, rng: np.random.Generator, count: int, frames: int) -> np.ndarray:
+        longest = max(1, min(self.max_gap, (count - 1) // (frames - 1)))
+        gaps = rng.integers(1, int(rng.integers(1, longest + 1)) + 1, frames - 1)
         picks = int(rng.integers(0, count - gaps.sum())) + np.concatenate([[0], np.cumsum(gaps)])
         return picks[::-1] if rng.random() < 0.5 else picks
 
-    def _crop(self, rng: np.random.Generator, labels: np.ndarray) -> Motion:
+    def _crop(self, rng: np.random.Generator, labels: np.ndarray, frames: int, size: int) -> Motion:
         """A crop that holds at least part of a random object, with a slight motion of the camera."""
         height, width = labels.shape
         ys, xs = np.nonzero(labels == rng.choice(np.unique(labels[labels > 0])))
         pick = int(rng.integers(len(xs)))
-        scale = self.size / height * np.exp(rng.uniform(0.0, 0.75))
-        half = self.size / 2 / scale
+        # From the whole height up to 540 pixels of height, the scales at which videos are segmented.
+        least = size / height
+        scale = least * np.exp(rng.uniform(0.0, np.log(max(1.3, 540 / height / least))))
+        half = size / 2 / scale
         center = [
             np.clip(value + rng.uniform(-0.6, 0.6) * half, half, max(half, limit - half))
             for value, limit in ((xs[pick], width), (ys[pick], height))
         ]
         return random_motion(
             rng,
-            self.frames,
+            frames,
             center=(float(center[0]), float(center[1])),
-            target=(self.size / 2, self.size / 2),
+            target=(size / 2, size / 2),
             scale=scale,
-            speed=self.size * rng.choice([0.0, 0.01, 0.03]),
+            speed=size * rng.choice([0.0, 0.01, 0.03]),
             turn=rng.choice([0.5, 4.0]),
             zoom=0.03,
         )

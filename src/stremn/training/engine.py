@@ -18,9 +18,10 @@ from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, get_policy
 from stremn.models import Segmenter, create_model, from_pretrained, save_pretrained
 from stremn.models.checkpoint import WEIGHTS_FILE
-from stremn.training.backbone import load_imagenet
+from stremn.training.backbone import depthwise_in_float32, load_imagenet
 from stremn.training.clip import segment_clip
 from stremn.training.losses import segmentation_loss
+from stremn.training.plan import StepSampler
 from stremn.training.recipe import Recipe, expand
 
 __all__ = ["build_clips", "train"]
@@ -43,13 +44,7 @@ def build_clips(recipe: Recipe) -> Dataset[Clip]:
     if missing and sequences:
         raise StremnError(f"recipe: 'held_out' names {sorted(missing)}, which 'videos' does not contain")
     sequences = [s for s in sequences if s.name not in recipe.held_out and len(s.masks) == len(s.frames)]
-    common = {
-        "length": recipe.steps * recipe.batch,
-        "frames": recipe.frames,
-        "size": recipe.size,
-        "objects": recipe.objects,
-        "seed": recipe.seed,
-    }
+    common = {"objects": recipe.objects, "seed": recipe.seed}
     parts: list[Dataset[Clip]] = []
     shares: list[float] = []
     if sequences and recipe.video_share > 0:
@@ -86,10 +81,10 @@ def train(recipe: Recipe, out: Path | str) -> Path:
     (out / "log.jsonl").unlink(missing_ok=True)
     optimizer = torch.optim.AdamW(_groups(model, recipe), weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
-    loader: Any = DataLoader(
-        clips, recipe.batch, num_workers=recipe.workers, collate_fn=collate, drop_last=True
-    )
-    network, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    sampler = StepSampler(recipe.shapes, recipe.steps, recipe.seed)
+    loader: Any = DataLoader(clips, batch_sampler=sampler, num_workers=recipe.workers, collate_fn=collate)
+    network, optimizer = accelerator.prepare(model, optimizer)
+    depthwise_in_float32(model)
     # Only now is the model on the device where the average must be.
     average = AveragedModel(model)
     generator = torch.Generator(device=accelerator.device).manual_seed(recipe.seed)
@@ -115,6 +110,7 @@ def train(recipe: Recipe, out: Path | str) -> Path:
             log.info("step %d/%d  loss %.4f  %.0f s left", step, recipe.steps, record["loss"], left)
         if step % recipe.save_every == 0 or step == recipe.steps:
             save_pretrained(cast(Segmenter, average.module), out / WEIGHTS_FILE)
+            save_pretrained(model, out / "raw.safetensors")
     return out / WEIGHTS_FILE
 
 
@@ -168,7 +164,7 @@ def _step(
     guide = bool(torch.rand((), generator=generator, device=generator.device) < recipe.guide_share)
     with accelerator.autocast():
         logits = segment_clip(network, clip, layout, policy, guide=guide, generator=generator)
-        loss = segmentation_loss(logits, clip.labels[:, 1:], clip.valid, dice_weight=recipe.dice_weight)
+        loss = segmentation_loss(logits, clip.labels[:, 1:], clip.valid, dice_weight=recipe.dice_weight, hard_share=recipe.hard_share)
     optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)
     accelerator.clip_grad_norm_(network.parameters(), recipe.clip_norm)

@@ -10,10 +10,10 @@ from stremn.errors import StremnError
 
 __all__ = ["Recipe", "expand", "load_recipe"]
 
-_LEAST = {"frames": 2, "objects": 1, "max_gap": 1, "chosen": 0, "batch": 1, "steps": 1, "save_every": 1}
+_LEAST = {"objects": 1, "max_gap": 1, "chosen": 0, "steps": 1, "save_every": 1}
 _LEAST |= {"frozen_blocks": 0, "workers": 0, "warmup": 0, "learning_rate": 0, "backbone_rate": 0}
 _LEAST |= {"weight_decay": 0, "clip_norm": 0, "dice_weight": 0, "seed": 0}
-_SHARES = ("video_share", "guide_share", "final_rate", "ema")
+_SHARES = ("video_share", "hard_share", "guide_share", "final_rate", "ema")
 _KINDS = {"str": "text", "int": "a whole number", "float": "a number", "tuple": "a list of texts"}
 
 
@@ -29,7 +29,8 @@ class Recipe:
         stills: folders with ``images`` and ``masks``.
         held_out: names of sequences that are never trained on; validation runs on them.
         video_share: share of clips that come from videos, 0 to 1.
-        frames: T of a clip.
+        frames: T of a clip. Like ``batch`` and ``size`` a number, or a list: then each step draws one entry
+            of the three lists.
         size: sides of a clip in pixels, divisible by 32.
         objects: O, the most objects followed in a clip.
         max_gap: most frames from one frame of a video clip to the next.
@@ -46,6 +47,7 @@ class Recipe:
         weight_decay: of AdamW.
         clip_norm: largest gradient norm.
         dice_weight: see :func:`stremn.training.losses.segmentation_loss`.
+        hard_share: see there.
         guide_share: share of steps in which the decoder sees the previous probabilities.
         ema: decay of the averaged weights that are saved.
         workers: processes that make clips.
@@ -61,12 +63,12 @@ class Recipe:
     stills: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     video_share: float = 0.5
-    frames: int = 4
-    size: int = 256
+    frames: tuple[int, ...] = (4,)
+    size: tuple[int, ...] = (256,)
     objects: int = 2
     max_gap: int = 8
     chosen: int = 1
-    batch: int = 4
+    batch: tuple[int, ...] = (4,)
     steps: int = 1000
     warmup: int = 100
     learning_rate: float = 4e-4
@@ -76,6 +78,7 @@ class Recipe:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     dice_weight: float = 1.0
+    hard_share: float = 1.0
     guide_share: float = 0.7
     ema: float = 0.999
     workers: int = 1
@@ -87,8 +90,7 @@ class Recipe:
         """Refuse what cannot be run, naming the key."""
         if not self.videos and not self.stills:
             raise StremnError("recipe: neither 'videos' nor 'stills' names any data")
-        if self.size % 32 or self.size <= 0:
-            raise StremnError(f"recipe: 'size' must be a positive multiple of 32, not {self.size}")
+        self._check_shapes()
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if not (value >= least and math.isfinite(value)):
@@ -98,6 +100,27 @@ class Recipe:
                 raise StremnError(f"recipe: '{name}' must be from 0 to 1, not {getattr(self, name)}")
         if self.precision not in ("bf16", "no"):
             raise StremnError(f"recipe: 'precision' must be bf16 or no, not '{self.precision}'")
+
+    def _check_shapes(self) -> None:
+        for name, least in (("frames", 2), ("batch", 1), ("size", 32)):
+            for value in getattr(self, name):
+                if value < least:
+                    raise StremnError(f"recipe: '{name}' must be at least {least}, not {value}")
+        for size in self.size:
+            if size % 32:
+                raise StremnError(f"recipe: 'size' must be a positive multiple of 32, not {size}")
+        lengths = {len(values) for values in (self.batch, self.frames, self.size) if len(values) != 1}
+        if len(lengths) > 1 or not (self.batch and self.frames and self.size):
+            raise StremnError(
+                "recipe: 'batch', 'frames' and 'size' must be numbers, or lists of the same length"
+            )
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """The (batch, frames, size) that steps draw from."""
+        most = max(len(self.batch), len(self.frames), len(self.size))
+        lists = [v * most if len(v) == 1 else v for v in (self.batch, self.frames, self.size)]
+        return list(zip(*lists, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for the run's record."""
@@ -150,6 +173,9 @@ def expand(text: str) -> str:
 
 def _typed(path: Path | str, key: str, value: Any, kind: str) -> Any:
     """``value`` as the type of the field, which is told by its name."""
+    if kind == "tuple[int, ...]":
+        values = value if isinstance(value, list) else [value]
+        return tuple(_typed(path, key, number, "int") for number in values)
     kind = next(name for name in _KINDS if name in kind.replace("tuple[str", "tuple"))
     if kind == "tuple":
         value = [value] if isinstance(value, str) else value
