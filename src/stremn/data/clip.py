@@ -15,12 +15,12 @@ class ClipRequest(NamedTuple):
     """Which training clip to make.
 
     Attributes:
-        index: number of the clip, any from 0; with the seed of the data set it fixes all that is random.
+        number: of the clip, from 0; with the seed of the data set it fixes all that is random.
         frames: T.
         size: sides of the clip in pixels.
     """
 
-    index: int
+    number: int
     frames: int
     size: int
 

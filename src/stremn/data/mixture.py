@@ -26,5 +26,5 @@ class ClipMixture(Dataset[Clip]):
 
     def __getitem__(self, request: ClipRequest) -> Clip:
         """The clip of the part drawn for it."""
-        draw = np.random.default_rng([self.seed, 0, request.index]).random()
+        draw = np.random.default_rng([self.seed, 0, request.number]).random()
         return self.parts[int(np.searchsorted(self.cumulative, draw, side="right"))][request]

@@ -85,7 +85,7 @@ def twin_of(rng: Rng, sprite: Sprite, frames: int, size: int) -> Sprite:
 
 
 def look_alike(rng: Rng, canvas: np.ndarray, ids: np.ndarray, frames: int) -> Sprite | None:
-    """A copy of one of the objects of a frame as a cut-out that moves by itself; ``None`` without an object."""
+    """A copy of an object of a frame as a cut-out that moves by itself; ``None`` without a usable object."""
     visible, counts = np.unique(ids, return_counts=True)
     visible = visible[(visible > 0) & (counts > 200) & (counts < 0.2 * ids.size)]
     if not len(visible):
@@ -114,8 +114,9 @@ def hide_objects(
             images[t], labels[t] = texture.copy(), np.zeros_like(labels[t])
         elif box[2]:
             grown = rng.uniform(0.05, 0.3) * max(box[2:])
-            x, y, right, bottom = box[0] - grown, box[1] - grown, box[0] + box[2] + grown, box[1] + box[3] + grown
-            part = slice(max(0, int(y)), int(bottom) + 1), slice(max(0, int(x)), int(right) + 1)
+            left, top = max(0, int(box[0] - grown)), max(0, int(box[1] - grown))
+            right, bottom = int(box[0] + box[2] + grown) + 1, int(box[1] + box[3] + grown) + 1
+            part = slice(top, bottom), slice(left, right)
             images[t][part], labels[t][part] = texture[part], 0
 
 

@@ -6,7 +6,15 @@ from torch.utils.data import Dataset
 
 from stremn.data.clip import Clip, ClipRequest
 from stremn.data.motion import Motion, random_motion, warp
-from stremn.data.sprites import Sprite, finish_clip, first_usable, hide_objects, random_sprite, random_still, twin_of
+from stremn.data.sprites import (
+    Sprite,
+    finish_clip,
+    first_usable,
+    hide_objects,
+    random_sprite,
+    random_still,
+    twin_of,
+)
 from stremn.data.stills import Still, StillFolder
 
 __all__ = ["SyntheticClips"]
@@ -27,15 +35,13 @@ class SyntheticClips(Dataset[Clip]):
         seed: of everything random.
     """
 
-    def __init__(
-        self, stills: list[StillFolder], *, objects: int, seed: int
-    ) -> None:
+    def __init__(self, stills: list[StillFolder], *, objects: int, seed: int) -> None:
         """See the class."""
         self.stills, self.objects, self.seed = stills, objects, seed
 
     def __getitem__(self, request: ClipRequest) -> Clip:
         """Make the clip."""
-        rng = np.random.default_rng([self.seed, 1, request.index])
+        rng = np.random.default_rng([self.seed, 1, request.number])
         where = ", ".join(str(folder.root) for folder in self.stills)
         return first_usable(lambda rng: self._attempt(rng, request.frames, request.size), rng, where)
 
@@ -58,9 +64,7 @@ class SyntheticClips(Dataset[Clip]):
             bend=rng.choice([0.0, 0.02 * size]) if follow_base else 0.0,
         )
         wanted = int(rng.integers(0 if follow_base else 1, 4))
-        sprites = [
-            s for s in (random_sprite(rng, self.stills, frames, size) for _ in range(wanted)) if s
-        ]
+        sprites = [s for s in (random_sprite(rng, self.stills, frames, size) for _ in range(wanted)) if s]
         twin = twin_of(rng, sprites[0], frames, size) if sprites and rng.random() < 0.25 else None
         if twin:
             sprites.append(twin)

@@ -64,7 +64,7 @@ class VideoClips(Dataset[Clip]):
         Raises:
             StremnError: if a file is damaged, or no sequence has as many frames.
         """
-        rng = np.random.default_rng([self.seed, 2, request.index])
+        rng = np.random.default_rng([self.seed, 2, request.number])
         long_enough = [s for s in self.sequences if len(s.frames) >= request.frames]
         if not long_enough:
             raise StremnError(

@@ -44,10 +44,10 @@ def depthwise_in_float32(model: nn.Module) -> None:
     PyTorch's backward pass of a depthwise convolution on CPU is two to three times slower in bfloat16.
     """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
-            if module.weight.requires_grad and module.weight.device.type == "cpu":
-                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
-                module.forward = partial(_in_float32, module.forward)  # type: ignore[method-assign]
+        depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+        if depthwise and module.weight.requires_grad and module.weight.device.type == "cpu":
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+            module.forward = partial(_in_float32, module.forward)
 
 
 def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -164,7 +164,8 @@ def _step(
     guide = bool(torch.rand((), generator=generator, device=generator.device) < recipe.guide_share)
     with accelerator.autocast():
         logits = segment_clip(network, clip, layout, policy, guide=guide, generator=generator)
-        loss = segmentation_loss(logits, clip.labels[:, 1:], clip.valid, dice_weight=recipe.dice_weight, hard_share=recipe.hard_share)
+        weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
+        loss = segmentation_loss(logits, clip.labels[:, 1:], clip.valid, **weights)
     optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)
     accelerator.clip_grad_norm_(network.parameters(), recipe.clip_norm)
