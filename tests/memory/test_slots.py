@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_memory import (
+    DETERMINISTIC,
     LAYOUTS,
     PREDICTION,
     VOS,
@@ -17,7 +18,7 @@ from plain_memory import (
 )
 from safetensors.torch import load, save
 
-from stremn.memory import POLICIES, Contest, MemoryLayout, Policy, SlotMemory, get_policy
+from stremn.memory import POLICIES, Contest, MemoryLayout, Policy, SlotMemory, Template, get_policy
 from stremn.ops import space_time_read
 
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
@@ -61,6 +62,27 @@ def test_the_previous_latest_is_the_contender() -> None:
         contender = frame - 1 if frame > 1 else -1
         assert (memory.frame_index[:, VOS.first_chosen] == contender).all()
         assert_holds_what_it_says(memory, history)
+
+
+@pytest.mark.parametrize("policy", DETERMINISTIC, ids=lambda policy: policy.name)
+@pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
+def test_a_contest_may_be_skipped_for_some_objects(policy: Policy, grad: bool) -> None:
+    history = random_history(3, objects=2, length=12)
+    skipped = {4, 7, 8, 10}
+    with torch.enable_grad() if grad else torch.inference_mode():
+        both = SlotMemory.of_first_frame(history.templates[0], 0, VOS)
+        alone = [SlotMemory.of_first_frame(_of(history.templates[0], o), 0, VOS) for o in (0, 1)]
+        for frame, template in list(enumerate(history.templates))[1:]:
+            takes_part = torch.tensor([True, frame not in skipped])
+            both = both.update(template, frame, policy, candidate=takes_part)
+            alone = [
+                memory.update(_of(template, o), frame, policy, candidate=bool(takes_part[o]))
+                for o, memory in enumerate(alone)
+            ]
+    for o, memory in enumerate(alone):
+        assert both.seen[o] == memory.seen[0]
+        frames = both.frame_index[o]
+        assert frames[frames >= 0].tolist() == memory.frame_index[0][memory.frame_index[0] >= 0].tolist()
 
 
 def test_in_prediction_the_newcomer_competes_and_every_slot_is_replaceable() -> None:
@@ -166,3 +188,8 @@ def test_the_precision_of_the_first_template_stays() -> None:
         history.templates[:] = [half[0], *[type(t)(*(x.float() for x in t)) for t in half[1:]]]
         memory = history.run(get_policy("learned"), VOS, grad=grad)[-1]
         assert {memory.key.dtype, memory.value.dtype, memory.update_key.dtype} == {torch.bfloat16}
+
+
+def _of(template: Template, index: int) -> Template:
+    """One object of a template."""
+    return Template(*(tensor[index : index + 1] for tensor in template))

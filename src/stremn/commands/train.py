@@ -1,28 +1,86 @@
 """``stremn train``: train a model by a recipe."""
 
 import importlib.util
+import os
+import time
 from pathlib import Path
-from typing import Annotated
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from stremn.commands.interrupts import Interrupted, stop_between_frames
+from stremn.commands.notes import notes
 from stremn.errors import StremnError
 
-__all__ = ["train"]
+if TYPE_CHECKING:
+    from stremn.training import StepReport
+
+__all__ = ["TrainProgress", "train"]
+
+SECONDS_BETWEEN_LINES = 5.0
 
 
 def train(
     recipe: Annotated[
         Path, typer.Argument(help="YAML file; those of the shipped weights are in stremn/recipes.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for weights, log and the recipe as it was run.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights, checkpoints, logs and pictures.")],
     change: Annotated[list[str] | None, typer.Option("--set", help="key=value, replaces a key.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")
+    ] = False,
 ) -> None:
-    """Train a model by a recipe."""
+    """Train a model by a recipe, in one process or in several under ``accelerate launch``."""
     missing = [name for name in ("accelerate", "yaml") if importlib.util.find_spec(name) is None]
     if missing:
         raise StremnError(f"training needs {' and '.join(missing)}: pip install 'stremn[train]'")
-    from stremn.training import load_recipe
+    from stremn.training import TrainingStopped, load_recipe
     from stremn.training import train as run
 
-    print(run(load_recipe(recipe, tuple(change or ())), out))
+    loaded = load_recipe(recipe, tuple(change or ()))
+    with stop_between_frames() as stop, TrainProgress() as progress:
+        try:
+            weights = run(loaded, out, resume, watch=progress.show, stop=lambda: bool(stop))
+        except TrainingStopped as stopped:
+            notes.print(f"stopped at {stopped} with a checkpoint; continue with --resume", highlight=False)
+            raise Interrupted(stop.number or 2) from stopped
+    if os.environ.get("RANK", "0") == "0":
+        print(weights)
+
+
+class TrainProgress:
+    """Loss, images a second and time left: a bar on a terminal, plain lines elsewhere. A context manager."""
+
+    def __init__(self) -> None:
+        """Nothing is shown before the first step."""
+        self._bar: Progress | None = None
+        self._shown = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Nothing yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, report: "StepReport") -> None:
+        """Show a step."""
+        facts = f"loss {report.loss:.4f}  {report.images_per_second:.1f} images/s"
+        facts += f"  {report.seconds_left:.0f} s left"
+        if notes.is_terminal:
+            if self._bar is None:
+                columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
+                self._bar = Progress(TextColumn("train"), *columns, console=notes)
+                self._task = self._bar.add_task("train", total=report.steps, facts="")
+                self._bar.start()
+            self._bar.update(self._task, completed=report.step, facts=facts)
+        elif report.step == report.steps or time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES:
+            self._shown = time.monotonic()
+            line = f"step {report.step}/{report.steps}  {facts}"
+            notes.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,26 +1,106 @@
 """Random smooth motion and change of look, shared by all clips. Images are float32 in [0, 1]."""
 
+import functools
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-__all__ = ["Motion", "jitter_colors", "motion_blur", "random_motion", "warp"]
+__all__ = ["Motion", "Pose", "jitter_colors", "motion_blur", "random_motion", "warp"]
 
 Rng = np.random.Generator
+
+CONTROLS = 4
+"""Control points of a bend along each side of the source."""
+
+LATTICE = 25
+"""Points along each side at which the spline is computed; between them it is interpolated."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where each pixel of a region of the canvas comes from: a 2×3 matrix, or maps of x and y, in the source."""
+
+    width: int
+    height: int
+    inverse: np.ndarray
+    maps: tuple[np.ndarray, np.ndarray] | None
+
+    def apply(self, source: np.ndarray, *, nearest: bool = False, border: int = 0) -> np.ndarray:
+        """The region ``(height, width[, C])`` of the source's picture; ``border`` is a cv2 border mode."""
+        how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+        if self.maps is not None:
+            return cv2.remap(source, *self.maps, how, borderMode=border)
+        how |= cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(source, self.inverse, (self.width, self.height), flags=how, borderMode=border)
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A path through poses: one 2×3 matrix per frame, source to canvas pixels, and a smooth bend.
+    """A path through poses: one 2×3 matrix per frame, source to canvas pixels, and a thin-plate bend.
 
     Attributes:
         matrices: ``(T, 2, 3)`` float64.
-        bends: ``(T, 4, 4, 2)`` float32, displacements in pixels on a coarse grid over the canvas.
+        bends: ``(T, 4, 4, 2)`` float32, displacements in source pixels at control points spread over the
+            source; between them the thin-plate spline.
     """
 
     matrices: np.ndarray
     bends: np.ndarray
+
+    def pose(self, frame: int, source: tuple[int, int], region: tuple[int, int, int, int]) -> Pose:
+        """One frame of the path.
+
+        Args:
+            frame: index of the frame.
+            source: height and width of the source in pixels.
+            region: left, top, right and bottom of the part of the canvas that is wanted.
+        """
+        left, top, right, bottom = region
+        width, height = right - left, bottom - top
+        inverse = cv2.invertAffineTransform(self.matrices[frame])
+        inverse[:, 2] += inverse[:, :2] @ (left, top)
+        bend = self.bends[frame]
+        if not bend.any():
+            return Pose(width, height, inverse, None)
+        lattice = (_plate_basis() @ bend.reshape(-1, 2)).reshape(LATTICE, LATTICE, 2)
+        to_lattice = inverse * ((LATTICE - 1) / np.array([source[1] - 1, source[0] - 1]))[:, None]
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        offset = cv2.warpAffine(
+            lattice, to_lattice, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE
+        )
+        x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+        a = inverse.astype(np.float32)
+        map_x, map_y = cv2.split(offset)
+        map_x += a[0, 0] * x + (a[0, 1] * y + a[0, 2])
+        map_y += a[1, 0] * x + (a[1, 1] * y + a[1, 2])
+        return Pose(width, height, inverse, (map_x, map_y))
+
+
+@functools.cache
+def _plate_basis() -> np.ndarray:
+    """Displacements on the lattice ``(LATTICE², 2)`` from those of the 16 control points, as a matrix.
+
+    The thin-plate spline through the control points: kernel r² log r, and an affine part.
+    """
+
+    def grid(count: int) -> np.ndarray:
+        steps = np.linspace(0.0, 1.0, count)
+        return np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        squared = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
+        return squared * np.log(np.where(squared > 0, squared, 1.0))
+
+    controls, points = grid(CONTROLS), grid(LATTICE)
+    count = len(controls)
+    affine = np.column_stack([np.ones(count), controls])
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = kernel(controls, controls)
+    system[:count, count:], system[count:, :count] = affine, affine.T
+    weights = np.linalg.solve(system, np.eye(count + 3)[:, :count])
+    at_points = np.column_stack([kernel(points, controls), np.ones(len(points)), points])
+    return (at_points @ weights).astype(np.float32)
 
 
 def random_motion(
@@ -46,13 +126,13 @@ def random_motion(
         speed: standard deviation of displacement per frame, in pixels.
         turn: standard deviation of rotation per frame, in degrees.
         zoom: standard deviation of log scale per frame.
-        bend: size of the smooth deformation, in pixels.
+        bend: standard deviation of the displacement of a control point, in source pixels.
     """
     drift = rng.normal(0, speed, 2)
     position = np.array(target, dtype=float)
     angle, log_scale, stretch = rng.normal(0, turn), np.log(scale), rng.normal(0, 0.06)
     angle_speed, scale_speed = rng.normal(0, turn / 2), rng.normal(0, zoom / 2)
-    bend_now = rng.normal(0, bend, (4, 4, 2))
+    bend_now = rng.normal(0, bend, (CONTROLS, CONTROLS, 2))
     matrices, bends = [], []
     for _ in range(frames):
         c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -63,7 +143,7 @@ def random_motion(
         angle += angle_speed + rng.normal(0, turn / 3)
         log_scale += scale_speed + rng.normal(0, zoom / 3)
         stretch += rng.normal(0, 0.03)
-        bend_now = bend_now + rng.normal(0, bend / 2, (4, 4, 2))
+        bend_now = bend_now + rng.normal(0, bend / 2, (CONTROLS, CONTROLS, 2))
     return Motion(np.stack(matrices), np.stack(bends))
 
 
@@ -71,17 +151,10 @@ def warp(
     source: np.ndarray, motion: Motion, frame: int, size: int, *, nearest: bool = False, border: int = 0
 ) -> np.ndarray:
     """One frame of a source under a motion, ``(size, size[, C])``; ``border`` is a cv2 border mode."""
-    interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    matrix, bend = motion.matrices[frame], motion.bends[frame]
-    if not bend.any():
-        return cv2.warpAffine(source, matrix, (size, size), flags=interpolation, borderMode=border)
-    inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    offset = cv2.resize(bend, (size, size), interpolation=cv2.INTER_CUBIC)
-    x, y = x + offset[..., 0], y + offset[..., 1]
-    map_x = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
-    map_y = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
-    return cv2.remap(source, map_x, map_y, interpolation, borderMode=border)
+    height, width = source.shape[:2]
+    return motion.pose(frame, (height, width), (0, 0, size, size)).apply(
+        source, nearest=nearest, border=border
+    )
 
 
 def jitter_colors(rng: Rng, images: list[np.ndarray], strength: float = 1.0) -> list[np.ndarray]:
@@ -100,14 +173,13 @@ def jitter_colors(rng: Rng, images: list[np.ndarray], strength: float = 1.0) -> 
     return result
 
 
-def motion_blur(rng: Rng, image: np.ndarray, length: float) -> np.ndarray:
-    """Blur along a random direction over ``length`` pixels."""
-    size = int(length) | 1
+def motion_blur(image: np.ndarray, dx: float, dy: float) -> np.ndarray:
+    """Blur along a way of ``(dx, dy)`` pixels, centred."""
+    size = int(np.hypot(dx, dy)) | 1
     if size < 3:
         return image
     kernel = np.zeros((size, size), np.float32)
-    angle = rng.uniform(0, np.pi)
-    half = size // 2
-    dx, dy = np.cos(angle) * half, np.sin(angle) * half
-    cv2.line(kernel, (round(half - dx), round(half - dy)), (round(half + dx), round(half + dy)), 1.0)
-    return cv2.filter2D(image, -1, kernel / kernel.sum())
+    half, length = size // 2, np.hypot(dx, dy)
+    x, y = half * dx / length, half * dy / length
+    cv2.line(kernel, (round(half - x), round(half - y)), (round(half + x), round(half + y)), 1.0)
+    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)

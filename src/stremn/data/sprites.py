@@ -1,6 +1,6 @@
 """Cut-outs of stills that move, and the last steps that every training clip goes through."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -8,15 +8,17 @@ import numpy as np
 
 from stremn.data.clip import Clip, make_clip
 from stremn.data.motion import Motion, jitter_colors, motion_blur, random_motion, warp
-from stremn.data.stills import Still, StillFolder
+from stremn.data.stills import Still, StillSet
 from stremn.errors import StremnError
 
 __all__ = [
     "Sprite",
+    "cut_out",
     "finish_clip",
     "first_usable",
     "hide_objects",
     "look_alike",
+    "present_ids",
     "random_sprite",
     "random_still",
     "twin_of",
@@ -24,64 +26,137 @@ __all__ = [
 
 MOST_ATTEMPTS = 200
 
+VISIBLE = 0.5
+"""Share of a pixel that a cut-out must cover to own it."""
+
+VISIBLE_BLURRED = 0.35
+"""The same for one that moves while the shutter is open: or a small fast object would own nothing."""
+
+LONGEST_BLUR = 15.0
+"""Pixels."""
+
 Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A cut-out with its path: image in [0, 1], alpha in [0, 1], both of the source's size."""
+    """A cut-out with its path.
+
+    Attributes:
+        image: ``(h, w, 3)`` float32 in [0, 1], the part of the source around the object.
+        alpha: ``(h, w)`` float32 in [0, 1].
+        motion: of the part.
+        shutter: how much of the way between two frames the cut-out is blurred along, from 0 to 1.
+    """
 
     image: np.ndarray
     alpha: np.ndarray
     motion: Motion
+    shutter: float = 0.0
 
-    def paste(self, canvas: np.ndarray, frame: int) -> tuple[np.ndarray, np.ndarray]:
-        """The canvas with the sprite on it, and the sprite's alpha ``(size, size)`` there."""
-        size = canvas.shape[0]
-        image = warp(self.image, self.motion, frame, size, border=cv2.BORDER_REPLICATE)
-        alpha = warp(self.alpha, self.motion, frame, size)
-        return canvas + (image - canvas) * alpha[..., None], alpha
+    def paste(self, canvas: np.ndarray, ids: np.ndarray, number: int, frame: int) -> None:
+        """Draw one frame on the canvas ``(h, w, 3)`` and as ``number`` on its ids ``(h, w)``, in place."""
+        way = self._way(frame)
+        region = self._region(frame, canvas.shape[:2], float(np.abs(way).max()) + 2)
+        if region is None:
+            return
+        pose = self.motion.pose(frame, self.alpha.shape, region)
+        image = pose.apply(self.image, border=cv2.BORDER_REPLICATE)
+        alpha = pose.apply(self.alpha)
+        if way.any():
+            weighted = np.dstack([image * alpha[..., None], alpha])
+            blurred = motion_blur(weighted, *way)
+            alpha = blurred[..., 3]
+            image = blurred[..., :3] / np.maximum(alpha, 1e-3)[..., None]
+        part = slice(region[1], region[3]), slice(region[0], region[2])
+        canvas[part] += (image - canvas[part]) * alpha[..., None]
+        ids[part][alpha > (VISIBLE_BLURRED if way.any() else VISIBLE)] = number
+
+    def _way(self, frame: int) -> np.ndarray:
+        """How far the middle of the cut-out moves while the shutter is open, in pixels; 0 if it is too short."""
+        count = len(self.motion.matrices)
+        if not self.shutter or count < 2:
+            return np.zeros(2)
+        middle = np.array([self.alpha.shape[1] / 2, self.alpha.shape[0] / 2, 1.0])
+        now, then = (
+            self.motion.matrices[frame],
+            self.motion.matrices[frame + (1 if frame + 1 < count else -1)],
+        )
+        way = self.shutter * (then - now) @ middle
+        length = float(np.hypot(*way))
+        return np.zeros(2) if length < 3 else way * min(1.0, LONGEST_BLUR / length)
+
+    def _region(self, frame: int, size: tuple[int, ...], margin: float) -> tuple[int, int, int, int] | None:
+        """Left, top, right, bottom of the part of the canvas that the cut-out can touch, if there is any."""
+        height, width = self.alpha.shape
+        bend = float(np.abs(self.motion.bends[frame]).max())
+        xs, ys = (-bend, width - 1 + bend), (-bend, height - 1 + bend)
+        corners = self.motion.matrices[frame] @ np.array([[x, y, 1.0] for x in xs for y in ys]).T
+        left, top = np.maximum(0, np.floor(corners.min(axis=1) - margin)).astype(int)
+        right, bottom = np.minimum(size[::-1], np.ceil(corners.max(axis=1) + margin + 1)).astype(int)
+        return (int(left), int(top), int(right), int(bottom)) if left < right and top < bottom else None
 
 
-def random_sprite(rng: Rng, stills: list[StillFolder], frames: int, size: int) -> Sprite | None:
+def cut_out(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image around a mask in [0, 1], and its alpha with a soft border of a pixel.
+
+    Args:
+        image: ``(H, W, 3)`` uint8, or float32 in [0, 1].
+        mask: ``(H, W)`` uint8, 1 on the object.
+    """
+    left, top, width, height = cv2.boundingRect(mask)
+    part = slice(max(0, top - 2), top + height + 2), slice(max(0, left - 2), left + width + 2)
+    cut = image[part].astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
+    return cut, cv2.GaussianBlur(mask[part].astype(np.float32), (3, 3), 0)
+
+
+def random_sprite(rng: Rng, stills: Sequence[StillSet], frames: int, size: int) -> Sprite | None:
     """A random object of a random still on a random path; ``None`` where the still has no usable object."""
     still = random_still(rng, stills)
-    ids = [i for i in np.unique(still.labels) if i]
-    if not ids:
+    ids = present_ids(still.labels)
+    if not len(ids):
         return None
-    mask = still.labels == rng.choice(ids)
-    ys, xs = np.nonzero(mask)
-    extent = max(np.ptp(xs), np.ptp(ys)) + 1
+    mask = (still.labels == rng.choice(ids)).astype(np.uint8)
+    extent = max(cv2.boundingRect(mask)[2:])
     if mask.mean() < 0.004 or extent < 16:
         return None
-    alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)
+    image, alpha = cut_out(still.image, mask)
     wanted = size * np.exp(rng.uniform(np.log(0.12), np.log(0.8)))
     motion = random_motion(
         rng,
         frames,
-        center=(xs.mean(), ys.mean()),
+        center=_centre(alpha),
         target=tuple(rng.uniform(0.15 * size, 0.85 * size, 2)),
         scale=wanted / extent,
         speed=size * rng.uniform(0.0, 0.08),
-        bend=rng.choice([0.0, 0.03 * wanted]),
+        bend=rng.choice([0.0, 0.03 * extent]),
     )
-    return Sprite(still.image.astype(np.float32) / 255, alpha, motion)
+    return Sprite(image, alpha, motion, shutter=rng.choice([0.0, 0.0, 0.6]))
+
+
+def present_ids(labels: np.ndarray) -> np.ndarray:
+    """The object ids of a label map ``(H, W)`` uint8, in order."""
+    return np.flatnonzero(cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()[1:]) + 1
+
+
+def _centre(alpha: np.ndarray) -> tuple[float, float]:
+    moments = cv2.moments(alpha)
+    return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
 
 
 def twin_of(rng: Rng, sprite: Sprite, frames: int, size: int) -> Sprite:
     """The same cut-out, mirrored or not, on another path: a look-alike."""
-    ys, xs = np.nonzero(sprite.alpha > 0.5)
     linear = sprite.motion.matrices[0, :, :2]
     scale = float(np.sqrt(abs(np.linalg.det(linear)))) * np.exp(rng.uniform(-0.3, 0.3))
     motion = random_motion(
         rng,
         frames,
-        center=(xs.mean(), ys.mean()),
+        center=_centre(sprite.alpha),
         target=tuple(rng.uniform(0.1 * size, 0.9 * size, 2)),
         scale=scale,
         speed=size * rng.uniform(0.0, 0.06),
     )
-    return Sprite(sprite.image, sprite.alpha, motion)
+    return Sprite(sprite.image, sprite.alpha, motion, sprite.shutter)
 
 
 def look_alike(rng: Rng, canvas: np.ndarray, ids: np.ndarray, frames: int) -> Sprite | None:
@@ -90,13 +165,13 @@ def look_alike(rng: Rng, canvas: np.ndarray, ids: np.ndarray, frames: int) -> Sp
     visible = visible[(visible > 0) & (counts > 200) & (counts < 0.2 * ids.size)]
     if not len(visible):
         return None
-    alpha = cv2.GaussianBlur((ids == rng.choice(visible)).astype(np.float32), (3, 3), 0)
+    image, alpha = cut_out(canvas, (ids == rng.choice(visible)).astype(np.uint8))
     still = np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-    return twin_of(rng, Sprite(canvas.copy(), alpha, Motion(still, still)), frames, canvas.shape[0])
+    return twin_of(rng, Sprite(image, alpha, Motion(still, still)), frames, canvas.shape[0])
 
 
 def hide_objects(
-    rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], stills: list[StillFolder]
+    rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], stills: Sequence[StillSet]
 ) -> None:
     """For one to four frames, never the first or the last, something covers all objects; in place.
 
@@ -120,20 +195,20 @@ def hide_objects(
             images[t][part], labels[t][part] = texture[part], 0
 
 
-def random_still(rng: Rng, stills: list[StillFolder]) -> Still:
+def random_still(rng: Rng, stills: Sequence[StillSet]) -> Still:
     """A random still, mirrored half of the time; folders weigh by their length."""
     counts = np.array([len(folder) for folder in stills])
     folder = stills[rng.choice(len(stills), p=counts / counts.sum())]
     still = folder[int(rng.integers(len(folder)))]
     if rng.random() < 0.5:
-        still = Still(still.image[:, ::-1].copy(), still.labels[:, ::-1].copy())
+        still = Still(cv2.flip(still.image, 1), cv2.flip(still.labels, 1))
     return still
 
 
 def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], objects: int) -> Clip | None:
     """Blur, change colours, choose up to ``objects`` ids visible in the first frame; ``None`` without one."""
     if rng.random() < 0.25:
-        images = [motion_blur(rng, image, rng.uniform(0, 9)) for image in images]
+        images = [_shaken(rng, image) for image in images]
     images = jitter_colors(rng, images)
     visible, counts = np.unique(labels[0], return_counts=True)
     ids = [i for i, n in zip(visible, counts, strict=True) if i and n > 40]
@@ -141,6 +216,12 @@ def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], ob
         return None
     rng.shuffle(ids)
     return make_clip(images, labels, ids[:objects], objects)
+
+
+def _shaken(rng: Rng, image: np.ndarray) -> np.ndarray:
+    """Blurred as by a camera that moved, up to nine pixels in a random direction."""
+    length, angle = rng.uniform(0, 9), rng.uniform(0, np.pi)
+    return motion_blur(image, length * np.cos(angle), length * np.sin(angle))
 
 
 def first_usable(attempt: Callable[[Rng], Clip | None], rng: Rng, where: str) -> Clip:

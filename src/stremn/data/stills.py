@@ -1,14 +1,15 @@
-"""Still images with object masks: an ``images`` folder and a ``masks`` folder with the same names."""
+"""Still images with object masks: what every set of them offers, whatever its layout on disk."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
-from stremn.data.images import check_sizes, read_labels, read_rgb
-from stremn.errors import StremnError
+from stremn.data.images import check_sizes, read_rgb
 
-__all__ = ["Still", "StillFolder"]
+__all__ = ["Still", "StillLayout", "StillSet"]
 
 
 @dataclass(frozen=True)
@@ -19,28 +20,62 @@ class Still:
     labels: np.ndarray
 
 
-class StillFolder:
-    """Stills of one folder, read when asked for.
+class StillSet(Protocol):
+    """Stills that are read when asked for; clips are made of any such set."""
 
-    Args:
-        root: holds ``images/NAME.jpg`` (or png) and ``masks/NAME.png``.
-
-    Raises:
-        StremnError: if there is no image with a mask.
-    """
-
-    def __init__(self, root: Path | str) -> None:
-        """List the pairs; images without a mask are left out."""
-        self.root = root = Path(root)
-        masks = {p.stem: p for p in (root / "masks").glob("*.png")}
-        images = sorted(p for p in (root / "images").glob("*") if p.stem in masks)
-        if not images:
-            raise StremnError(f"{root}: no image in 'images' has a mask of the same name in 'masks'")
-        self.pairs = [(image, masks[image.stem]) for image in images]
+    @property
+    def root(self) -> Path:
+        """Where it is, for messages."""
 
     def __len__(self) -> int:
         """Number of stills."""
-        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Still:
+        """Read one still."""
+
+
+class StillLayout(ABC):
+    """Stills in one layout on disk; a subclass finds the files and reads the masks.
+
+    Attributes:
+        layout: name of the layout.
+        looks_like: what a folder of this layout holds, for messages.
+        root: folder of the set.
+        images: image files that have a mask.
+        missing: one line for each file that the set needs and lacks.
+    """
+
+    layout: ClassVar[str]
+    looks_like: ClassVar[str]
+
+    def __init__(self, root: Path, images: list[Path], missing: list[str]) -> None:
+        """See the class."""
+        self.root, self.images, self.missing = root, images, missing
+
+    @classmethod
+    @abstractmethod
+    def find(cls, root: Path) -> list[Self]:
+        """The sets of this layout in a folder, the one to train on first; empty if it is laid out otherwise.
+
+        Raises:
+            StremnError: if the folder is of this layout and cannot be used.
+        """
+
+    @abstractmethod
+    def labels(self, index: int) -> np.ndarray:
+        """Object ids of one still ``(H, W)`` uint8, 0 = background.
+
+        Raises:
+            StremnError: if the mask is damaged.
+        """
+
+    @abstractmethod
+    def mask_path(self, index: int) -> Path:
+        """The file that holds the mask of one still."""
+
+    def __len__(self) -> int:
+        """Number of stills."""
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Still:
         """Read one still.
@@ -48,7 +83,6 @@ class StillFolder:
         Raises:
             StremnError: if a file is damaged or the sizes differ.
         """
-        image_path, mask_path = self.pairs[index]
-        still = Still(read_rgb(image_path), read_labels(mask_path))
-        check_sizes(mask_path, still.image, still.labels)
+        still = Still(read_rgb(self.images[index]), self.labels(index))
+        check_sizes(self.mask_path(index), still.image, still.labels)
         return still

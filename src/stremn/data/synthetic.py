@@ -1,11 +1,13 @@
 """Clips from still images (V5): objects cut out of stills move over other stills."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
 from stremn.data.clip import Clip, ClipRequest
-from stremn.data.motion import Motion, random_motion, warp
+from stremn.data.motion import Motion, random_motion
 from stremn.data.sprites import (
     Sprite,
     finish_clip,
@@ -15,7 +17,7 @@ from stremn.data.sprites import (
     random_still,
     twin_of,
 )
-from stremn.data.stills import Still, StillFolder
+from stremn.data.stills import Still, StillSet
 
 __all__ = ["SyntheticClips"]
 
@@ -35,7 +37,7 @@ class SyntheticClips(Dataset[Clip]):
         seed: of everything random.
     """
 
-    def __init__(self, stills: list[StillFolder], *, objects: int, seed: int) -> None:
+    def __init__(self, stills: Sequence[StillSet], *, objects: int, seed: int) -> None:
         """See the class."""
         self.stills, self.objects, self.seed = stills, objects, seed
 
@@ -61,7 +63,7 @@ class SyntheticClips(Dataset[Clip]):
             scale=size / min(height, width) * np.exp(rng.uniform(-0.05, 0.6)),
             speed=size * rng.uniform(0, 0.06 if follow_base else 0.03),
             turn=rng.choice([2.0, 10.0]),
-            bend=rng.choice([0.0, 0.02 * size]) if follow_base else 0.0,
+            bend=rng.choice([0.0, 0.02 * min(height, width)]),
         )
         wanted = int(rng.integers(0 if follow_base else 1, 4))
         sprites = [s for s in (random_sprite(rng, self.stills, frames, size) for _ in range(wanted)) if s]
@@ -77,16 +79,16 @@ class SyntheticClips(Dataset[Clip]):
         self, base: Still, motion: Motion, sprites: list[Sprite], follow_base: bool, size: int
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         images, labels = [], []
-        source = base.image.astype(np.float32) / 255
+        source, mirrored = base.image.astype(np.float32) / 255, cv2.BORDER_REFLECT_101
         for t in range(len(motion.matrices)):
-            canvas = warp(source, motion, t, size, border=cv2.BORDER_REFLECT_101)
+            pose = motion.pose(t, base.labels.shape, (0, 0, size, size))
+            canvas = pose.apply(source, border=mirrored)
             ids = np.zeros((size, size), np.uint8)
             if follow_base:
-                # Reflected at the border like the image, or a mirrored half would count as background.
-                ids = warp(base.labels, motion, t, size, nearest=True, border=cv2.BORDER_REFLECT_101)
+                # Mirrored at the border like the image, or a mirrored half would count as background.
+                ids = pose.apply(base.labels, nearest=True, border=mirrored)
             for number, sprite in enumerate(sprites):
-                canvas, alpha = sprite.paste(canvas, t)
-                ids[alpha > 0.5] = 200 + number
+                sprite.paste(canvas, ids, 200 + number, t)
             images.append(canvas)
             labels.append(ids)
         return images, labels

@@ -1,29 +1,44 @@
 """Training clips cut from annotated videos."""
 
+import logging
+from collections import abc
+
 import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
 from stremn.data.clip import Clip, ClipRequest
 from stremn.data.davis import Sequence
-from stremn.data.images import check_sizes, read_labels, read_rgb
+from stremn.data.images import check_sizes, read_object_labels, read_rgb
 from stremn.data.motion import Motion, random_motion, warp
-from stremn.data.sprites import finish_clip, first_usable, hide_objects, look_alike, random_sprite
-from stremn.data.stills import StillFolder
+from stremn.data.sprites import (
+    Sprite,
+    finish_clip,
+    first_usable,
+    hide_objects,
+    look_alike,
+    present_ids,
+    random_sprite,
+)
+from stremn.data.stills import StillSet
 from stremn.errors import StremnError
 
 __all__ = ["VideoClips"]
+
+log = logging.getLogger("stremn")
+
+Rng = np.random.Generator
 
 
 class VideoClips(Dataset[Clip]):
     """Endless clips of annotated videos; clip ``i`` depends only on the seed and ``i``.
 
-    Frames are in order or reversed, with random gaps; one random crop, moved a little from frame to frame;
+    Annotated frames in order or reversed, with random gaps; one random crop, moved a little from frame to frame;
     sometimes a cut-out of a still, or a copy of the object itself, moves across and is followed too, or hides
     what is below. In some clips the objects disappear for a few frames.
 
     Args:
-        sequences: videos with masks.
+        sequences: videos; of those with sparse annotation the annotated frames are used.
         stills: where cut-outs come from; may be empty.
         objects: O, the most objects to follow.
         max_gap: most frames from one frame of the clip to the next.
@@ -33,7 +48,7 @@ class VideoClips(Dataset[Clip]):
     def __init__(
         self,
         sequences: list[Sequence],
-        stills: list[StillFolder],
+        stills: abc.Sequence[StillSet],
         *,
         objects: int,
         max_gap: int,
@@ -42,19 +57,19 @@ class VideoClips(Dataset[Clip]):
         """See the class.
 
         Raises:
-            StremnError: if a sequence has fewer masks than frames, or other names.
+            StremnError: if no sequence has two annotated frames.
         """
-        for sequence in sequences:
-            if len(sequence.masks) != len(sequence.frames):
-                raise StremnError(
-                    f"sequence '{sequence.name}': {len(sequence.frames)} frames and {len(sequence.masks)} "
-                    "masks; training clips need a mask for every frame"
-                )
-            if [f.stem for f in sequence.frames] != [m.stem for m in sequence.masks]:
-                raise StremnError(
-                    f"sequence '{sequence.name}': masks and frames have different names; name each mask "
-                    "like its frame"
-                )
+        usable = [s for s in sequences if len(s.annotated) > 1]
+        left_out = [s.name for s in sequences if len(s.annotated) < 2]
+        if not usable:
+            known = f"sequence '{left_out[0]}'" if left_out else "the list of sequences"
+            raise StremnError(
+                f"{known}: fewer than two frames have a mask of the same name, and training clips need several"
+            )
+        if left_out:
+            names = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+            log.info("%d sequences with fewer than two masks are not trained on: %s", len(left_out), names)
+        sequences = usable
         self.sequences, self.stills = sequences, stills
         self.objects, self.max_gap, self.seed = objects, max_gap, seed
 
@@ -62,34 +77,33 @@ class VideoClips(Dataset[Clip]):
         """Make the clip.
 
         Raises:
-            StremnError: if a file is damaged, or no sequence has as many frames.
+            StremnError: if a file is damaged, or no sequence has as many annotated frames.
         """
         rng = np.random.default_rng([self.seed, 2, request.number])
-        long_enough = [s for s in self.sequences if len(s.frames) >= request.frames]
+        long_enough = [s for s in self.sequences if len(s.annotated) >= request.frames]
         if not long_enough:
             raise StremnError(
-                f"sequence '{self.sequences[0].name}' and all others are shorter than a training clip of "
-                f"{request.frames} frames; set fewer 'frames'"
+                f"sequence '{self.sequences[0].name}' and all others have fewer annotated frames than a "
+                f"training clip of {request.frames}; set fewer 'frames'"
             )
         where = ", ".join(sequence.name for sequence in long_enough[:5])
         return first_usable(
             lambda rng: self._attempt(rng, long_enough, request.frames, request.size), rng, where
         )
 
-    def _attempt(
-        self, rng: np.random.Generator, sequences: list[Sequence], frames: int, size: int
-    ) -> Clip | None:
+    def _attempt(self, rng: Rng, sequences: list[Sequence], frames: int, size: int) -> Clip | None:
         sequence = sequences[int(rng.integers(len(sequences)))]
-        picks = self._pick_frames(rng, len(sequence.frames), frames)
-        labels = [read_labels(sequence.masks[i]) for i in picks]
+        picks = self._pick_frames(rng, sequence.annotated, frames)
+        paths = [sequence.frames[i] for i in picks]
+        masks = [mask for path in paths if (mask := sequence.mask_of(path))]
+        labels = [read_object_labels(mask) for mask in masks]
         if not labels[0].any():
             return None
-        images = [read_rgb(sequence.frames[i]) for i in picks]
-        for i, image, mask in zip(picks, images, labels, strict=True):
-            check_sizes(sequence.masks[i], image, mask)
+        images = [read_rgb(path) for path in paths]
+        for image, mask, ids in zip(images, masks, labels, strict=True):
+            check_sizes(mask, image, ids)
         if rng.random() < 0.5:
-            images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
-            labels = [np.ascontiguousarray(mask[:, ::-1]) for mask in labels]
+            images, labels = ([cv2.flip(a, 1) for a in arrays] for arrays in (images, labels))
         motion = self._crop(rng, labels[0], frames, size)
         border = cv2.BORDER_REFLECT_101
         canvas = [
@@ -99,30 +113,29 @@ class VideoClips(Dataset[Clip]):
         ids = [warp(m, motion, t, size, nearest=True, border=border) for t, m in enumerate(labels)]
         if self.stills and rng.random() < 0.5:
             sprite = random_sprite(rng, self.stills, frames, size)
-            number = 200 if rng.random() < 0.5 else 0
-            for t in range(frames if sprite else 0):
-                canvas[t], alpha = sprite.paste(canvas[t], t)  # type: ignore[union-attr]
-                ids[t][alpha > 0.5] = number
+            _paste_all(sprite, canvas, ids, 200 if rng.random() < 0.5 else 0)
         if rng.random() < 0.2:
             sprite = look_alike(rng, canvas[0], ids[0], frames)
-            number = 201 if rng.random() < 0.5 else 0
-            for t in range(frames if sprite else 0):
-                canvas[t], alpha = sprite.paste(canvas[t], t)  # type: ignore[union-attr]
-                ids[t][alpha > 0.5] = number
+            _paste_all(sprite, canvas, ids, 201 if rng.random() < 0.5 else 0)
         if self.stills and rng.random() < 0.3:
             hide_objects(rng, canvas, ids, self.stills)
         return finish_clip(rng, canvas, ids, self.objects)
 
-    def _pick_frames(self, rng: np.random.Generator, count: int, frames: int) -> np.ndarray:
-        longest = max(1, min(self.max_gap, (count - 1) // (frames - 1)))
+    def _pick_frames(self, rng: Rng, annotated: abc.Sequence[int], frames: int) -> list[int]:
+        """Indices of frames; ``max_gap`` counts frames, also where only every fifth is annotated."""
+        count = len(annotated)
+        if frames == 1:
+            return [annotated[int(rng.integers(count))]]
+        stride = max(1, (annotated[-1] - annotated[0]) // (count - 1))
+        longest = max(1, min(self.max_gap // stride, (count - 1) // (frames - 1)))
         gaps = rng.integers(1, int(rng.integers(1, longest + 1)) + 1, frames - 1)
         picks = int(rng.integers(0, count - gaps.sum())) + np.concatenate([[0], np.cumsum(gaps)])
-        return picks[::-1] if rng.random() < 0.5 else picks
+        return [annotated[i] for i in (picks[::-1] if rng.random() < 0.5 else picks)]
 
-    def _crop(self, rng: np.random.Generator, labels: np.ndarray, frames: int, size: int) -> Motion:
+    def _crop(self, rng: Rng, labels: np.ndarray, frames: int, size: int) -> Motion:
         """A crop that holds at least part of a random object, with a slight motion of the camera."""
         height, width = labels.shape
-        ys, xs = np.nonzero(labels == rng.choice(np.unique(labels[labels > 0])))
+        ys, xs = np.nonzero(labels == rng.choice(present_ids(labels)))
         pick = int(rng.integers(len(xs)))
         # From the whole height up to 540 pixels of height, the scales at which videos are segmented.
         least = size / height
@@ -142,3 +155,11 @@ class VideoClips(Dataset[Clip]):
             turn=rng.choice([0.5, 4.0]),
             zoom=0.03,
         )
+
+
+def _paste_all(
+    sprite: Sprite | None, images: list[np.ndarray], labels: list[np.ndarray], number: int
+) -> None:
+    """Draw a cut-out on all frames of a clip, in place."""
+    for t in range(len(images) if sprite else 0):
+        sprite.paste(images[t], labels[t], number, t)  # type: ignore[union-attr]

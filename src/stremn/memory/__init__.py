@@ -1,6 +1,7 @@
 """Slot memory and the rules that decide which slot a new template replaces. Knows only ``ops``."""
 
 from stremn.memory.policies import POLICIES, Contest, Policy, get_policy, register_policy
+from stremn.memory.rules import Rules
 from stremn.memory.slots import MemoryLayout, SlotMemory, Template
 
 __all__ = [
@@ -8,6 +9,7 @@ __all__ = [
     "Contest",
     "MemoryLayout",
     "Policy",
+    "Rules",
     "SlotMemory",
     "Template",
     "get_policy",

@@ -170,7 +170,7 @@ class SlotMemory:
         frame_index: int | Tensor,
         policy: Policy,
         *,
-        candidate: bool = True,
+        candidate: bool | Tensor = True,
         noise: bool = False,
         generator: torch.Generator | None = None,
     ) -> "SlotMemory":
@@ -183,7 +183,7 @@ class SlotMemory:
             template: the new frame.
             frame_index: its index, ``()`` or ``(O,)``.
             policy: decides the contest.
-            candidate: False skips the contest at this frame.
+            candidate: False skips the contest at this frame; ``(O,)`` bool skips it for some objects.
             noise: sample the learned choice by Gumbel noise, Eq. (3).
             generator: source of every random number.
 
@@ -193,12 +193,14 @@ class SlotMemory:
         objects = self.frame_index.shape[0]
         frame = torch.as_tensor(frame_index, device=self.frame_index.device).expand(objects)
         memory = self
-        if candidate:
+        if candidate is not False:
             contender, contender_frame = template, frame
             if self.layout.latest:
                 slot = self.layout.latest_slot
                 contender = Template(self.key[:, slot], self.value[:, slot], self.update_key[:, slot])
                 contender_frame = self.frame_index[:, slot].clone()
+            if isinstance(candidate, Tensor):
+                contender_frame = torch.where(candidate, contender_frame, EMPTY)
             memory = memory._compete(contender, contender_frame, policy, noise, generator)
         if self.layout.latest:
             latest = torch.full_like(self.seen, self.layout.latest_slot)

@@ -1,19 +1,29 @@
 """Networks: encoders, read, decoder. They know the memory and hold no state."""
 
-from stremn.models.checkpoint import from_pretrained, save_pretrained
-from stremn.models.config import SegmenterConfig
+from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained
+from stremn.models.config import ModelConfig, SegmenterConfig
 from stremn.models.inference import for_inference
-from stremn.models.registry import MODELS, build_model, create_model
+from stremn.models.predict_config import PredictorConfig, RecurrentConfig
+from stremn.models.predictor import Predictor, PredictorState
+from stremn.models.registry import MODELS, PREDICTORS, build_model, create_model, model_names
 from stremn.models.segmenter import ImageFeatures, Segmenter
 
 __all__ = [
     "MODELS",
+    "PREDICTORS",
     "ImageFeatures",
+    "ModelConfig",
+    "Predictor",
+    "PredictorConfig",
+    "PredictorState",
+    "RecurrentConfig",
     "Segmenter",
     "SegmenterConfig",
+    "as_model",
     "build_model",
     "create_model",
     "for_inference",
     "from_pretrained",
+    "model_names",
     "save_pretrained",
 ]

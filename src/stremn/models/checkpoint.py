@@ -1,17 +1,20 @@
 """Checkpoints: one safetensors file that carries its config."""
 
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stremn.errors import StremnError
-from stremn.models.config import SegmenterConfig
-from stremn.models.registry import MODELS, build_model
+from stremn.models.predictor import Predictor
+from stremn.models.registry import build_model, config_from_json, model_names
 from stremn.models.segmenter import Segmenter
 from stremn.models.tensorfile import one_line, read_tensors, write_tensors
 
-__all__ = ["WEIGHTS_FILE", "from_pretrained", "save_pretrained"]
+__all__ = ["WEIGHTS_FILE", "as_model", "from_pretrained", "save_pretrained"]
+
+Kind = TypeVar("Kind", bound=nn.Module)
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_KEY = "stremn_config"
@@ -19,7 +22,9 @@ HUB_PREFIX = "hf:"
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 
-def save_pretrained(model: Segmenter, path: Path | str, *, dtype: torch.dtype | None = None) -> Path:
+def save_pretrained(
+    model: Segmenter | Predictor, path: Path | str, *, dtype: torch.dtype | None = None
+) -> Path:
     """Write weights and config as one safetensors file, beside and then renamed.
 
     Args:
@@ -46,7 +51,7 @@ def save_pretrained(model: Segmenter, path: Path | str, *, dtype: torch.dtype | 
     return path
 
 
-def from_pretrained(source: Path | str = "stremn-lite") -> Segmenter:
+def from_pretrained(source: Path | str = "stremn-lite") -> Any:
     """A model with trained weights, in float32 on the CPU, in evaluation mode.
 
     Args:
@@ -54,13 +59,16 @@ def from_pretrained(source: Path | str = "stremn-lite") -> Segmenter:
             :func:`save_pretrained`, a folder that holds one, or ``hf:owner/name``, a repository of the
             Hugging Face hub with a ``model.safetensors``.
 
+    Returns:
+        A :class:`~stremn.models.Segmenter` or a :class:`~stremn.models.Predictor`, as the file says.
+
     Raises:
         StremnError: if the name is unknown, or the file is missing, damaged or not ours.
     """
     path = _find(source)
     state, text = read_tensors(path, CONFIG_KEY, "save_pretrained")
     try:
-        model = build_model(SegmenterConfig.from_json(text))
+        model = build_model(config_from_json(text))
     except StremnError as error:
         raise StremnError(f"{path}: {error}") from error
     own = model.state_dict()
@@ -74,6 +82,22 @@ def from_pretrained(source: Path | str = "stremn-lite") -> Segmenter:
     return model.eval()
 
 
+def as_model(source: Kind | Path | str, kind: type[Kind]) -> Kind:
+    """The model itself, or what :func:`from_pretrained` makes of its name; of the kind that is needed.
+
+    Raises:
+        StremnError: if it is of another kind, and what :func:`from_pretrained` raises.
+    """
+    model = from_pretrained(source) if isinstance(source, (Path, str)) else source
+    if not isinstance(model, kind):
+        name = source if isinstance(source, (Path, str)) else type(model).__name__
+        raise StremnError(
+            f"model '{name}': a {type(model).__name__} where a {kind.__name__} is needed; "
+            "use a segmentation model to segment and a prediction model to predict"
+        )
+    return model
+
+
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     if dtype is None or not tensor.is_floating_point():
         return tensor
@@ -82,7 +106,7 @@ def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def _find(source: Path | str) -> Path:
-    if str(source) in MODELS:
+    if str(source) in model_names():
         path = SHIPPED / f"{source}.safetensors"
         if not path.is_file():
             raise StremnError(f"model '{source}': no trained weights ship with this package; give a file")
@@ -94,7 +118,7 @@ def _find(source: Path | str) -> Path:
         path = path / WEIGHTS_FILE
     if not path.is_file():
         raise StremnError(
-            f"unknown model '{source}': neither one of {', '.join(MODELS)} nor a weights file that exists"
+            f"unknown model '{source}': neither one of {', '.join(model_names())} nor a file that exists"
         )
     return path
 

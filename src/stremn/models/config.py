@@ -2,20 +2,75 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, get_policy
 from stremn.ops.read import Similarity
 
-__all__ = ["SegmenterConfig"]
+__all__ = ["MAX_DIM", "ModelConfig", "SegmenterConfig"]
 
 MAX_DIM = 8192
 """Widest projection; more is a damaged config, and would ask for more memory than there is."""
 
 
 @dataclass(frozen=True)
-class SegmenterConfig:
+class ModelConfig:
+    """Base of the configs of all kinds of models.
+
+    Attributes:
+        architecture: which class of network, see :mod:`stremn.models`.
+    """
+
+    architecture: str
+
+    def to_json(self) -> str:
+        """As JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            StremnError: if the text is no config of this version.
+        """
+        try:
+            data: dict[str, Any] = json.loads(text)
+            if not isinstance(data, dict):
+                raise StremnError("model config cannot be read: not a JSON object")
+            unknown = sorted(set(data) - {f.name for f in fields(cls)})
+            if unknown:
+                raise StremnError(f"model config has unknown keys {unknown}: upgrade stremn")
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            raise StremnError(f"model config cannot be read: {error}") from error
+
+    def _check_whole(self, **limits: tuple[int, int | None]) -> None:
+        """Each named field, or each entry of a tuple, is a whole number from the first to the second."""
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if not isinstance(number, int) or number < low or (high is not None and number > high):
+                    bound = f"at least {low}" if high is None else f"from {low} to {high}"
+                    raise StremnError(
+                        f"invalid model config: {name} must be a whole number {bound}, not {number!r}"
+                    )
+
+    def _check_read(self, similarity: Any, scale: Any) -> None:
+        """What Eq. (5) is computed with."""
+        if similarity not in get_args(Similarity):
+            raise StremnError(f"invalid model config: unknown similarity {similarity!r}, use dot or l2")
+        if not isinstance(self.architecture, str) or not isinstance(scale, (int, float, type(None))):
+            raise StremnError(
+                f"invalid model config: architecture {self.architecture!r} must be a name, "
+                f"scale {scale!r} a number or nothing"
+            )
+
+
+@dataclass(frozen=True)
+class SegmenterConfig(ModelConfig):
     """Everything that fixes a segmentation model and its default use.
 
     Attributes:
@@ -36,7 +91,6 @@ class SegmenterConfig:
         std: per-channel divisor after that.
     """
 
-    architecture: str
     key_dim: int = 128
     value_dim: int = 512
     update_dim: int = 128
@@ -54,28 +108,15 @@ class SegmenterConfig:
     def __post_init__(self) -> None:
         """Refuse what no model can be built from."""
         get_policy(self.policy)
-        limits = {
-            "key_dim": (1, MAX_DIM),
-            "value_dim": (1, MAX_DIM),
-            "update_dim": (1, MAX_DIM),
-            "slots": (2, None),
-            "candidate_every": (1, None),
-            "size": (0, None),
-        }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < low or (high is not None and value > high):
-                bound = f"at least {low}" if high is None else f"from {low} to {high}"
-                raise StremnError(
-                    f"invalid model config: {name} must be a whole number {bound}, not {value!r}"
-                )
-        if self.similarity not in get_args(Similarity):
-            raise StremnError(f"invalid model config: unknown similarity {self.similarity!r}, use dot or l2")
-        if not isinstance(self.architecture, str) or not isinstance(self.scale, (int, float, type(None))):
-            raise StremnError(
-                f"invalid model config: architecture {self.architecture!r} must be a name, "
-                f"scale {self.scale!r} a number or nothing"
-            )
+        self._check_whole(
+            key_dim=(1, MAX_DIM),
+            value_dim=(1, MAX_DIM),
+            update_dim=(1, MAX_DIM),
+            slots=(2, None),
+            candidate_every=(1, None),
+            size=(0, None),
+        )
+        self._check_read(self.similarity, self.scale)
         for name in ("mean", "std"):
             value = getattr(self, name)
             if len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):
@@ -85,26 +126,3 @@ class SegmenterConfig:
     def layout(self) -> MemoryLayout:
         """The memory layout of K slots: one permanent, one latest, the rest chosen (Sec. 4.1.1)."""
         return MemoryLayout.of_slots(self.slots)
-
-    def to_json(self) -> str:
-        """As JSON text."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "SegmenterConfig":
-        """The inverse of :meth:`to_json`.
-
-        Raises:
-            StremnError: if the text is no config of this version.
-        """
-        try:
-            data: dict[str, Any] = json.loads(text)
-            if not isinstance(data, dict):
-                raise StremnError("model config cannot be read: not a JSON object")
-            unknown = sorted(set(data) - {f.name for f in fields(cls)})
-            if unknown:
-                raise StremnError(f"model config has unknown keys {unknown}: upgrade stremn")
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-            return cls(**values)
-        except (ValueError, TypeError) as error:
-            raise StremnError(f"model config cannot be read: {error}") from error

@@ -1,17 +1,18 @@
 """A copy of a model that is made to compute and nothing else."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from stremn.models.segmenter import Segmenter
-
 __all__ = ["for_inference"]
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def for_inference(model: Segmenter, device: torch.device, dtype: torch.dtype) -> Segmenter:
+
+def for_inference(model: Network, device: torch.device, dtype: torch.dtype) -> Network:
     """Copy a model to a device, in evaluation mode, ready to run fast; the model itself is left as it is.
 
     Batch norm is folded into the convolution before it, and convolutions keep their weights in the dtype in
@@ -29,7 +30,7 @@ def for_inference(model: Segmenter, device: torch.device, dtype: torch.dtype) ->
     for module in ready.modules():
         _fold_batch_norm(module)
     for module in ready.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             module.to(dtype)
     ready.requires_grad_(False)
     ready.to(device)

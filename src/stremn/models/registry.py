@@ -1,17 +1,33 @@
-"""One factory for all models."""
+"""One factory for all models of both tasks."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from stremn.errors import StremnError
-from stremn.models.config import SegmenterConfig
+from stremn.models.config import ModelConfig, SegmenterConfig
+from stremn.models.convlstm import ConvLSTM
 from stremn.models.lite import LiteSegmenter
+from stremn.models.predict import MemoryPredictor
+from stremn.models.predict_config import PredictorConfig, RecurrentConfig
+from stremn.models.predictor import Predictor
+from stremn.models.predrnn import PredRNN
 from stremn.models.r50 import PaperSegmenter
 from stremn.models.segmenter import Segmenter
 
-__all__ = ["MODELS", "build_model", "create_model"]
+__all__ = ["MODELS", "PREDICTORS", "build_model", "config_from_json", "create_model", "model_names"]
 
-ARCHITECTURES: dict[str, type[Segmenter]] = {"lite": LiteSegmenter, "stm": PaperSegmenter}
+ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[nn.Module]]] = {
+    "lite": (SegmenterConfig, LiteSegmenter),
+    "stm": (SegmenterConfig, PaperSegmenter),
+    "predict": (PredictorConfig, MemoryPredictor),
+    "convlstm": (RecurrentConfig, ConvLSTM),
+    "predrnn": (RecurrentConfig, PredRNN),
+}
+"""For each architecture the class of its config and of its network."""
 
 MODELS: dict[str, SegmenterConfig] = {
     "stremn-lite": SegmenterConfig(
@@ -28,31 +44,91 @@ MODELS: dict[str, SegmenterConfig] = {
     ),
     "stremn-r50": SegmenterConfig(architecture="stm"),
 }
-"""Named configs; every test walks through them."""
+"""Segmentation models by name; every test walks through them."""
+
+_SMALL = PredictorConfig(
+    architecture="predict",
+    channels=1,
+    widths=(32, 32, 64, 64, 64, 64),
+    strides=(2, 1, 2, 1, 1, 1),
+    key_dim=32,
+    value_dim=64,
+    update_dim=32,
+    similarity="l2",
+    skip=True,
+    size=0,
+)
+
+PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
+    "stremn-predict": PredictorConfig(architecture="predict"),
+    "stremn-predict-mnist": _SMALL,
+    "stremn-predict-video": replace(_SMALL, channels=3, strides=(2, 1, 2, 1, 2, 1), residual=True, size=128),
+    "convlstm": RecurrentConfig(architecture="convlstm", hidden=(128, 64, 64), kernel=5),
+    "convlstm-small": RecurrentConfig(architecture="convlstm", hidden=(64, 64, 64), kernel=3),
+    "predrnn": RecurrentConfig(architecture="predrnn", hidden=(128,) * 4, kernel=5),
+    "predrnn-small": RecurrentConfig(architecture="predrnn", hidden=(48,) * 3, kernel=3),
+}
+"""Prediction models by name: the paper's network and ours for small computers, then what they are compared
+with, at the published size and at ours."""
 
 
-def build_model(config: SegmenterConfig) -> Segmenter:
-    """A model with random weights from its config.
+def model_names() -> list[str]:
+    """Names of all models of both tasks."""
+    return [*MODELS, *PREDICTORS]
+
+
+def build_model(config: ModelConfig) -> Any:
+    """A model with random weights from its config: a ``Segmenter`` or a ``Predictor``.
 
     Raises:
-        StremnError: if the architecture is unknown.
+        StremnError: if the architecture is unknown, or its config is of another class.
     """
-    if config.architecture not in ARCHITECTURES:
+    kind, network = _architecture(config.architecture)
+    if not isinstance(config, kind):
         raise StremnError(
-            f"unknown architecture '{config.architecture}': choose one of {', '.join(ARCHITECTURES)}"
+            f"architecture '{config.architecture}' needs a {kind.__name__}, not a {type(config).__name__}"
         )
-    return ARCHITECTURES[config.architecture](config)
+    return network(config)
 
 
-def create_model(name: str, **changes: Any) -> Segmenter:
+def create_model(name: str, **changes: Any) -> Any:
     """A registered model with random weights; keyword arguments replace fields of its config.
+
+    Args:
+        name: a key of :data:`MODELS` or :data:`PREDICTORS`.
+        **changes: fields of the config.
+
+    Returns:
+        A :class:`~stremn.models.Segmenter` or a :class:`~stremn.models.Predictor`.
 
     Raises:
         StremnError: if the name or a field is unknown.
     """
-    if name not in MODELS:
-        raise StremnError(f"unknown model '{name}': choose one of {', '.join(MODELS)}")
+    config: ModelConfig | None = MODELS.get(name) or PREDICTORS.get(name)
+    if config is None:
+        raise StremnError(f"unknown model '{name}': choose one of {', '.join(model_names())}")
     try:
-        return build_model(replace(MODELS[name], **changes))
+        return build_model(replace(config, **changes))
     except TypeError as error:
         raise StremnError(f"model '{name}': {error}") from error
+
+
+def config_from_json(text: str) -> ModelConfig:
+    """The config that ``to_json`` wrote, of the class that its architecture names.
+
+    Raises:
+        StremnError: if the text is no config of this version.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise StremnError(f"model config cannot be read: {error}") from error
+    if not isinstance(data, Mapping):
+        raise StremnError("model config cannot be read: not a JSON object")
+    return _architecture(data.get("architecture"))[0].from_json(text)
+
+
+def _architecture(name: Any) -> tuple[type[ModelConfig], type[nn.Module]]:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise StremnError(f"unknown architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]

@@ -2,5 +2,6 @@
 
 from stremn.sessions.runtime import Runtime
 from stremn.sessions.segmentation import SegmentationResult, SegmentationSession
+from stremn.sessions.view import MULTI_SCALE, ONE_VIEW, View
 
-__all__ = ["Runtime", "SegmentationResult", "SegmentationSession"]
+__all__ = ["MULTI_SCALE", "ONE_VIEW", "Runtime", "SegmentationResult", "SegmentationSession", "View"]

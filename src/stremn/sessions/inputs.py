@@ -94,9 +94,12 @@ def _plain(mask: Any) -> np.ndarray:
     return array[0] if array.ndim == 3 and array.shape[0] == 1 else array
 
 
-def internal_size(size: tuple[int, int], shorter: int, stride: int) -> tuple[int, int]:
-    """(h, w) at which the network computes: shorter side near ``shorter``, both divisible by ``stride``."""
-    factor = shorter / min(size) if shorter else 1.0
+def internal_size(size: tuple[int, int], shorter: int, stride: int, scale: float = 1.0) -> tuple[int, int]:
+    """(h, w) at which the network computes: shorter side near ``scale · shorter``, divisible by ``stride``.
+
+    With ``shorter`` = 0 it is the frame's own times ``scale``.
+    """
+    factor = scale * (shorter / min(size) if shorter else 1.0)
     height, width = (max(stride, round(side * factor / stride) * stride) for side in size)
     return height, width
 

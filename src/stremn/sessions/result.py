@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["SegmentationResult", "label_map"]
+__all__ = ["SegmentationResult", "label_map", "winners"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class SegmentationResult:
     frame_index: int
     labels: np.ndarray
     object_ids: tuple[int, ...]
-    _coarse: Tensor | None = None
+    _coarse: Tensor | None = None  # (O, 1, h', w'), at any resolution
 
     @cached_property
     def probabilities(self) -> np.ndarray:
@@ -49,4 +49,12 @@ def label_map(logits: Tensor, object_ids: tuple[int, ...], size: tuple[int, int]
     ids = torch.tensor(object_ids, dtype=torch.uint8, device=fine.device)
     log_background = -F.softplus(fine).sum(dim=0)
     background = log_background - torch.log(-torch.expm1(log_background.clamp(-60.0, -1e-6)))
+    return torch.where(best > background, ids[winner], 0).to(torch.uint8).cpu().numpy()
+
+
+def winners(probabilities: Tensor, object_ids: tuple[int, ...]) -> np.ndarray:
+    """The winning id of every pixel ``(H, W)`` uint8 for probabilities ``(O, 1, H, W)``."""
+    best, winner = probabilities[:, 0].max(dim=0)
+    ids = torch.tensor(object_ids, dtype=torch.uint8, device=best.device)
+    background = 1 - probabilities[:, 0].sum(dim=0)
     return torch.where(best > background, ids[winner], 0).to(torch.uint8).cpu().numpy()

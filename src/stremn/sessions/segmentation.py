@@ -1,20 +1,25 @@
 """Follow objects through one video, frame by frame, with constant memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.memory import SlotMemory, get_policy
 from stremn.models import Segmenter, for_inference, from_pretrained
+from stremn.models.segmenter import ImageFeatures
 from stremn.sessions.inputs import as_frame, as_object_masks, internal_size, to_input
+from stremn.sessions.postprocess import REACH
 from stremn.sessions.result import SegmentationResult, label_map
 from stremn.sessions.runtime import Runtime
 from stremn.sessions.state import SavedSession
 from stremn.sessions.step import Rules, State, advance, compiled_advance
+from stremn.sessions.view import ONE_VIEW, View
+from stremn.sessions.views import advance_views, is_plain
 
 __all__ = ["SegmentationResult", "SegmentationSession"]
 
@@ -38,12 +43,17 @@ class SegmentationSession:
         precision: ``"auto"``, ``"fp32"``, ``"bf16"``, ``"fp16"``.
         sample: draw the learned choice with Gumbel noise, Eq. (3), instead of the plain arg max.
         seed: of the random policies and of ``sample``.
+        views: how every frame is looked at; probabilities are averaged, and each view has a memory of its
+            own. :data:`~stremn.sessions.MULTI_SCALE` is the multi-scale and flip testing of STReMN-MS.
+        postprocess: whether parts of an object far from its previous mask are removed, see
+            :func:`~stremn.sessions.postprocess.drop_far`; a number replaces its ``reach``.
         compile: run frames without new objects through ``torch.compile(fullgraph=True)``, one program for
             each number of objects, made when first needed; a string names a backend.
 
     Raises:
         StremnError: on unknown names, weights that cannot be read, or a policy that cannot be compiled
-            (one that draws random numbers, or whose memory grows).
+            (one that draws random numbers, or whose memory grows), or ``compile`` together with several
+            views or post-processing.
     """
 
     def __init__(
@@ -58,6 +68,8 @@ class SegmentationSession:
         precision: str = "auto",
         sample: bool = False,
         seed: int = 0,
+        views: Sequence[View] = ONE_VIEW,
+        postprocess: bool | float = False,
         compile: bool | str = False,
     ) -> None:
         """See the class."""
@@ -77,8 +89,14 @@ class SegmentationSession:
         self.sample, self.seed = sample, int(seed)
         self.generator = torch.Generator()
         self.rules = Rules(self.layout, self.policy, sample, self.generator)
+        self.views = tuple(views)
+        if not self.views or min(view.scale for view in self.views) <= 0:
+            raise StremnError("a session needs one view or more, of scales above 0")
+        self.reach = _reach(postprocess)
         self._advance = advance
         if compile:
+            if self.reach is not None or not is_plain(self.views):
+                raise StremnError("compile works with one view that is not mirrored and no post-processing")
             self._advance = compiled_advance(self.rules, "inductor" if compile is True else compile)
         self.reset()
 
@@ -87,16 +105,32 @@ class SegmentationSession:
         self.frame_index = -1
         self.frame_size: tuple[int, int] | None = None
         self.object_ids: tuple[int, ...] = ()
-        self.state: State | None = None
+        self.states: tuple[State, ...] = ()
         self.generator.manual_seed(self.seed)
 
-    def step(self, frame: Any, masks: Any = None) -> SegmentationResult:
+    def encode(self, frame: Any) -> tuple[ImageFeatures, ...]:
+        """What the network sees in a frame before it asks the memory, one for each view.
+
+        About half of the work of :meth:`step`. Sessions of the same weights, device, precision, size and
+        views that follow the same video with other memories can share it.
+
+        Args:
+            frame: see :func:`stremn.sessions.inputs.as_frame`.
+        """
+        image = as_frame(frame)
+        with self.runtime.active():
+            return tuple(self.model.encode_image(self._input(image, view)) for view in self.views)
+
+    def step(
+        self, frame: Any, masks: Any = None, *, features: Sequence[ImageFeatures] | None = None
+    ) -> SegmentationResult:
         """Take the next frame, and give the objects in it.
 
         Args:
             frame: see :func:`stremn.sessions.inputs.as_frame`.
             masks: objects to follow from this frame on, see :func:`stremn.sessions.inputs.as_object_masks`.
                 An id that is followed already starts again from the new mask.
+            features: what :meth:`encode` made of the frame, if that was called already.
 
         Returns:
             Labels, probabilities and ids. Before any mask was given there are no objects.
@@ -120,7 +154,7 @@ class SegmentationSession:
         if not given and not self.object_ids:
             return SegmentationResult(self.frame_index, np.zeros(size, np.uint8), ())
         with self.runtime.active():
-            return self._step(image, given)
+            return self._step(image, given, features)
 
     def remove(self, object_ids: int | Iterable[int]) -> None:
         """Stop following objects. Ids that are not followed are passed over."""
@@ -129,31 +163,36 @@ class SegmentationSession:
         if len(keep) == len(self.object_ids):
             return
         self.object_ids = tuple(self.object_ids[p] for p in keep)
-        if not keep or self.state is None:
-            self.state = None
+        if not keep:
+            self.states = ()
             return
         index = torch.tensor(keep, device=self.runtime.device)
         with torch.inference_mode():
-            self.state = State(self.state.memory.select_objects(index), self.state.previous[index])
+            self.states = tuple(State(s.memory.select_objects(index), s.previous[index]) for s in self.states)
 
     def frames_in_memory(self) -> dict[int, list[int]]:
-        """For each object id the frame index in each slot, -1 where the slot is empty (M12)."""
+        """For each object id the frame index in each slot, -1 where the slot is empty (M12).
+
+        Of the first view: policies that compare keys may choose differently in another.
+        """
         if self.memory is None:
             return {}
         return dict(zip(self.object_ids, self.memory.frame_index.tolist(), strict=True))
 
     @property
+    def state(self) -> State | None:
+        """Of the first view; ``None`` before any object was given."""
+        return self.states[0] if self.states else None
+
+    @property
     def memory(self) -> SlotMemory | None:
-        """Slots of the objects, in the order of ``object_ids``; ``None`` before any was given."""
+        """Slots of the objects in the first view, in the order of ``object_ids``; ``None`` if there are none."""
         return None if self.state is None else self.state.memory
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of the state: memory and previous probabilities."""
-        if self.state is None:
-            return 0
-        previous = self.state.previous
-        return self.state.memory.nbytes + previous.numel() * previous.element_size()
+        """Bytes of the state: memory and previous probabilities of every view."""
+        return sum(s.memory.nbytes + s.previous.numel() * s.previous.element_size() for s in self.states)
 
     def save(self, path: Path | str) -> Path:
         """Write everything but the weights as one safetensors file, to go on later with identical results.
@@ -201,27 +240,54 @@ class SegmentationSession:
         saved.restore(session)
         return session
 
-    def _step(self, image: np.ndarray, given: dict[int, np.ndarray]) -> SegmentationResult:
-        size = image.shape[:2]
-        device = self.runtime.device
-        masks = None
+    def _step(
+        self, image: np.ndarray, given: dict[int, np.ndarray], features: Sequence[ImageFeatures] | None
+    ) -> SegmentationResult:
+        frames: Sequence[Tensor | ImageFeatures] = features or [self._input(image, view) for view in self.views]
+        if len(frames) != len(self.views):
+            raise StremnError(f"features of {len(frames)} views for a session of {len(self.views)}")
+        device, masks = self.runtime.device, None
         if given:
             masks = torch.from_numpy(np.stack(list(given.values()))).unsqueeze(1).to(device).float()
-        run = self._advance if masks is None else advance
-        outcome = run(
-            self.model,
-            to_input(image, internal_size(size, self.size, self.model.stride), device),
-            torch.tensor(self.frame_index, device=device),
-            self.state,
-            self.rules,
-            candidate=(self.frame_index - 1) % self.candidate_every == 0,
-            given=masks,
-        )
-        labels = np.zeros(size, np.uint8)
-        if outcome.logits is not None:
-            labels = label_map(outcome.logits, self.object_ids, size)
+        frame_index = torch.tensor(self.frame_index, device=device)
+        candidate = (self.frame_index - 1) % self.candidate_every == 0
+        if self.reach is None and is_plain(self.views):
+            run = self._advance if masks is None else advance
+            outcome = run(
+                *(self.model, frames[0], frame_index, self.state, self.rules),
+                candidate=candidate,
+                given=masks,
+            )
+            labels = self._labels(outcome.logits, image.shape[:2])
+            self.states, probabilities = (outcome.state,), outcome.state.previous
+        else:
+            sight = advance_views(
+                *(self.model, frames, frame_index, self.states, self.rules),
+                views=self.views,
+                reach=self.reach,
+                size=image.shape[:2],
+                object_ids=self.object_ids,
+                candidate=candidate,
+                given=masks,
+            )
+            labels, probabilities, self.states = sight.labels, sight.probabilities, sight.states
         for object_id, mask in given.items():
             labels[mask] = object_id
-        self.state = outcome.state
         self.object_ids = (*self.object_ids, *given)
-        return SegmentationResult(self.frame_index, labels, self.object_ids, outcome.state.previous)
+        return SegmentationResult(self.frame_index, labels, self.object_ids, probabilities)
+
+    def _input(self, image: np.ndarray, view: View) -> Tensor:
+        size = internal_size(image.shape[:2], self.size, self.model.stride, view.scale)
+        return view.turn(to_input(image, size, self.runtime.device))
+
+    def _labels(self, logits: Tensor | None, size: tuple[int, int]) -> np.ndarray:
+        return np.zeros(size, np.uint8) if logits is None else label_map(logits, self.object_ids, size)
+
+
+def _reach(postprocess: bool | float) -> float | None:
+    """Of the post-processing, ``None`` for none."""
+    if isinstance(postprocess, bool):
+        return REACH if postprocess else None
+    if not 0 <= postprocess < float("inf"):
+        raise StremnError(f"postprocess must be True, False or a number from 0 on, not {postprocess}")
+    return float(postprocess)

@@ -15,6 +15,7 @@ from stremn.models import SegmenterConfig
 from stremn.models.tensorfile import one_line, read_tensors, write_tensors
 from stremn.sessions.runtime import PRECISIONS
 from stremn.sessions.step import State
+from stremn.sessions.view import View
 
 if TYPE_CHECKING:
     from stremn.sessions.segmentation import SegmentationSession
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["SavedSession"]
 
 KEY = "stremn_session"
-VERSION = 1
-SETTINGS = ("policy", "slots", "candidate_every", "size", "sample", "seed")
+VERSION = 2
+SETTINGS = ("policy", "slots", "candidate_every", "size", "sample", "seed", "postprocess")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class SavedSession:
 
     Attributes:
         facts: JSON values: settings, ids, position in the video, which model it is for.
-        tensors: ``memory.*`` and ``previous`` if there are objects, and the state of the ``generator``.
+        tensors: ``memory.*`` and ``previous`` if there are objects, the same of a second view as
+            ``1.memory.*`` and ``1.previous`` and so on, and the state of the ``generator``.
     """
 
     facts: dict[str, Any]
@@ -42,9 +44,9 @@ class SavedSession:
     def of(cls, session: "SegmentationSession") -> "SavedSession":
         """The session as it stands; shares its tensors."""
         tensors = {"generator": session.generator.get_state()}
-        if session.state is not None:
-            tensors["previous"] = session.state.previous
-            tensors |= {f"memory.{name}": t for name, t in session.state.memory.tensors().items()}
+        for view, state in enumerate(session.states):
+            tensors[_prefix(view) + "previous"] = state.previous
+            tensors |= {f"{_prefix(view)}memory.{name}": t for name, t in state.memory.tensors().items()}
         precision = next(name for name, dtype in PRECISIONS.items() if dtype == session.runtime.dtype)
         facts = {
             "version": VERSION,
@@ -57,6 +59,8 @@ class SavedSession:
             "size": session.size,
             "sample": session.sample,
             "seed": session.seed,
+            "views": [asdict(view) for view in session.views],
+            "postprocess": False if session.reach is None else session.reach,
             "precision": precision,
             "object_ids": session.object_ids,
             "frame_index": session.frame_index,
@@ -104,7 +108,8 @@ class SavedSession:
     @property
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of the session's constructor."""
-        return {name: self.facts[name] for name in SETTINGS}
+        views = [View(**view) for view in self.facts["views"]]
+        return {name: self.facts[name] for name in SETTINGS} | {"views": views}
 
     @property
     def precision(self) -> str:
@@ -135,18 +140,28 @@ class SavedSession:
         changed = PRECISIONS[self.precision] != session.runtime.dtype
         # As in a step: tensors made under inference mode, so that both are treated alike by torch.compile.
         with torch.inference_mode():
-            memory = {
-                name.removeprefix("memory."): self._placed(name, session, changed)
-                for name in self.tensors
-                if name.startswith("memory.")
-            }
-            previous = self.tensors["previous"].to(session.runtime.device, copy=True)
-            session.state = State(SlotMemory(MemoryLayout(**self.facts["layout"]), **memory), previous)
+            session.states = tuple(
+                self._state(_prefix(view), session, changed) for view in range(len(session.views))
+            )
+
+    def _state(self, prefix: str, session: "SegmentationSession", changed: bool) -> State:
+        banks = f"{prefix}memory."
+        memory = {
+            name.removeprefix(banks): self._placed(name, session, changed)
+            for name in self.tensors
+            if name.startswith(banks)
+        }
+        previous = self.tensors[f"{prefix}previous"].to(session.runtime.device, copy=True)
+        return State(SlotMemory(MemoryLayout(**self.facts["layout"]), **memory), previous)
 
     def _placed(self, name: str, session: "SegmentationSession", changed: bool) -> Tensor:
         tensor = self.tensors[name]
         dtype = session.runtime.dtype if changed and tensor.is_floating_point() else tensor.dtype
         return tensor.to(session.runtime.device, dtype, copy=True)
+
+
+def _prefix(view: int) -> str:
+    return f"{view}." if view else ""
 
 
 def _fingerprint(config: SegmenterConfig) -> str:

@@ -1,4 +1,4 @@
-"""One frame of one video as a function of tensors: encode, read, decode, encode the template, write.
+"""One frame of one view as a function of tensors: encode, read, decode, encode the template, write.
 
 Nothing here depends on the frame's number other than through a tensor, so that ``torch.compile`` makes one
 program of a whole step and runs it at every frame with the same number of objects.
@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Policy, SlotMemory, Template
 from stremn.models import Segmenter
+from stremn.models.segmenter import ImageFeatures
 
-__all__ = ["Outcome", "Rules", "State", "advance", "compiled_advance"]
+__all__ = ["Outcome", "Rules", "State", "advance", "compiled_advance", "look", "remember", "with_given"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Outcome:
 
 def advance(
     model: Segmenter,
-    frame: Tensor,
+    frame: Tensor | ImageFeatures,
     frame_index: Tensor,
     state: State | None,
     rules: Rules,
@@ -78,7 +79,8 @@ def advance(
 
     Args:
         model: the network, in evaluation mode.
-        frame: ``(1, 3, h, w)`` RGB in [0, 1], sides divisible by the model's stride.
+        frame: ``(1, 3, h, w)`` RGB in [0, 1], sides divisible by the model's stride; or what the model's
+            ``encode_image`` made of it.
         frame_index: position in the video ``()`` int64.
         state: of the frame before, its memory may be written in place; ``None`` before any object was given.
         rules: of the video.
@@ -89,20 +91,55 @@ def advance(
     Raises:
         ValueError: if there are neither known nor new objects.
     """
-    features = model.encode_image(frame)
+    features = frame if isinstance(frame, ImageFeatures) else model.encode_image(frame)
     logits = probabilities = None
     if state is not None:
-        owner = _owner(state.previous)
-        readout = model.read(features, state.memory, owner)
-        logits = model.decode(features, readout, owner, state.previous).float()
-        probabilities = model.aggregate(logits, owner, 1)
+        logits = look(model, features, state)
+        probabilities = model.aggregate(logits, _owner(logits), 1)
     if given is not None:
-        probabilities = _with_given(probabilities, given, features.maps[0].shape[-2:])
+        probabilities = with_given(probabilities, given, features.maps[0].shape[-2:])
     if probabilities is None:
         raise ValueError("a step needs an object, known or given")
+    return Outcome(logits, remember(model, features, probabilities, frame_index, state, rules, candidate))
+
+
+def look(model: Segmenter, features: ImageFeatures, state: State) -> Tensor:
+    """Read the memory and decode: logits of the known objects ``(O, 1, h/4, w/4)`` float32."""
+    owner = _owner(state.previous)
+    readout = model.read(features, state.memory, owner)
+    return model.decode(features, readout, owner, state.previous).float()
+
+
+def remember(
+    model: Segmenter,
+    features: ImageFeatures,
+    probabilities: Tensor,
+    frame_index: Tensor,
+    state: State | None,
+    rules: Rules,
+    candidate: bool,
+) -> State:
+    """Encode the template of a frame and write it.
+
+    Args:
+        model: the network.
+        features: of the frame.
+        probabilities: of the objects of ``state`` and, after them, of new ones ``(O, 1, h/4, w/4)``.
+        frame_index: position in the video ``()`` int64.
+        state: of the frame before; ``None`` if all objects are new.
+        rules: of the video.
+        candidate: whether the template of the frame before competes for a chosen slot.
+    """
     template = model.encode_template(features, probabilities, _owner(probabilities))
-    memory = _remember(state, template, frame_index, rules, candidate)
-    return Outcome(logits, State(memory, probabilities))
+    return State(_write(state, template, frame_index, rules, candidate), probabilities)
+
+
+def with_given(probabilities: Tensor | None, given: Tensor, size: torch.Size) -> Tensor:
+    """Probabilities of known objects and, after them, the given masks, both at (h, w) = ``size``."""
+    new = F.adaptive_avg_pool2d(given, (size[0], size[1]))
+    if probabilities is None:
+        return new
+    return torch.cat([probabilities * (1 - new.sum(dim=0, keepdim=True).clamp(0, 1)), new])
 
 
 def compiled_advance(rules: Rules, backend: str) -> Callable[..., Outcome]:
@@ -140,15 +177,7 @@ def _owner(objects: Tensor) -> Tensor:
     return torch.zeros(objects.shape[0], dtype=torch.long, device=objects.device)
 
 
-def _with_given(probabilities: Tensor | None, given: Tensor, size: torch.Size) -> Tensor:
-    """Append the given masks at the resolution of the probabilities."""
-    new = F.adaptive_avg_pool2d(given, (size[0], size[1]))
-    if probabilities is None:
-        return new
-    return torch.cat([probabilities * (1 - new.sum(dim=0, keepdim=True).clamp(0, 1)), new])
-
-
-def _remember(
+def _write(
     state: State | None, template: Template, frame_index: Tensor, rules: Rules, candidate: bool
 ) -> SlotMemory:
     """Update the memory of the known objects and append one for each new object."""

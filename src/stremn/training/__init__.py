@@ -1,6 +1,20 @@
-"""Training of segmentation models: recipes, losses, one engine."""
+"""Training: recipes, tasks, one engine."""
 
-from stremn.training.engine import train
-from stremn.training.recipe import Recipe, load_recipe
+from stremn.training.engine import StepReport, TrainingStopped, train
+from stremn.training.recipe import Recipe
+from stremn.training.registry import TASKS, load_recipe
+from stremn.training.segmentation import SegmentationRecipe, SegmentationTask
+from stremn.training.task import StepDraw, Task
 
-__all__ = ["Recipe", "load_recipe", "train"]
+__all__ = [
+    "TASKS",
+    "Recipe",
+    "SegmentationRecipe",
+    "SegmentationTask",
+    "StepDraw",
+    "StepReport",
+    "Task",
+    "TrainingStopped",
+    "load_recipe",
+    "train",
+]

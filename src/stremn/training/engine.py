@@ -1,173 +1,277 @@
-"""The training loop, on Hugging Face accelerate."""
+"""The training loop, on Hugging Face accelerate. It trains any :class:`~stremn.training.task.Task`."""
 
-import json
 import logging
 import math
-import re
 import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from stremn.data import Clip, ClipMixture, StillFolder, SyntheticClips, VideoClips, collate, read_sequences
 from stremn.errors import StremnError
-from stremn.memory import MemoryLayout, get_policy
-from stremn.models import Segmenter, create_model, from_pretrained, save_pretrained
-from stremn.models.checkpoint import WEIGHTS_FILE
-from stremn.training.backbone import depthwise_in_float32, load_imagenet
-from stremn.training.clip import segment_clip
-from stremn.training.losses import segmentation_loss
-from stremn.training.plan import StepSampler
-from stremn.training.recipe import Recipe, expand
+from stremn.models.tensorfile import write_tensors
+from stremn.training.batches import tensors_of, to_device
+from stremn.training.checkpoints import AVERAGED, RAW, RunState, load_optimizer, load_state, save_state
+from stremn.training.optimizer import create_optimizer, set_rates
+from stremn.training.plan import StepSampler, draw_of_step, ema_decay, rate_share, seed_step
+from stremn.training.processes import open_accelerator, repeatable
+from stremn.training.recipe import Recipe
+from stremn.training.record import RunFolder, describe_run
+from stremn.training.registry import TASKS
+from stremn.training.task import SCORE, StepDraw, Task
+from stremn.training.workers import in_worker
 
-__all__ = ["build_clips", "train"]
+__all__ = ["StepReport", "TrainingStopped", "train"]
 
 log = logging.getLogger("stremn")
 
-
-def build_clips(recipe: Recipe) -> Dataset[Clip]:
-    """The endless training data of a recipe; held-out sequences are left out here.
-
-    Raises:
-        StremnError: if data is missing or nothing is left to train on.
-    """
-    stills = [StillFolder(expand(root)) for root in recipe.stills]
-    sequences = []
-    for entry in recipe.videos:
-        root, _, split = entry.partition(":")
-        sequences += read_sequences(expand(root), expand(split) or None)
-    missing = set(recipe.held_out) - {s.name for s in sequences}
-    if missing and sequences:
-        raise StremnError(f"recipe: 'held_out' names {sorted(missing)}, which 'videos' does not contain")
-    sequences = [s for s in sequences if s.name not in recipe.held_out and len(s.masks) == len(s.frames)]
-    common = {"objects": recipe.objects, "seed": recipe.seed}
-    parts: list[Dataset[Clip]] = []
-    shares: list[float] = []
-    if sequences and recipe.video_share > 0:
-        parts.append(VideoClips(sequences, stills, max_gap=recipe.max_gap, **common))
-        shares.append(recipe.video_share)
-    if stills and recipe.video_share < 1:
-        parts.append(SyntheticClips(stills, **common))
-        shares.append(1 - recipe.video_share)
-    if not parts:
-        raise StremnError("recipe: nothing to train on; check 'videos', 'stills' and 'video_share'")
-    return ClipMixture(parts, shares, recipe.seed)
+LOG_EVERY = 50
+"""Steps that one line of the log is the mean of."""
 
 
-def train(recipe: Recipe, out: Path | str) -> Path:
+class TrainingStopped(Exception):  # noqa: N818  (it is no error)
+    """Training stopped when it was asked to, with a checkpoint."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What there is to show after a step: done and in all, loss, images a second, seconds left."""
+
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+    seconds_left: float
+
+
+def train(
+    recipe: Recipe,
+    out: Path | str,
+    resume: bool = False,
+    *,
+    watch: Callable[[StepReport], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Path:
     """Train by a recipe and leave the averaged weights in ``out/model.safetensors``.
+
+    In several processes, started by ``accelerate launch``, all call this with the same arguments, and ``out``
+    must be one folder for all of them.
 
     Args:
         recipe: what to do.
-        out: new or existing folder; also gets ``recipe.json`` and ``log.jsonl`` (step, loss, seconds).
+        out: folder of the run; docs/training.md says what it gets.
+        resume: go on from the newest checkpoint in ``out``, or begin if there is none. The weights come out
+            bit by bit as if the run had not been interrupted.
+        watch: called after every step, in the main process.
+        stop: asked after every step; True saves a checkpoint and raises :class:`TrainingStopped`.
 
     Returns:
         The weights file.
 
     Raises:
-        StremnError: on bad data or settings, and when the loss is no longer finite.
+        StremnError: on bad data or settings, on a folder that holds another run, and when the loss is no
+            longer finite; the batch is then in ``out/bad-batch.safetensors``.
+        TrainingStopped: see ``stop``.
     """
-    from accelerate import Accelerator
-    from accelerate.utils import set_seed
-
-    set_seed(recipe.seed)
-    accelerator = Accelerator(mixed_precision=recipe.precision, cpu=not torch.cuda.is_available())
-    clips, model, out = build_clips(recipe), _start_model(recipe), Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "log.jsonl").unlink(missing_ok=True)
-    optimizer = torch.optim.AdamW(_groups(model, recipe), weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
-    sampler = StepSampler(recipe.shapes, recipe.steps, recipe.seed)
-    loader: Any = DataLoader(clips, batch_sampler=sampler, num_workers=recipe.workers, collate_fn=collate)
-    network, optimizer = accelerator.prepare(model, optimizer)
-    depthwise_in_float32(model)
-    # Only now is the model on the device where the average must be.
-    average = AveragedModel(model)
-    generator = torch.Generator(device=accelerator.device).manual_seed(recipe.seed)
-    (out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1))
-    network.train()
-    started, total = time.monotonic(), 0.0
-    for step, clip in enumerate(loader, start=1):
-        loss = _step(network, optimizer, accelerator, clip, recipe, generator)
-        schedule.step()
-        # A young average must not remember the first weights: the decay grows with the steps.
-        average.multi_avg_fn = get_ema_multi_avg_fn(min(recipe.ema, (1 + step) / (10 + step)))
-        average.update_parameters(model)
-        total += loss
-        if not math.isfinite(loss):
-            raise StremnError(f"training stopped: the loss is {loss} at step {step}; lower 'learning_rate'")
-        if step % 50 == 0 or step == recipe.steps:
-            seconds = time.monotonic() - started
-            record = {"step": step, "loss": total / ((step - 1) % 50 + 1), "seconds": round(seconds, 1)}
-            total = 0.0
-            with (out / "log.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
-            left = seconds / step * (recipe.steps - step)
-            log.info("step %d/%d  loss %.4f  %.0f s left", step, recipe.steps, record["loss"], left)
-        if step % recipe.save_every == 0 or step == recipe.steps:
-            save_pretrained(cast(Segmenter, average.module), out / WEIGHTS_FILE)
-            save_pretrained(model, out / "raw.safetensors")
-    return out / WEIGHTS_FILE
+    accelerator = open_accelerator(recipe)
+    with repeatable(recipe.deterministic):
+        task = TASKS[recipe.task](recipe, accelerator.device)
+        folder = RunFolder(Path(out), recipe)
+        folder.check(resume)
+        # All must have looked before one writes.
+        accelerator.wait_for_everyone()
+        run = _Run(recipe, task, accelerator, folder)
+        try:
+            run.go(watch or (lambda _: None), stop or (lambda: False))
+        finally:
+            folder.close()
+    accelerator.end_training()
+    return folder.out / AVERAGED
 
 
-def _start_model(recipe: Recipe) -> Segmenter:
-    if recipe.start:
-        return from_pretrained(expand(recipe.start))
-    model = create_model(recipe.model)
-    load_imagenet(model, expand(recipe.backbone_weights) or None)
-    return model
+class _Objective(nn.Module):
+    """Batch to loss, so that whatever wraps a module sees the whole of a step as one forward pass."""
+
+    def __init__(self, task: Task, model: nn.Module) -> None:
+        super().__init__()
+        self.task, self.model = task, model
+
+    def forward(self, batch: Any, draw: StepDraw) -> Tensor:
+        return self.task.loss(self.model, batch, draw)
 
 
-def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Backbone and rest, each with its rate; frozen blocks and batch norm of the backbone are not trained."""
-    norms = {
-        id(p) for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters(recurse=False)
-    }
-    backbone, rest = [], []
-    for name, parameter in model.named_parameters():
-        if not name.startswith(("backbone.", "query_encoder.", "memory_encoder.")):
-            rest.append(parameter)
-        elif id(parameter) in norms or _block(name) < recipe.frozen_blocks:
-            parameter.requires_grad_(False)
-        else:
-            backbone.append(parameter)
-    groups = [{"params": rest, "lr": recipe.learning_rate}]
-    if backbone:
-        groups.append({"params": backbone, "lr": recipe.backbone_rate})
-    return groups
+class _Run:
+    """One run: the state of all that changes with the steps."""
+
+    def __init__(self, recipe: Recipe, task: Task, accelerator: Any, folder: RunFolder) -> None:
+        self.recipe, self.task, self.accelerator, self.folder = recipe, task, accelerator, folder
+        newest = next(iter(reversed(folder.checkpoints.all())), None)
+        self.state = load_state(newest) if newest else RunState(processes=accelerator.num_processes)
+        if self.state.processes != accelerator.num_processes:
+            raise StremnError(
+                f"{folder.out} was begun with {self.state.processes} processes, not "
+                f"{accelerator.num_processes}; resume it with as many"
+            )
+        seed_step(recipe.seed, -1 % 2**32, 0)
+        self.model = task.load_model(newest / RAW) if newest else task.new_model()
+        self.optimizer = create_optimizer(task.parameter_groups(self.model), recipe)
+        self.network, self.stepper = accelerator.prepare(_Objective(task, self.model), self.optimizer)
+        task.prepare(self.model)
+        # Only now is the model on the device where the average must be.
+        self.average = AveragedModel(self.model).eval()
+        if newest:
+            averaged = task.load_model(newest / AVERAGED).state_dict()
+            self.average.module.load_state_dict(averaged)
+            self.average.n_averaged.fill_(self.state.step)
+            load_optimizer(newest, self.optimizer)
+        if self.main:
+            facts = describe_run(recipe, str(accelerator.device), accelerator.num_processes)
+            folder.begin(self.state.step, facts, task.describe_data())
+            log.info("%s at step %d of %d", "resumed" if newest else "begun", self.state.step, recipe.steps)
+
+    @property
+    def main(self) -> bool:
+        return bool(self.accelerator.is_main_process)
+
+    def go(self, watch: Callable[[StepReport], None], stop: Callable[[], bool]) -> None:
+        """All steps that are left, then the weights."""
+        recipe, state = self.recipe, self.state
+        batches = iter(self._loader()) if state.step < recipe.steps else iter(())
+        self.network.train()
+        while state.step < recipe.steps:
+            began = time.monotonic()
+            loss, images, stopping = self._step(batches, stop)
+            state.step += 1
+            state.loss_sum, state.loss_count = state.loss_sum + loss, state.loss_count + 1
+            last = state.step == recipe.steps
+            if recipe.validate_every and (last or state.step % recipe.validate_every == 0):
+                self._validate()
+            seconds = time.monotonic() - began
+            state.seconds += seconds
+            if last or state.step % LOG_EVERY == 0:
+                self._log(images / seconds)
+            if last or stopping or state.step % recipe.save_every == 0:
+                self._save()
+            if self.main:
+                left = state.seconds / state.step * (recipe.steps - state.step)
+                watch(StepReport(state.step, recipe.steps, loss, images / seconds, left))
+            if stopping and not last:
+                raise TrainingStopped(f"step {state.step}")
+        if self.main:
+            self.task.save_model(self.average.module, self.folder.out / AVERAGED)
+        self.accelerator.wait_for_everyone()
+
+    def _loader(self) -> DataLoader[Any]:
+        recipe, accelerator = self.recipe, self.accelerator
+        sampler = StepSampler(
+            recipe.shapes,
+            recipe.steps,
+            recipe.seed,
+            start=self.state.step,
+            accumulate=recipe.accumulate,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+        return DataLoader(
+            self.task.clips,
+            batch_sampler=sampler,
+            num_workers=recipe.workers,
+            collate_fn=self.task.collate,
+            worker_init_fn=in_worker,
+            # Its own, or the loader would draw from the global one.
+            generator=torch.Generator().manual_seed(recipe.seed),
+        )
+
+    def _step(self, batches: Iterator[Any], stop: Callable[[], bool]) -> tuple[float, int, bool]:
+        """One optimiser step: mean loss, images in all processes, whether one of them was asked to stop."""
+        recipe, accelerator, step = self.recipe, self.accelerator, self.state.step
+        seed_step(recipe.seed, step, accelerator.process_index)
+        set_rates(self.optimizer, rate_share(step, recipe))
+        self.stepper.zero_grad(set_to_none=True)
+        total, images, stopping = 0.0, 0, False
+        for part in range(recipe.accumulate):
+            batch = to_device(next(batches), accelerator.device)
+            draw = draw_of_step(recipe.seed, step, part, accelerator.process_index, accelerator.device)
+            last = part == recipe.accumulate - 1
+            with nullcontext() if last else accelerator.no_sync(self.network):
+                loss = self.network(batch, draw)
+                losses, asked = self._agree(loss, stop())
+                if not all(map(math.isfinite, losses)):
+                    self._refuse(batch, part, "loss", losses)
+                accelerator.backward(loss / recipe.accumulate)
+            total, stopping = total + sum(losses) / len(losses) / recipe.accumulate, stopping or asked
+            images += _images(batch) * len(losses)
+        limit = recipe.clip_norm or math.inf
+        norm = float(accelerator.clip_grad_norm_(self.model.parameters(), limit))
+        if not math.isfinite(norm):
+            self._refuse(batch, part, "gradient", [norm] * accelerator.num_processes)
+        self.stepper.step()
+        self.average.multi_avg_fn = get_ema_multi_avg_fn(ema_decay(step + 1, recipe))
+        self.average.update_parameters(self.model)
+        return total, images, stopping
+
+    def _agree(self, loss: Tensor, asked: bool) -> tuple[list[float], bool]:
+        """The losses of all processes, and whether any was asked to stop: they must act alike."""
+        mine = torch.stack([loss.detach().double(), loss.new_tensor(asked, dtype=torch.float64)])
+        losses, flags = self.accelerator.gather(mine.unsqueeze(0)).T.tolist()
+        return losses, any(flags)
+
+    def _refuse(self, batch: Any, part: int, what: str, values: list[float]) -> None:
+        """Keep the batch that cannot be trained on, and stop."""
+        step, path = self.state.step + 1, self.folder.out / "bad-batch.safetensors"
+        process = next(i for i, value in enumerate(values) if not math.isfinite(value))
+        if self.accelerator.process_index == process:
+            facts = f'{{"step": {step}, "part": {part}, "process": {process}, "seed": {self.recipe.seed}}}'
+            write_tensors(path, tensors_of(batch), "stremn_batch", facts)
+        self.accelerator.wait_for_everyone()
+        raise StremnError(
+            f"training stopped: the {what} is {values[process]} at step {step}; the batch is in {path}; "
+            "look at it, or lower 'learning_rate'"
+        )
+
+    def _validate(self) -> None:
+        state, model = self.state, cast(nn.Module, self.average.module)
+        if self.main:
+            with torch.random.fork_rng(devices=[]):
+                figures = self.task.validate(model)
+                picture = self.task.picture(model)
+            self.folder.log({"step": state.step, **figures})
+            if picture is not None:
+                self.folder.show(picture, state.step)
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            log.info("step %d: %s", state.step, shown)
+            if state.best_score is None or figures[SCORE] > state.best_score:
+                state.best_score, state.best_step = figures[SCORE], state.step
+                self.task.save_model(model, self.folder.out / "best.safetensors")
+        self.accelerator.wait_for_everyone()
+
+    def _log(self, rate: float) -> None:
+        state = self.state
+        record = {"step": state.step, "loss": state.loss_sum / state.loss_count}
+        record |= {"seconds": round(state.seconds, 1), "images_per_second": round(rate, 2)}
+        record |= {"learning_rate": self.optimizer.param_groups[0]["lr"]}
+        state.loss_sum, state.loss_count = 0.0, 0
+        if self.main:
+            self.folder.log(record)
+
+    def _save(self) -> None:
+        def fill(part: Path) -> None:
+            self.task.save_model(self.model, part / RAW)
+            self.task.save_model(cast(nn.Module, self.average.module), part / AVERAGED)
+            save_state(part, self.state, self.optimizer)
+
+        if self.main:
+            self.folder.checkpoints.write(self.state.step, fill)
+        self.accelerator.wait_for_everyone()
 
 
-def _block(name: str) -> int:
-    """Which block or layer of its encoder a parameter belongs to; the stem counts as part of block 0."""
-    part = name.removeprefix("backbone.").removeprefix("query_encoder.").removeprefix("memory_encoder.")
-    number = re.match(r"(?:blocks\.|layer)(\d+)", part)
-    return int(number[1]) if number else 0
-
-
-def _rate(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine down to ``final_rate``."""
-    if step < recipe.warmup:
-        return (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.final_rate + (1 - recipe.final_rate) * (1 + math.cos(math.pi * min(1.0, done))) / 2
-
-
-def _step(
-    network: Any, optimizer: Any, accelerator: Any, clip: Clip, recipe: Recipe, generator: torch.Generator
-) -> float:
-    layout = MemoryLayout(chosen=recipe.chosen)
-    policy = get_policy(network.config.policy)
-    guide = bool(torch.rand((), generator=generator, device=generator.device) < recipe.guide_share)
-    with accelerator.autocast():
-        logits = segment_clip(network, clip, layout, policy, guide=guide, generator=generator)
-        weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
-        loss = segmentation_loss(logits, clip.labels[:, 1:], clip.valid, **weights)
-    optimizer.zero_grad(set_to_none=True)
-    accelerator.backward(loss)
-    accelerator.clip_grad_norm_(network.parameters(), recipe.clip_norm)
-    optimizer.step()
-    return float(loss.detach())
+def _images(batch: Any) -> int:
+    """Frames of a batch: the two leading sizes of its largest tensor."""
+    largest = max(tensors_of(batch).values(), key=Tensor.numel)
+    return largest.shape[0] * largest.shape[1]

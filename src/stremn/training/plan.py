@@ -1,13 +1,18 @@
-"""Which clips each step trains on: a function of the seed and the step, so that runs can be resumed."""
+"""What each step does: a function of the seed, the step and the process, so that runs can be resumed."""
 
+import math
+import random
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from torch.utils.data import Sampler
 
 from stremn.data import ClipRequest
+from stremn.training.recipe import Recipe
+from stremn.training.task import StepDraw
 
-__all__ = ["StepSampler"]
+__all__ = ["StepSampler", "draw_of_step", "ema_decay", "rate_share", "seed_step"]
 
 
 class StepSampler(Sampler[list[ClipRequest]]):
@@ -54,3 +59,35 @@ class StepSampler(Sampler[list[ClipRequest]]):
             for part in range(self.accumulate):
                 number = (step * self.accumulate + part) * self.processes + self.process
                 yield [ClipRequest(number * most + i, frames, size) for i in range(batch)]
+
+
+def draw_of_step(seed: int, step: int, part: int, process: int, device: torch.device) -> StepDraw:
+    """The generators of one part of one step."""
+    shared = torch.Generator().manual_seed(_mixed(seed, 4, step))
+    own = torch.Generator(device).manual_seed(_mixed(seed, 5, step, part, process))
+    return StepDraw(step, shared, own)
+
+
+def seed_step(seed: int, step: int, process: int) -> None:
+    """Set the global generators too, for layers that draw from them (dropout)."""
+    number = _mixed(seed, 6, step, process)
+    random.seed(number)
+    np.random.seed(number % 2**32)
+    torch.manual_seed(number)
+
+
+def rate_share(step: int, recipe: Recipe) -> float:
+    """Share of the learning rates at a step: linear warm-up, then a cosine down to ``final_rate``."""
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return recipe.final_rate + (1 - recipe.final_rate) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+
+def ema_decay(step: int, recipe: Recipe) -> float:
+    """Decay of the average after ``step`` steps; a young average must not remember the first weights."""
+    return min(recipe.ema, (1 + step) / (10 + step))
+
+
+def _mixed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

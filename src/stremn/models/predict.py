@@ -1,0 +1,165 @@
+"""``stremn-predict``: the slot memory that segmentation uses, between the encoder and decoder of Sec. 4.2."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stremn.memory import Rules, SlotMemory, Template, get_policy
+from stremn.models.predict_config import BLOCKS, PredictorConfig
+from stremn.models.predictor import Predictor, PredictorState, to_unit_range
+from stremn.models.segmenter import to_map
+
+__all__ = ["MemoryPredictor"]
+
+SLOPE = 0.2
+"""Of the leaky ReLU below zero."""
+
+GROUPS = 8
+
+
+class Block(nn.Module):
+    """Two convolutions, group norm, leaky ReLU (Sec. 4.2); a leaky ReLU stands between the two as well."""
+
+    def __init__(self, first: nn.Module, second: nn.Module, width: int, skip: int = 0) -> None:
+        """``skip`` channels of a finer map join before the norm, where there are any."""
+        super().__init__()
+        self.first, self.second = first, second
+        self.skip = nn.Conv2d(skip, width, 1) if skip else None
+        self.norm = nn.GroupNorm(math.gcd(GROUPS, width), width)
+
+    def forward(self, x: Tensor, fine: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, width, H', W')``; ``fine`` is ``(B, skip, H', W')``."""
+        x = self.second(F.leaky_relu(self.first(x), SLOPE))
+        if self.skip is not None:
+            x = x + self.skip(fine)
+        return F.leaky_relu(self.norm(x), SLOPE)
+
+
+def _down(channels: int, width: int, stride: int) -> Block:
+    return Block(
+        nn.Conv2d(channels, width, 3, stride=stride, padding=1), nn.Conv2d(width, width, 3, padding=1), width
+    )
+
+
+def _up(channels: int, width: int, stride: int, skip: int) -> Block:
+    # A kernel of stride + 2 with a padding of 1 makes sides exactly stride times as long.
+    return Block(
+        nn.ConvTranspose2d(channels, width, 3, padding=1),
+        nn.ConvTranspose2d(width, width, stride + 2, stride=stride, padding=1),
+        width,
+        skip,
+    )
+
+
+class Decoder(nn.Module):
+    """The encoder's blocks in reverse, with transposed convolutions, and a last convolution to the pixels."""
+
+    def __init__(self, config: PredictorConfig) -> None:
+        super().__init__()
+        widths = (config.widths[0], *config.widths[:-1])
+        fine = (config.channels * config.stack, *config.widths)
+        channels = 2 * config.value_dim
+        self.blocks = nn.ModuleList()
+        self.joins: list[int | None] = []
+        for place in reversed(range(BLOCKS)):
+            stride = config.strides[place]
+            joins = config.skip and stride > 1
+            self.blocks.append(_up(channels, widths[place], stride, fine[place] if joins else 0))
+            self.joins.append(place if joins else None)
+            channels = widths[place]
+        self.pixels = nn.Conv2d(channels, config.channels, 3, padding=1)
+
+    def forward(self, x: Tensor, maps: dict[int, Tensor]) -> Tensor:
+        """``(B, 2·Dv, H, W)`` to ``(B, C, h, w)``; ``maps`` are what the encoder's blocks took in."""
+        for block, place in zip(self.blocks, self.joins, strict=True):
+            x = block(x, None if place is None else maps[place])
+        return self.pixels(x)
+
+
+class MemoryPredictor(Predictor):
+    """See the module; input and output as in :class:`~stremn.models.predictor.Predictor`.
+
+    The state carries the last frames ``recent`` ``(B, S·C, h, w)``, the ``frame_index`` ``()``, and what the
+    next frame is decoded from: the ``readout`` ``(B, Dv, H, W)``, the query's ``value`` ``(B, Dv, H, W)``,
+    and with skips the encoder's finer maps ``fine.*``.
+    """
+
+    config: PredictorConfig
+
+    def __init__(self, config: PredictorConfig) -> None:
+        """Random weights."""
+        super().__init__(config)
+        inputs = (config.channels * config.stack, *config.widths[:-1])
+        self.encoder = nn.ModuleList(
+            _down(channels, width, stride)
+            for channels, width, stride in zip(inputs, config.widths, config.strides, strict=True)
+        )
+        self.key = nn.Conv2d(config.widths[-1], config.key_dim, 1)
+        self.value = nn.Conv2d(config.widths[-1], config.value_dim, 1)
+        self.update_key = nn.Conv2d(config.widths[-1], config.update_dim, 1)
+        self.decoder = Decoder(config)
+
+    def rules(self, slots: int | None = None, policy: str | None = None) -> Rules:
+        """See :meth:`Predictor.rules`."""
+        config = self.config if slots is None else replace(self.config, slots=slots)
+        return Rules(config.layout, get_policy(self.config.policy if policy is None else policy))
+
+    def observe(
+        self, frame: Tensor, state: PredictorState | None = None, rules: Rules | None = None
+    ) -> PredictorState:
+        """Encode the stack that ends with the frame, read, and write its template; see the base class.
+
+        What the stack is looked up in are the templates before it, as in Fig. 1: read, then write. Only the
+        first stack finds nothing but itself.
+        """
+        self._check(frame)
+        rules = self.rules() if rules is None else rules
+        recent = self._recent(frame, state)
+        fine, coarse = self._encode(recent)
+        key, value, update_key = (p(coarse) for p in (self.key, self.value, self.update_key))
+        template = Template(*(t.flatten(2).transpose(1, 2) for t in (key, value, update_key)))
+        if state is None or state.memory is None:
+            index = torch.zeros((), dtype=torch.long, device=frame.device)
+            memory = SlotMemory.of_first_frame(template, index, rules.layout)
+            readout = self._read(template.key, memory)
+        else:
+            index = state.carried["frame_index"] + 1
+            readout = self._read(template.key, state.memory)
+            memory = state.memory.update(
+                template, index, rules.policy, noise=rules.noise, generator=rules.generator
+            )
+        grid = (coarse.shape[2], coarse.shape[3])
+        carried = {"recent": recent, "frame_index": index, "readout": to_map(readout, grid), "value": value}
+        return PredictorState(carried | {f"fine.{place}": m for place, m in fine.items()}, memory)
+
+    def predict(self, state: PredictorState) -> Tensor:
+        """Decode readout and query value, concatenated as in Eq. (5); see the base class."""
+        carried = state.carried
+        fine = {int(n.removeprefix("fine.")): t for n, t in carried.items() if n.startswith("fine.")}
+        frame = self.decoder(torch.cat([carried["readout"], carried["value"]], dim=1), fine)
+        if self.config.residual:
+            frame = carried["recent"][:, -self.config.channels :] + frame
+        return to_unit_range(frame)
+
+    def _recent(self, frame: Tensor, state: PredictorState | None) -> Tensor:
+        """The last frames, the newest last; before the first one there is the first one (P1)."""
+        if state is None:
+            return frame.repeat(1, self.config.stack, 1, 1)
+        return torch.cat([state.carried["recent"][:, self.config.channels :], frame], dim=1)
+
+    def _encode(self, recent: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """The maps that the decoder joins, by the block that takes them in, and the coarsest map."""
+        # Black is -1, not 0, so that the padding around the frame can be told from it.
+        x = 2 * recent - 1
+        fine = {}
+        for place, block in enumerate(self.encoder):
+            if place in self.decoder.joins:
+                fine[place] = x
+            x = block(x)
+        return fine, x
+
+    def _read(self, key: Tensor, memory: SlotMemory) -> Tensor:
+        return memory.read(key, similarity=self.config.similarity, scale=self.config.scale)

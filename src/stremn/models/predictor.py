@@ -1,0 +1,111 @@
+"""What every prediction model can do. Sessions and training use these verbs and nothing else."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from stremn.errors import StremnError
+from stremn.memory import MemoryLayout, Rules, SlotMemory
+from stremn.models.predict_config import PredictorConfig, RecurrentConfig
+
+__all__ = ["Predictor", "PredictorState", "to_unit_range"]
+
+MEMORY = "memory."
+
+
+def to_unit_range(x: Tensor) -> Tensor:
+    """Clamp to [0, 1], float32, with the gradient of the identity: what is too large can still be lowered."""
+    x = x.float()
+    return x.clamp(0, 1).detach() + (x - x.detach())
+
+
+@dataclass(frozen=True)
+class PredictorState:
+    """What ``B`` videos leave to their next frame; of one size however many frames there were.
+
+    Attributes:
+        carried: tensors by name, the model's own.
+        memory: slots of the ``B`` videos; ``None`` for a model without.
+    """
+
+    carried: dict[str, Tensor]
+    memory: SlotMemory | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, those of the memory as ``memory.*``, to save or to move them."""
+        slots = {} if self.memory is None else self.memory.tensors()
+        return self.carried | {MEMORY + name: tensor for name, tensor in slots.items()}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], layout: MemoryLayout | None = None) -> "PredictorState":
+        """The inverse of :meth:`tensors`; ``layout`` is the memory's, where there is one."""
+        slots = {n.removeprefix(MEMORY): t for n, t in tensors.items() if n.startswith(MEMORY)}
+        memory = SlotMemory(layout, **slots) if slots and layout is not None else None
+        return cls({n: t for n, t in tensors.items() if not n.startswith(MEMORY)}, memory)
+
+    def copy(self) -> "PredictorState":
+        """A state that shares no tensor with this one."""
+        layout = None if self.memory is None else self.memory.layout
+        return PredictorState.of({name: tensor.clone() for name, tensor in self.tensors().items()}, layout)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(t.numel() * t.element_size() for t in self.tensors().values())
+
+
+class Predictor(nn.Module, ABC):
+    """Base of the prediction models; holds weights and no state.
+
+    ``B`` videos go through as one batch; frames are ``(B, C, h, w)`` in [0, 1] with sides divisible by
+    :attr:`stride`. To forecast, give what :meth:`predict` returns to :meth:`observe`.
+    """
+
+    def __init__(self, config: PredictorConfig | RecurrentConfig) -> None:
+        """Keep the config; the architectures build the rest."""
+        super().__init__()
+        self.config = config
+
+    @property
+    def stride(self) -> int:
+        """Both sides of a frame are divisible by it."""
+        return self.config.stride
+
+    @abstractmethod
+    def observe(
+        self, frame: Tensor, state: PredictorState | None = None, rules: Rules | None = None
+    ) -> PredictorState:
+        """Take in the next frame.
+
+        Args:
+            frame: ``(B, C, h, w)`` in [0, 1].
+            state: of the frame before, ``None`` at the first. Without gradients its memory is written in
+                place; :meth:`PredictorState.copy` keeps it.
+            rules: of the memory; ``None`` is the config's. A model without slots passes them over.
+
+        Raises:
+            ValueError: if the frame has other channels, or sides that the stride does not divide.
+        """
+
+    @abstractmethod
+    def predict(self, state: PredictorState) -> Tensor:
+        """The next frame ``(B, C, h, w)`` float32 in [0, 1]; the state is left as it is."""
+
+    def rules(self, slots: int | None = None, policy: str | None = None) -> Rules | None:
+        """What the memory is run by, as the config says unless told otherwise; ``None`` without slots.
+
+        Raises:
+            StremnError: if the model has no slots and one is asked for, or what is asked for cannot be.
+        """
+        if slots is not None or policy is not None:
+            raise StremnError(f"a model '{self.config.architecture}' has no memory slots and no policy")
+        return None
+
+    def _check(self, frame: Tensor) -> None:
+        channels, stride = self.config.channels, self.stride
+        if frame.dim() != 4 or frame.shape[1] != channels:
+            raise ValueError(f"expected frames (B, {channels}, h, w), got {tuple(frame.shape)}")
+        if frame.shape[2] % stride or frame.shape[3] % stride:
+            raise ValueError(f"sides {tuple(frame.shape[2:])} are not divisible by the stride {stride}")

@@ -1,0 +1,235 @@
+"""Training of segmentation: its recipe, its data, its loss and its validation."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from stremn.data import (
+    Clip,
+    ClipMixture,
+    Sequence,
+    StillLayout,
+    StillSet,
+    SyntheticClips,
+    VideoClips,
+    collate,
+    open_stills,
+    open_videos,
+)
+from stremn.errors import StremnError
+from stremn.memory import MemoryLayout, get_policy
+from stremn.models import Segmenter, create_model, from_pretrained, save_pretrained
+from stremn.training.backbone import depthwise_in_float32, load_imagenet
+from stremn.training.clip import segment_clip
+from stremn.training.losses import segmentation_loss
+from stremn.training.recipe import Recipe, expand
+from stremn.training.task import StepDraw, Task
+from stremn.training.validation import Validator
+
+__all__ = ["SegmentationRecipe", "SegmentationTask"]
+
+
+@dataclass(frozen=True)
+class SegmentationRecipe(Recipe):
+    """A training run of segmentation. The keys of all tasks: :class:`stremn.training.Recipe`.
+
+    Attributes:
+        backbone_weights: file with ImageNet weights; empty for the default of the model. Without ``start``
+            only.
+        videos: DAVIS-layout folders, each ``root`` or ``root:split file``.
+        stills: folders of stills with object masks, of any layout that ``stremn data check`` knows.
+        held_out: names of sequences that are never trained on; validation runs on them.
+        video_share: share of clips that come from videos, 0 to 1.
+        objects: O, the most objects followed in a clip.
+        max_gap: most frames from one frame of a video clip to the next.
+        chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
+            chosen slots, in clips of at least ``chosen + 4`` frames.
+        backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
+        frozen_blocks: how many of the backbone's first blocks keep their weights, the stem with them; 0
+            trains all of it.
+        dice_weight: see :func:`stremn.training.losses.segmentation_loss`.
+        hard_share: see there.
+        guide_share: share of steps in which the decoder sees the previous probabilities.
+        validate_size: shorter side in pixels at which held-out sequences are segmented; 0 for the model's.
+    """
+
+    backbone_weights: str = ""
+    videos: tuple[str, ...] = ()
+    stills: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+    video_share: float = 0.5
+    objects: int = 2
+    max_gap: int = 8
+    chosen: int = 1
+    backbone_rate: float = 2e-5
+    frozen_blocks: int = 3
+    dice_weight: float = 1.0
+    hard_share: float = 1.0
+    guide_share: float = 0.7
+    validate_size: int = 0
+
+    least: ClassVar[Mapping[str, float]] = {
+        **Recipe.least,
+        "objects": 1,
+        "max_gap": 1,
+        "chosen": 0,
+        "backbone_rate": 0,
+        "frozen_blocks": 0,
+        "dice_weight": 0,
+        "validate_size": 0,
+    }
+    shares: ClassVar[tuple[str, ...]] = (*Recipe.shares, "video_share", "hard_share", "guide_share")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run, naming the key."""
+        if not self.videos and not self.stills:
+            raise StremnError("recipe: neither 'videos' nor 'stills' names any data")
+        super().__post_init__()
+        if self.validate_every and not self.held_out:
+            raise StremnError("recipe: 'validate_every' needs sequences in 'held_out' to validate on")
+
+
+class SegmentationTask(Task):
+    """See the module."""
+
+    recipe_class = SegmentationRecipe
+
+    def __init__(self, recipe: SegmentationRecipe, device: torch.device) -> None:
+        """Open the data sets.
+
+        Raises:
+            StremnError: if data is missing or nothing is left to train on.
+        """
+        super().__init__(recipe, device)
+        self.stills = [open_stills(expand(root)) for root in recipe.stills]
+        self.videos = [open_videos(expand(entry)) for entry in recipe.videos]
+        everything = [s for sequences in self.videos for s in sequences]
+        held_out = {s.name: s for s in everything if s.name in recipe.held_out}
+        missing = set(recipe.held_out) - set(held_out)
+        if missing and everything:
+            raise StremnError(f"recipe: 'held_out' names {sorted(missing)}, which 'videos' does not contain")
+        self.held_out = [held_out[name] for name in sorted(held_out)]
+        self._clips = self._mixture([s for s in everything if self._is_trained(s)])
+        self._validator = Validator(
+            self.held_out,
+            size=recipe.validate_size,
+            device=device,
+            precision="fp32" if recipe.precision == "no" else recipe.precision,
+        )
+
+    def _is_trained(self, sequence: Sequence) -> bool:
+        """One mask makes no clip, and what is held out is held out."""
+        return sequence.name not in self.recipe.held_out and len(sequence.masks) >= 2
+
+    def _mixture(self, sequences: list[Sequence]) -> ClipMixture:
+        recipe, stills = self.recipe, list[StillSet](self.stills)
+        common = {"objects": recipe.objects, "seed": recipe.seed}
+        parts: list[Dataset[Clip]] = []
+        shares: list[float] = []
+        if sequences and recipe.video_share > 0:
+            parts.append(VideoClips(sequences, stills, max_gap=recipe.max_gap, **common))
+            shares.append(recipe.video_share)
+        if stills and recipe.video_share < 1:
+            parts.append(SyntheticClips(stills, **common))
+            shares.append(1 - recipe.video_share)
+        if not parts:
+            raise StremnError("recipe: nothing to train on; check 'videos', 'stills' and 'video_share'")
+        return ClipMixture(parts, shares, recipe.seed)
+
+    @property
+    def clips(self) -> ClipMixture:
+        """Clips of videos and of stills, mixed by ``video_share``."""
+        return self._clips
+
+    def collate(self, clips: list[Any]) -> Clip:
+        """As many objects as the clip with the most has."""
+        return collate(clips)
+
+    def new_model(self) -> Segmenter:
+        """From ``start``, or a new one with ImageNet weights in its backbone."""
+        if self.recipe.start:
+            return from_pretrained(expand(self.recipe.start))
+        model = create_model(self.recipe.model)
+        load_imagenet(model, expand(self.recipe.backbone_weights) or None)
+        return model
+
+    def load_model(self, path: Path) -> Segmenter:
+        """With the config that the file carries."""
+        return from_pretrained(path)
+
+    def save_model(self, model: nn.Module, path: Path) -> None:
+        """With its config, so that sessions and commands take the file."""
+        save_pretrained(cast(Segmenter, model), path)
+
+    def prepare(self, model: nn.Module) -> None:
+        """On a CPU, depthwise convolutions that are trained run in float32."""
+        depthwise_in_float32(model)
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Rest and backbone; frozen blocks and batch norm of the backbone are not trained."""
+        norms = {
+            id(p)
+            for m in model.modules()
+            if isinstance(m, nn.BatchNorm2d)
+            for p in m.parameters(recurse=False)
+        }
+        backbone, rest = [], []
+        for name, parameter in model.named_parameters():
+            if not name.startswith(("backbone.", "query_encoder.", "memory_encoder.")):
+                rest.append(parameter)
+            elif id(parameter) in norms or _block(name) < self.recipe.frozen_blocks:
+                parameter.requires_grad_(False)
+            else:
+                backbone.append(parameter)
+        groups: list[dict[str, Any]] = [{"params": rest, "lr": self.recipe.learning_rate}]
+        if backbone:
+            groups.append({"params": backbone, "lr": self.recipe.backbone_rate})
+        return groups
+
+    def loss(self, model: nn.Module, batch: Clip, draw: StepDraw) -> Tensor:
+        """Logits of the whole clip from the masks of its first frame, and their loss."""
+        recipe, network = self.recipe, cast(Segmenter, model)
+        layout, policy = MemoryLayout(chosen=recipe.chosen), get_policy(network.config.policy)
+        guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
+        logits = segment_clip(network, batch, layout, policy, guide=guide, generator=draw.own)
+        weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
+        return segmentation_loss(logits, batch.labels[:, 1:], batch.valid, **weights)
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """J&F of the held-out sequences."""
+        return self._validator.figures(cast(Segmenter, model))
+
+    def picture(self, model: nn.Module) -> np.ndarray | None:
+        """Frames of the held-out sequences as the validation before segmented them."""
+        return self._validator.picture()
+
+    def describe_data(self) -> dict[str, Any]:
+        """Counts and names; a sequence that two entries share is listed under both."""
+        videos = []
+        for entry, sequences in zip(self.recipe.videos, self.videos, strict=True):
+            trained = [s for s in sequences if self._is_trained(s)]
+            masks = sum(len(s.masks) for s in trained)
+            videos.append({"entry": entry, "masks": masks, "sequences": [s.name for s in trained]})
+        return {
+            "stills": [_described(*pair) for pair in zip(self.recipe.stills, self.stills, strict=True)],
+            "videos": videos,
+            "held_out": [s.name for s in self.held_out],
+        }
+
+
+def _described(entry: str, stills: StillLayout) -> dict[str, Any]:
+    return {"entry": entry, "layout": stills.layout, "images": len(stills)}
+
+
+def _block(name: str) -> int:
+    """Which block or layer of its encoder a parameter belongs to; the stem counts as part of block 0."""
+    part = name.removeprefix("backbone.").removeprefix("query_encoder.").removeprefix("memory_encoder.")
+    number = re.match(r"(?:blocks\.|layer)(\d+)", part)
+    return int(number[1]) if number else 0
