@@ -55,6 +55,37 @@ def test_scores_are_those_of_the_masks_written(davis: Path, weights: Path, tmp_p
     assert data["overall"] == pytest.approx(scored["overall"])
 
 
+def test_objects_join_at_their_first_annotation_where_few_frames_have_one(
+    weights: Path, tmp_path: Path
+) -> None:
+    # As in YouTube-VOS: every third frame is annotated, and object 2 is there from frame 4 on.
+    root = write_davis(tmp_path / "sparse", {"clip": 10}, joins={"clip": 4})
+    truth = root / "Annotations" / "480p" / "clip"
+    for index in range(10):
+        if index % 3:
+            (truth / f"{index:05d}.png").unlink()
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    done = run("evaluate", root, "--model", weights, "--size", 48, "--out", out, "--json", report)
+    assert done.status == 0, done.err
+    masks = read_masks(out / "clip")
+    assert len(masks) == 10
+    assert not any((masks[f"{i:05d}"] == 2).any() for i in range(6))
+    assert (masks["00006"][labels(6) == 2] == 2).all()
+    assert [o["object_id"] for o in json.loads(report.read_text())["objects"]] == [1, 2]
+
+
+def test_post_processing_and_several_views(davis: Path, weights: Path, tmp_path: Path) -> None:
+    settings = {}
+    for option in ("", "--postprocess", "--multi-scale"):
+        report = tmp_path / f"report{option}.json"
+        done = run("evaluate", davis, "--json", report, "--model", weights, "--size", 32, *option.split())
+        assert done.status == 0, done.err
+        settings[option] = json.loads(report.read_text())["settings"]
+    assert [(s["postprocess"], s["multi_scale"]) for s in settings.values()] == [
+        *((False, False), (True, False), (False, True))
+    ]
+
+
 def test_a_split_names_what_is_not_there(davis: Path, tmp_path: Path) -> None:
     split = tmp_path / "split.txt"
     split.write_text("early\nnever\n")

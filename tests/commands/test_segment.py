@@ -87,10 +87,12 @@ def test_every_option_reaches_the_session(weights: Path, video: Path, mask: Path
     chosen = {"policy": "oldest", "slots": 3, "size": 48, "device": "cpu", "precision": "fp32"}
     chosen |= {"candidate_every": 2, "seed": 5}
     options = [x for key, value in chosen.items() for x in ("--" + key.replace("_", "-"), value)]
+    options += ["--multi-scale", "--postprocess"]
     done = run("segment", video, "--masks", mask, "--out", out, "--model", weights, *options)
     assert done.status == 0, done.err
     settings = json.loads((out / "summary.json").read_text())["settings"]
-    expected = chosen | {"precision": "float32", "model": str(weights), "source": str(video)}
+    expected = chosen | {"multi_scale": True, "postprocess": True}
+    expected |= {"precision": "float32", "model": str(weights), "source": str(video)}
     assert settings == expected | {"masks": str(mask)}
 
 

@@ -12,6 +12,7 @@ from small_data import labels, write_davis, write_stills
 from stremn.data import (
     Clip,
     ClipMixture,
+    ClipRequest,
     Sequence,
     StillFolder,
     SyntheticClips,
@@ -21,9 +22,16 @@ from stremn.data import (
 )
 from stremn.errors import StremnError
 from stremn.files import write_mask
+from stremn.training.plan import StepSampler
 
 LENGTH, FRAMES, SIZE, OBJECTS = 12, 3, 64, 2
+SHAPES = [(3, FRAMES, SIZE), (2, 5, 48)]
 KINDS = ("synthetic", "video", "video without stills", "mixture")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +46,7 @@ def sequences(tmp_path_factory: pytest.TempPathFactory) -> list[Sequence]:
 
 
 def make(kind: str, stills: StillFolder, sequences: list[Sequence], seed: int = 0) -> Dataset[Clip]:
-    common = {"length": LENGTH, "frames": FRAMES, "size": SIZE, "objects": OBJECTS, "seed": seed}
+    common = {"objects": OBJECTS, "seed": seed}
     if kind == "synthetic":
         return SyntheticClips([stills], **common)
     if kind == "video":
@@ -47,6 +55,10 @@ def make(kind: str, stills: StillFolder, sequences: list[Sequence], seed: int = 
         return VideoClips(sequences, [], max_gap=3, **common)
     parts = [make("synthetic", stills, sequences, seed), make("video", stills, sequences, seed)]
     return ClipMixture(parts, [1, 2], seed)
+
+
+def ask(number: int, frames: int = FRAMES, size: int = SIZE) -> ClipRequest:
+    return ClipRequest(number, frames, size)
 
 
 def equal(a: Clip, b: Clip) -> bool:
@@ -58,10 +70,9 @@ def equal(a: Clip, b: Clip) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_clip_is(kind: str, stills: StillFolder, sequences: list[Sequence]) -> None:
     clips = make(kind, stills, sequences)
-    assert len(clips) == LENGTH  # type: ignore[arg-type]
     counts = set()
     for index in range(LENGTH):
-        clip = clips[index]
+        clip = clips[ask(index)]
         assert clip.frames.shape == (FRAMES, 3, SIZE, SIZE)
         assert clip.frames.dtype == torch.float32
         assert 0 <= clip.frames.min() <= clip.frames.max() <= 1
@@ -84,28 +95,38 @@ def test_a_clip_depends_on_seed_and_index_only(
     kind: str, stills: StillFolder, sequences: list[Sequence]
 ) -> None:
     clips, again, other = (make(kind, stills, sequences, seed) for seed in (3, 3, 4))
-    forward = [clips[i] for i in range(6)]
-    backward = [again[i] for i in reversed(range(6))][::-1]
+    forward = [clips[ask(i)] for i in range(6)]
+    backward = [again[ask(i)] for i in reversed(range(6))][::-1]
     assert all(equal(a, b) for a, b in zip(forward, backward))
-    assert not any(equal(a, other[i]) for i, a in enumerate(forward))
+    assert not any(equal(a, other[ask(i)]) for i, a in enumerate(forward))
     assert not any(equal(forward[0], clip) for clip in forward[1:])
 
 
+def batches(clips: Dataset[Clip], workers: int, **plan: int) -> list[Clip]:
+    sampler = StepSampler(SHAPES, 4, seed=3, **plan)
+    return list(DataLoader(clips, batch_sampler=sampler, num_workers=workers, collate_fn=collate))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_workers_change_nothing(stills: StillFolder, sequences: list[Sequence]) -> None:
     clips = make("mixture", stills, sequences)
-    runs = [
-        list(DataLoader(clips, batch_size=3, num_workers=workers, collate_fn=collate)) for workers in range(3)
-    ]
-    assert [len(run) for run in runs] == [4, 4, 4]
-    for batches in runs[1:]:
-        assert all(equal(a, b) for a, b in zip(runs[0], batches, strict=True))
+    alone = batches(clips, 0)
+    assert {tuple(batch.frames.shape) for batch in alone} == {(b, f, 3, s, s) for b, f, s in SHAPES}
+    for workers in (1, 2, 3):
+        assert all(equal(a, b) for a, b in zip(alone, batches(clips, workers), strict=True))
+
+
+def test_a_run_that_starts_later_goes_on_alike(stills: StillFolder, sequences: list[Sequence]) -> None:
+    clips = make("mixture", stills, sequences)
+    later = zip(batches(clips, 0)[2:], batches(clips, 2, start=2), strict=True)
+    assert all(equal(a, b) for a, b in later)
 
 
 def test_collate_keeps_the_order(stills: StillFolder, sequences: list[Sequence]) -> None:
     clips = make("synthetic", stills, sequences)
-    batch = collate([clips[4], clips[2]])
+    batch = collate([clips[ask(4)], clips[ask(2)]])
     assert batch.frames.shape == (2, FRAMES, 3, SIZE, SIZE)
-    assert equal(Clip(batch.frames[1], batch.labels[1], batch.valid[1]), clips[2])
+    assert equal(Clip(batch.frames[1], batch.labels[1], batch.valid[1]), clips[ask(2)])
 
 
 def test_shares_of_a_mixture() -> None:
@@ -113,30 +134,26 @@ def test_shares_of_a_mixture() -> None:
         def __init__(self, value: float) -> None:
             self.clip = Clip(torch.full((1,), value), torch.zeros(1), torch.ones(1))
 
-        def __len__(self) -> int:
-            return 2000
-
-        def __getitem__(self, index: int) -> Clip:
+        def __getitem__(self, request: ClipRequest) -> Clip:
             return self.clip
 
     mixed = ClipMixture([Constant(0), Constant(1)], [3, 1], seed=0)
-    assert len(mixed) == 2000
-    share = np.mean([float(mixed[i].frames) for i in range(2000)])
+    share = np.mean([float(mixed[ask(i)].frames) for i in range(2000)])
     assert share == pytest.approx(0.25, abs=0.04)
     alone = ClipMixture([Constant(0), Constant(1)], [0, 1], seed=0)
-    assert all(float(alone[i].frames) == 1 for i in range(100))
+    assert all(float(alone[ask(i)].frames) == 1 for i in range(100))
 
 
 def test_objects_and_labels_move_together(sequences: list[Sequence]) -> None:
     """One square is brighter than all else and one darker: so are the pixels of the two labels, always."""
-    clips = VideoClips(sequences[:1], [], length=20, frames=3, size=SIZE, objects=2, max_gap=2, seed=0)
+    clips = VideoClips(sequences[:1], [], objects=2, max_gap=2, seed=0)
     both = 0
     for index in range(20):
-        clip = clips[index]
+        clip = clips[ask(index)]
         grey = clip.frames[:, :2].mean(dim=1)
         for object_id in (1, 2):
             contrasts = [
-                float(grey[t][clip.labels[t] == object_id].mean() - grey[t][clip.labels[t] == 0].mean())
+                float(grey[t][clip.labels[t] == object_id].mean() - grey[t][clip.labels[t] == 0].median())
                 for t in range(3)
                 if (clip.labels[t] == object_id).sum() > 40
             ]
@@ -150,10 +167,10 @@ def test_real_stills_and_videos(shared_data: Path) -> None:
     train = read_sequences(root, root / "ImageSets" / "2016" / "train.txt")
     assert len(train) == 30
     stills = StillFolder(shared_data / "coco128")
-    common = {"length": 4, "frames": 3, "size": 96, "objects": 2, "seed": 0}
+    common = {"objects": 2, "seed": 0}
     for clips in (SyntheticClips([stills], **common), VideoClips(train, [stills], max_gap=5, **common)):
         for index in range(4):
-            clip = clips[index]
+            clip = clips[ask(index, 3, 96)]
             assert clip.frames.shape == (3, 3, 96, 96)
             assert clip.valid[0]
             assert (clip.labels[0] == 1).any()
@@ -163,12 +180,12 @@ def test_real_stills_and_videos(shared_data: Path) -> None:
 
 
 def clips_of(root: Path) -> SyntheticClips:
-    return SyntheticClips([StillFolder(root)], length=50, frames=2, size=32, objects=1, seed=0)
+    return SyntheticClips([StillFolder(root)], objects=1, seed=0)
 
 
 def exhaust(clips: Dataset[Clip]) -> None:
-    for index in range(len(clips)):  # type: ignore[arg-type]
-        clips[index]
+    for index in range(50):
+        clips[ask(index, 2, 32)]
 
 
 def test_no_stills(tmp_path: Path) -> None:
@@ -179,7 +196,7 @@ def test_no_stills(tmp_path: Path) -> None:
 def test_images_without_mask_are_left_out(tmp_path: Path) -> None:
     root = write_stills(tmp_path / "stills", 3)
     (root / "masks" / "still1.png").unlink()
-    assert [image.stem for image, _ in StillFolder(root).pairs] == ["still0", "still2"]
+    assert [image.stem for image in StillFolder(root).images] == ["still0", "still2"]
 
 
 def test_damaged_still(tmp_path: Path) -> None:
@@ -213,26 +230,20 @@ def test_masks_without_objects_end_in_an_error(tmp_path: Path) -> None:
     for path in (root / "masks").iterdir():
         write_mask(path, np.zeros((64, 96), np.uint8))
     with pytest.raises(StremnError, match="stills: hardly a mask holds an object"):
-        clips_of(root)[0]
+        clips_of(root)[ask(0)]
 
 
-def video_clips(root: Path, frames: int = 3) -> VideoClips:
-    sequences = read_sequences(root)
-    return VideoClips(sequences, [], length=30, frames=frames, size=32, objects=1, max_gap=2, seed=0)
+def video_clips(root: Path) -> VideoClips:
+    return VideoClips(read_sequences(root), [], objects=1, max_gap=2, seed=0)
 
 
 def test_videos_that_cannot_be_trained_on(tmp_path: Path) -> None:
     root = write_davis(tmp_path / "davis", {"one": 4})
     masks, images = (root / kind / "480p" / "one" for kind in ("Annotations", "JPEGImages"))
-    with pytest.raises(StremnError, match="sequence 'one': 4 frames and 4 masks; training clips of 5 frames"):
-        video_clips(root, frames=5)
-
-    (masks / "00003.png").rename(masks / "00004.png")
-    with pytest.raises(StremnError, match="sequence 'one': masks and frames have different names"):
-        video_clips(root)
-    (masks / "00004.png").unlink()
-    with pytest.raises(StremnError, match="4 frames and 3 masks"):
-        video_clips(root)
+    with pytest.raises(
+        StremnError, match=r"sequence 'one' and all others have fewer annotated frames than a"
+    ):
+        video_clips(root)[ask(0, 5)]
 
     write_mask(masks / "00003.png", labels(0, 32, 48))
     with pytest.raises(StremnError, match=r"00003\.png is 48x32, its image is 96x64"):
@@ -241,3 +252,54 @@ def test_videos_that_cannot_be_trained_on(tmp_path: Path) -> None:
     (images / "00001.jpg").write_bytes(b"no image")
     with pytest.raises(StremnError, match=r"00001\.jpg: not a readable image"):
         exhaust(video_clips(root))
+    for path in masks.iterdir():
+        path.rename(path.with_name(f"mask{path.name}"))
+    with pytest.raises(
+        StremnError, match="sequence 'one': fewer than two frames have a mask of the same name"
+    ):
+        video_clips(root)
+    with pytest.raises(StremnError, match="the list of sequences"):
+        VideoClips([], [], objects=1, max_gap=2, seed=0)
+
+
+# Sparse annotation ---------------------------------------------------------------------------------------
+
+
+def test_annotated_frames_alone_are_used(tmp_path: Path) -> None:
+    """Frames without a mask are damaged here, and nothing stumbles over them."""
+    root = write_davis(tmp_path / "davis", {"one": 16})
+    masks, images = (root / kind / "480p" / "one" for kind in ("Annotations", "JPEGImages"))
+    for index in range(16):
+        if index % 5:
+            (masks / f"{index:05d}.png").unlink()
+            (images / f"{index:05d}.jpg").write_bytes(b"no image")
+    clips = video_clips(root)
+    assert clips.sequences[0].annotated == (0, 5, 10, 15)
+    for index in range(20):
+        assert clips[ask(index, 4, 32)].valid[0]
+    with pytest.raises(StremnError, match="fewer annotated frames than a training clip of 5"):
+        clips[ask(0, 5)]
+
+
+@pytest.mark.parametrize(("every", "max_gap", "gaps"), [(5, 3, {5}), (5, 10, {5, 10}), (1, 3, {1, 2, 3})])
+def test_gaps_count_frames(
+    every: int, max_gap: int, gaps: set[int], sequences: list[Sequence], rng: np.random.Generator
+) -> None:
+    clips = VideoClips(sequences, [], objects=1, max_gap=max_gap, seed=0)
+    found = set()
+    for _ in range(100):
+        picks = clips._pick_frames(rng, range(0, 100, every), 4)
+        steps = np.diff(picks)
+        assert (steps > 0).all() or (steps < 0).all()
+        found |= set(np.abs(steps).tolist())
+    assert found == gaps
+
+
+def test_sequences_with_one_mask_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = write_davis(tmp_path / "davis", {"full": 4, "first": 4})
+    for path in sorted((root / "Annotations" / "480p" / "first").iterdir())[1:]:
+        path.unlink()
+    with caplog.at_level("INFO", "stremn"):
+        clips = video_clips(root)
+    assert [s.name for s in clips.sequences] == ["full"]
+    assert caplog.messages == ["1 sequences with fewer than two masks are not trained on: first"]

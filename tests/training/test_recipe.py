@@ -1,14 +1,16 @@
 """Recipes: every key checked when it is read."""
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from stremn.errors import StremnError
+from stremn.memory import MemoryLayout
 from stremn.models import MODELS
-from stremn.training import Recipe, load_recipe
+from stremn.training import TASKS, SegmentationRecipe, load_recipe
+from stremn.training.plan import rate_share
 from stremn.training.recipe import expand
 
 SHIPPED = sorted(Path(str(files("stremn"))).joinpath("recipes").glob("*.yaml"))
@@ -24,13 +26,39 @@ def write(folder: Path, text: str) -> Path:
 def test_shipped_recipes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREMN_DATA", "/data")
     recipe = load_recipe(path)
+    if not isinstance(recipe, SegmentationRecipe):
+        return
     assert recipe.model in MODELS
-    assert recipe.frames - 2 >= recipe.chosen
+    assert all(frames - 2 >= recipe.chosen for frames in recipe.frames) or path.stem == "paper-stage1"
     for entry in (*recipe.videos, *recipe.stills):
         assert expand(entry).startswith("/data/")
     # Sequences for selection are set apart, and the report's are no part of any recipe.
-    assert recipe.held_out
+    assert recipe.held_out or path.stem.startswith("paper-")
     assert not any("val" in entry.rpartition("/")[2] for entry in recipe.videos)
+
+
+def test_the_recipes_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """V5: clip lengths, size, loss, optimiser, rates, slots."""
+    one, two = (load_recipe(p) for p in SHIPPED if p.stem.startswith("paper-"))
+    assert isinstance(one, SegmentationRecipe)
+    assert isinstance(two, SegmentationRecipe)
+    for recipe, frames in ((one, 5), (two, 10)):
+        assert (recipe.model, recipe.frames, recipe.size) == ("stremn-r50", (frames,), (384,))
+        assert (recipe.optimizer, recipe.weight_decay, recipe.dice_weight, recipe.hard_share) == (
+            "adam",
+            0,
+            0,
+            1,
+        )
+        assert recipe.backbone_rate == recipe.learning_rate
+        assert recipe.frozen_blocks == 0
+        assert MemoryLayout(chosen=recipe.chosen).slots == MODELS[recipe.model].slots == 6
+    rates = [one.learning_rate * rate_share(step, one) for step in (0, one.steps // 2, one.steps)]
+    assert rates == [1e-4] * 3
+    rates = [two.learning_rate * rate_share(step, two) for step in (0, two.steps // 2, two.steps)]
+    assert rates == pytest.approx([1e-5, (1e-5 + 1e-7) / 2, 1e-7])
+    assert [Path(root).name for root in one.stills] == ["COCO", "ECSSD", "SBD", "MSRA10K", "HKU-IS"]
+    assert (one.videos, one.video_share, two.stills, two.video_share) == ((), 0, (), 1)
 
 
 def test_there_are_recipes() -> None:
@@ -45,23 +73,30 @@ def test_types_and_changes(tmp_path: Path) -> None:
     assert recipe.videos == ("one",)
     assert recipe.stills == ("a", "b")
     assert (recipe.steps, recipe.backbone_rate, recipe.model) == (7, 3e-5, "stremn-r50")
-    assert recipe.batch == Recipe(stills=("x",)).batch
+    assert isinstance(recipe, SegmentationRecipe)
+    assert recipe.batch == SegmentationRecipe(stills=("x",)).batch
 
 
 def test_a_record_is_a_recipe(tmp_path: Path) -> None:
     import yaml
 
-    recipe = Recipe(stills=("a",), learning_rate=1e-4)
+    recipe = SegmentationRecipe(stills=("a",), learning_rate=1e-4, frames=(3, 4), keep=7)
     path = tmp_path / "again.yaml"
-    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe.to_dict().items()}
-    path.write_text(yaml.safe_dump(plain))
+    path.write_text(yaml.safe_dump(recipe.to_dict()))
     assert load_recipe(path) == recipe
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stepz: 3", "unknown key 'stepz'; known are backbone_rate, "),
+        ("stepz: 3", "unknown key 'stepz'; known are accumulate, backbone_rate, "),
+        ("task: painting", "key 'task' cannot be 'painting'; give segmentation"),
+        ("optimizer: sgd", "'optimizer' must be adamw or adam, not 'sgd'"),
+        ("keep: 0", "'keep' must be at least 1, not 0"),
+        ("deterministic: 1", "key 'deterministic' cannot be 1; give true or false"),
+        ("validate_every: 5", "'validate_every' needs sequences in 'held_out'"),
+        ("batch: [2, 3]\nframes: [4, 5, 6]", "must be numbers, or lists of the same length"),
+        ("frames: []", "must be numbers, or lists of the same length"),
         ("steps: many", "key 'steps' cannot be 'many'; give a whole number"),
         ("steps: 2.5", r"key 'steps' cannot be 2\.5; give a whole number"),
         ("steps: true", "key 'steps' cannot be True; give a whole number"),
@@ -120,5 +155,14 @@ def test_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert expand("") == ""
 
 
-def test_every_key_is_documented() -> None:
-    assert all(f"        {f.name}: " in (Recipe.__doc__ or "") for f in fields(Recipe))
+@pytest.mark.parametrize("name", ["segmentation", "prediction"])
+def test_every_key_is_documented(name: str) -> None:
+    recipe_class = TASKS[name].recipe_class
+    kinds = [kind for kind in recipe_class.__mro__ if is_dataclass(kind)]
+    documented = "".join(kind.__doc__ or "" for kind in kinds)
+    assert all(f"        {f.name}: " in documented for f in fields(recipe_class))
+
+
+def test_lists_of_shapes(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, "batch: [3, 1]\nframes: [4, 8]\nsize: 64\n"))
+    assert recipe.shapes == [(3, 4, 64), (1, 8, 64)]

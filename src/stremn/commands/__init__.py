@@ -6,12 +6,15 @@ import torch
 import typer
 
 from stremn import __version__
+from stremn.commands.ablate import ablate
+from stremn.commands.data import data
 from stremn.commands.demo import demo
 from stremn.commands.evaluate import evaluate
 from stremn.commands.interrupts import Interrupted, interruptible
 from stremn.commands.notes import notes, show_log
 from stremn.commands.score import score
 from stremn.commands.segment import segment
+from stremn.commands.table import table
 from stremn.commands.train import train
 from stremn.errors import StremnError
 
@@ -26,8 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Follow objects through a video of any length with constant memory.",
 )
-for command in (segment, demo, score, evaluate, train):
+for command in (segment, demo, score, evaluate, table, train):
     app.command()(interruptible(command))
+app.add_typer(ablate)
+app.add_typer(data)
 
 
 @app.callback(invoke_without_command=True)

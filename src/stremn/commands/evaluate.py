@@ -13,11 +13,10 @@ from stremn.commands.progress import FrameProgress
 from stremn.commands.score import print_scores
 from stremn.commands.segment import versions
 from stremn.data import Sequence, read_sequences
-from stremn.data.images import read_rgb
 from stremn.errors import StremnError
-from stremn.files import read_mask, write_json, write_mask
+from stremn.experiments import joining, play
+from stremn.files import write_json, write_mask
 from stremn.files.atomic import write_error
-from stremn.files.colours import ColourTable
 from stremn.metrics import ObjectScore, ScoreTable, SequenceScorer
 from stremn.sessions import SegmentationSession
 
@@ -25,13 +24,10 @@ __all__ = ["evaluate", "evaluate_sequence"]
 
 log = logging.getLogger("stremn")
 
-VOID = 255
-"""Pixels that DAVIS leaves out of the truth."""
-
 
 def evaluate(
-    root: Annotated[Path, typer.Argument(help="DAVIS-layout folder: JPEGImages and Annotations.")],
-    split: Annotated[Path | None, typer.Option(help="File with one sequence name a line.")] = None,
+    root: options.Root,
+    split: options.Split = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the predicted masks.")] = None,
     json: Annotated[Path | None, typer.Option(help="File for scores, settings and speed.")] = None,
     model: options.Model = "stremn-lite",
@@ -42,6 +38,8 @@ def evaluate(
     precision: options.Precision = "auto",
     candidate_every: options.CandidateEvery = None,
     seed: options.Seed = 0,
+    multi_scale: options.MultiScale = False,
+    postprocess: options.PostProcess = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")
     ] = False,
@@ -49,7 +47,11 @@ def evaluate(
     """Segment every sequence from its first masks, and score J and F."""
     sequences = read_sequences(root, split)
     _check_outputs(root, out, json, overwrite)
-    session = options.open_session(model, policy, slots, size, device, precision, candidate_every, seed)
+    session = options.open_session(
+        *(model, policy, slots, size, device, precision, candidate_every, seed),
+        multi_scale=multi_scale,
+        postprocess=postprocess,
+    )
     scores: list[ObjectScore] = []
     frames, started = 0, time.monotonic()
     for sequence in sequences:
@@ -102,22 +104,16 @@ def evaluate_sequence(
     """
     session.reset()
     scorer = SequenceScorer(sequence.name)
-    colours = ColourTable()
     if folder is not None:
         _make(folder)
     with FrameProgress(sequence.name, len(sequence.frames)) as progress:
-        for path in sequence.frames:
-            image = read_rgb(path)
-            size = (image.shape[0], image.shape[1])
-            truth_path = sequence.mask_of(path)
-            truth = None
-            if truth_path is not None:
-                truth = read_mask(truth_path, size=size, allow_empty=True, colours=colours).labels
-            labels = session.step(image, _joining(session, truth)).labels
-            if truth is not None:
-                scorer.update(labels, truth)
+        for moment in play(sequence):
+            given = joining(moment.truth, session.object_ids)
+            labels = session.step(moment.image, given).labels
+            if moment.truth is not None:
+                scorer.update(labels, moment.truth)
             if folder is not None:
-                write_mask(folder / f"{path.stem}.png", labels)
+                write_mask(folder / f"{moment.path.stem}.png", labels)
             progress.advance()
     if not session.object_ids:
         raise StremnError(f"sequence '{sequence.name}': no annotation has an object")
@@ -129,13 +125,3 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error) from error
-
-
-def _joining(session: SegmentationSession, truth: np.ndarray | None) -> np.ndarray | None:
-    """The part of an annotation that shows objects for the first time; 255 beside other ids is void."""
-    if truth is None:
-        return None
-    if np.isin(truth, (0, VOID), invert=True).any():
-        truth = np.where(truth == VOID, 0, truth)
-    new = np.where(np.isin(truth, session.object_ids), 0, truth)
-    return new if new.any() else None

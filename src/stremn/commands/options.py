@@ -1,22 +1,32 @@
 """Options that several commands share, each declared once."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stremn.errors import StremnError
 from stremn.memory import get_policy
-from stremn.sessions import SegmentationSession
+from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession
 
 __all__ = [
     "CandidateEvery",
     "Device",
+    "Long",
     "Model",
+    "MultiScale",
     "Policy",
+    "PostProcess",
     "Precision",
+    "Root",
     "Seed",
+    "Seeds",
+    "Sequences",
     "Size",
     "Slots",
+    "Split",
+    "TableFolder",
+    "check_settings",
     "describe_session",
     "open_session",
 ]
@@ -38,22 +48,32 @@ CandidateEvery = Annotated[
     int | None, typer.Option(help="Every how many frames a template competes for a chosen slot.")
 ]
 Seed = Annotated[int, typer.Option(help="Of the random policies.")]
+MultiScale = Annotated[
+    bool,
+    typer.Option("--multi-scale", help="Average four scales and their mirror images; about 12 times slower."),
+]
+PostProcess = Annotated[
+    bool, typer.Option("--postprocess", help="Remove parts of an object far from where it was before.")
+]
+Root = Annotated[Path, typer.Argument(help="DAVIS-layout folder: JPEGImages and Annotations.")]
+Split = Annotated[Path | None, typer.Option(help="File with one sequence name a line.")]
+Sequences = Annotated[str | None, typer.Option(help="Only these, separated by commas.")]
+Long = Annotated[
+    int, typer.Option(min=0, help="Play each sequence forth and back until so many frames were shown.")
+]
+Seeds = Annotated[int, typer.Option(min=1, help="Runs of each policy that draws random numbers.")]
+TableFolder = Annotated[
+    Path, typer.Option("--out", help="Folder for table, plots and results; goes on with what is in it.")
+]
 
 
-def open_session(
-    model: str,
-    policy: str | None,
-    slots: int | None,
-    size: int | None,
-    device: str,
-    precision: str,
-    candidate_every: int | None,
-    seed: int,
-) -> SegmentationSession:
-    """A session as the shared options ask for it.
+def check_settings(
+    policy: str | None, slots: int | None, size: int | None, candidate_every: int | None
+) -> None:
+    """Refuse settings before weights are read.
 
     Raises:
-        StremnError: naming the option at fault; settings are refused before weights are read.
+        StremnError: naming the option at fault.
     """
     if policy is not None:
         get_policy(policy)
@@ -66,6 +86,26 @@ def open_session(
         )
     if candidate_every is not None and candidate_every < 1:
         raise StremnError(f"--candidate-every {candidate_every} is too few: give 1 for every frame, or more")
+
+
+def open_session(
+    model: str,
+    policy: str | None,
+    slots: int | None,
+    size: int | None,
+    device: str,
+    precision: str,
+    candidate_every: int | None,
+    seed: int,
+    multi_scale: bool = False,
+    postprocess: bool = False,
+) -> SegmentationSession:
+    """A session as the shared options ask for it.
+
+    Raises:
+        StremnError: naming the option at fault; settings are refused before weights are read.
+    """
+    check_settings(policy, slots, size, candidate_every)
     return SegmentationSession(
         model,
         policy=policy,
@@ -75,6 +115,8 @@ def open_session(
         precision=precision,
         candidate_every=candidate_every,
         seed=seed,
+        views=MULTI_SCALE if multi_scale else ONE_VIEW,
+        postprocess=postprocess,
     )
 
 
@@ -89,4 +131,6 @@ def describe_session(session: SegmentationSession, model: str) -> dict[str, obje
         "device": str(session.runtime.device),
         "precision": str(session.runtime.dtype).removeprefix("torch."),
         "seed": session.seed,
+        "multi_scale": session.views == MULTI_SCALE,
+        "postprocess": session.reach is not None,
     }

@@ -48,6 +48,8 @@ def segment(
     precision: options.Precision = "auto",
     candidate_every: options.CandidateEvery = None,
     seed: options.Seed = 0,
+    multi_scale: options.MultiScale = False,
+    postprocess: options.PostProcess = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's outputs.")] = False,
 ) -> None:
     """Follow the objects of the masks through a video."""
@@ -57,7 +59,11 @@ def segment(
 
         @functools.cache
         def session() -> SegmentationSession:
-            return options.open_session(model, policy, slots, size, device, precision, candidate_every, seed)
+            return options.open_session(
+                *(model, policy, slots, size, device, precision, candidate_every, seed),
+                multi_scale=multi_scale,
+                postprocess=postprocess,
+            )
 
         summary = segment_source(frames, schedule, folder, session, stop)
         summary["settings"] = {"source": source, "masks": str(masks)} | options.describe_session(

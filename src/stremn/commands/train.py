@@ -2,15 +2,18 @@
 
 import importlib.util
 import os
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from stremn.commands.interrupts import Interrupted, stop_between_frames
+from stremn.commands.interrupts import Interrupted, Stop, stop_between_frames
 from stremn.commands.notes import notes
 from stremn.errors import StremnError
 
@@ -40,14 +43,28 @@ def train(
     from stremn.training import train as run
 
     loaded = load_recipe(recipe, tuple(change or ()))
-    with stop_between_frames() as stop, TrainProgress() as progress:
+    with _stop_between_steps() as stop, TrainProgress() as progress:
         try:
             weights = run(loaded, out, resume, watch=progress.show, stop=lambda: bool(stop))
         except TrainingStopped as stopped:
             notes.print(f"stopped at {stopped} with a checkpoint; continue with --resume", highlight=False)
-            raise Interrupted(stop.number or 2) from stopped
+            raise Interrupted(stop.number or signal.SIGINT) from stopped
     if os.environ.get("RANK", "0") == "0":
         print(weights)
+
+
+@contextmanager
+def _stop_between_steps() -> Iterator[Stop]:
+    """As between frames; among several processes a second signal is the launcher passing on the first."""
+    with stop_between_frames() as stop:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+
+            def note(number: int, frame: FrameType | None) -> None:
+                stop.number = stop.number or number
+
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, note)
+        yield stop
 
 
 class TrainProgress:

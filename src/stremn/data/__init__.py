@@ -2,8 +2,14 @@
 
 from stremn.data.clip import Clip, ClipRequest, collate
 from stremn.data.davis import Sequence, read_sequences
+from stremn.data.frame_clips import FrameClips, FrameWindows
+from stremn.data.frame_folders import read_reels
+from stremn.data.frames import FrameClip, collate_frames
+from stremn.data.human36m import read_human36m
+from stremn.data.kth import kth_stride, read_kth
 from stremn.data.layouts import open_stills, open_videos
 from stremn.data.mixture import ClipMixture
+from stremn.data.moving_mnist import MovingMnist, MovingMnistFile, read_digits
 from stremn.data.paired import StillFolder
 from stremn.data.stills import Still, StillLayout, StillSet
 from stremn.data.synthetic import SyntheticClips
@@ -13,6 +19,11 @@ __all__ = [
     "Clip",
     "ClipMixture",
     "ClipRequest",
+    "FrameClip",
+    "FrameClips",
+    "FrameWindows",
+    "MovingMnist",
+    "MovingMnistFile",
     "Sequence",
     "Still",
     "StillFolder",
@@ -21,7 +32,13 @@ __all__ = [
     "SyntheticClips",
     "VideoClips",
     "collate",
+    "collate_frames",
+    "kth_stride",
     "open_stills",
     "open_videos",
+    "read_digits",
+    "read_human36m",
+    "read_kth",
+    "read_reels",
     "read_sequences",
 ]

@@ -21,6 +21,7 @@ log = logging.getLogger("stremn")
 MOST_INSTANCES = 199
 """Per image, the largest; ids from 200 on are those of pasted cut-outs."""
 
+FINER = 5
 SUBPIXEL_BITS = 4
 
 
@@ -83,8 +84,8 @@ def draw_instance(segmentation: Any, height: int, width: int) -> np.ndarray:
     """A segmentation of COCO as a mask ``(height, width)`` of 0 and 1, uint8.
 
     Args:
-        segmentation: polygons ``[[x, y, x, y, …], …]``, or ``{"counts": …, "size": [height, width]}`` with run
-            lengths as numbers or packed in a string.
+        segmentation: polygons ``[[x, y, x, y, …], …]``, or ``{"counts": …, "size": [height, width]}``
+            with run lengths as numbers or packed in a string.
         height: of the image.
         width: of the image.
 
@@ -102,10 +103,25 @@ def draw_instance(segmentation: Any, height: int, width: int) -> np.ndarray:
         points = np.array(polygon, dtype=np.float64)
         if points.ndim != 1 or len(points) % 2 or not np.isfinite(points).all():
             raise ValueError("a polygon is no list of pairs")
-        # COCO counts from the corner of the first pixel, OpenCV from its centre.
-        fixed = np.round((points.reshape(-1, 2) - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)
-        cv2.fillPoly(mask, [fixed], 1, shift=SUBPIXEL_BITS)
+        _fill(mask, points.reshape(-1, 2))
     return mask
+
+
+def _fill(mask: np.ndarray, points: np.ndarray) -> None:
+    """Set the pixels of which the middle lies in a polygon ``(N, 2)``; it counts from a corner.
+
+    OpenCV fills the border as well, half a pixel too much: it is made to draw on finer pixels.
+    """
+    height, width = mask.shape
+    left, top = (int(v) for v in np.clip(np.floor(points.min(axis=0)), 0, (width, height)))
+    right, bottom = (int(v) for v in np.clip(np.ceil(points.max(axis=0)), 0, (width, height)))
+    if left >= right or top >= bottom:
+        return
+    fine = np.zeros((FINER * (bottom - top), FINER * (right - left)), np.uint8)
+    fixed = np.round(((points - (left, top)) * FINER - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)
+    cv2.fillPoly(fine, [fixed], 1, shift=SUBPIXEL_BITS)
+    middle = FINER // 2
+    mask[top:bottom, left:right] |= fine[middle::FINER, middle::FINER]
 
 
 def _read_instances(file: Path) -> tuple[list[dict[str, Any]], dict[int, list[Any]]]:

@@ -27,8 +27,8 @@ class FrameClips(Dataset[FrameClip]):
         seed: of everything random.
         grey: one channel instead of three.
         squash: scale both sides to the size, else the shorter side and crop the longer one.
-        zoom: the largest factor by which a crop enlarges what it shows, 1 or more; at 1 with `squash` there is
-            nothing to crop.
+        zoom: the largest factor by which a crop enlarges what it shows, 1 or more; 1 crops only what
+            does not fit.
         mirror: whether clips are mirrored.
         most_gap: frames are up to this far apart in the video; 1 takes each.
         cache_bytes: memory for decoded frames, in each process.

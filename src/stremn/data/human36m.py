@@ -5,7 +5,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from stremn.data.frame_folders import VIDEO_SUFFIXES
-from stremn.data.reels import ImageReel, Reel, VideoReel
+from stremn.data.reels import ImageReel, Reel
+from stremn.data.video_reel import VideoReel
 from stremn.errors import StremnError
 from stremn.files.folders import image_files, natural_key
 
@@ -22,10 +23,11 @@ _FLAT = re.compile(r"(S\d+_walking(?:[ _-]?\d)?\.\d+)_(\d+)", re.IGNORECASE)
 def read_human36m(root: Path | str, split: str = "train") -> list[Reel]:
     """The walking videos of one split, to be read with ``squash`` at 128 pixels, 4 → 4 frames.
 
-    Read are, for each subject, the videos as they are distributed (``S1/Videos/Walking 1.54138969.mp4``; other
-    places below ``S1`` too); folders of frames (``S1/Walking.54138969/000001.jpg``, or a folder of the camera
-    in one of the action: ``S1/Walking-1/imageSequence/54138969/img_000001.jpg``); and all frames in one folder
-    or in ``images`` (``S1_Walking.54138969_000001.jpg``).
+    Read are, for each subject, the videos as they are distributed (``S1/Videos/Walking 1.54138969.mp4``, or
+    elsewhere below ``S1``); folders of frames (``S1/Walking.54138969/000001.jpg``, or one for the camera in
+    that of the action: ``S1/Walking-1/imageSequence/54138969/img_000001.jpg``); and all frames in one
+    folder or in ``images`` (``S1_Walking.54138969_000001.jpg``). The videos have 50 frames a second, of
+    which the OpenSTL benchmark takes every fifth: that is the ``gap`` of the clips.
 
     Args:
         root: the folder of the set.

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from stremn.data.reels import ImageReel, Reel, VideoReel
+from stremn.data.reels import ImageReel, Reel
+from stremn.data.video_reel import VideoReel
 from stremn.errors import StremnError
 from stremn.files.folders import image_files
 

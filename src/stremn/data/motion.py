@@ -19,7 +19,7 @@ LATTICE = 25
 
 @dataclass(frozen=True)
 class Pose:
-    """Where each pixel of a region of the canvas comes from: a 2×3 matrix, or maps of x and y, in the source."""
+    """Where each pixel of a region of the canvas comes from: a matrix, or maps of x and y."""
 
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""Moving MNIST (Srivastava et al., "Unsupervised Learning of Video Representations using LSTMs", ICML 2015)."""
+"""Moving MNIST (Srivastava et al., "Unsupervised Learning of Video Representations using LSTMs", 2015)."""
 
 import logging
 import struct
@@ -46,8 +46,8 @@ def read_digits(path: Path | str, first: int = 0, end: int | None = None) -> np.
     end = len(digits) if end is None else end
     if not 0 <= first < end <= len(digits):
         raise StremnError(
-            f"{path}: has {len(digits)} whole digits, not all from {first} to {end - 1}; ask for fewer, or give a "
-            "whole file"
+            f"{path}: has {len(digits)} whole digits, not all from {first} to {end - 1}; ask for fewer, "
+            "or give a whole file"
         )
     return np.ascontiguousarray(digits[first:end])
 

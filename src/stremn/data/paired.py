@@ -45,7 +45,8 @@ class PairedStills(StillLayout):
         names = sorted(images.keys() & masks.keys())
         if not names:
             raise StremnError(
-                f"{root}: no image in '{self.image_folder}' has a mask of the same name in '{self.mask_folder}'"
+                f"{root}: no image in '{self.image_folder}' has a mask of the same name in "
+                f"'{self.mask_folder}'; check the folder"
             )
         missing = [f"mask of {images[name]}" for name in sorted(images.keys() - masks.keys())]
         missing += [f"image of {masks[name]}" for name in sorted(masks.keys() - images.keys())]

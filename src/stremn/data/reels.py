@@ -1,11 +1,10 @@
 """Videos that any frame can be read from, at the size wanted, as fast as training needs."""
 
 from abc import ABC, abstractmethod
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,10 +13,7 @@ import numpy as np
 from stremn.data.images import read_rgb
 from stremn.errors import StremnError
 
-__all__ = ["Framing", "FrameCache", "ImageReel", "Reel", "VideoReel"]
-
-_SHORT_BLOCK, _LONG_BLOCK = 64, 512
-_UNTIMED = {"vp8", "libvpx"}  # some of their packets show nothing
+__all__ = ["FrameCache", "Framing", "ImageReel", "Reel"]
 
 
 @dataclass(frozen=True)
@@ -138,132 +134,12 @@ class ImageReel(Reel):
     def read(self, indices: Sequence[int], framing: Framing, cache: FrameCache) -> np.ndarray:
         """See `Reel`."""
         files = [self.files[i] for i in indices]
-        frames = [cache.get((file, framing), lambda file=file: framing(read_rgb(file))) for file in files]
+        frames = [cache.get((file, framing), partial(_read_image, file, framing)) for file in files]
         for file, frame in zip(files, frames, strict=True):
             if frame.shape != frames[0].shape:
                 raise StremnError(f"{file}: its shape differs from {files[0].name}; scale all frames alike")
         return np.stack(frames)
 
 
-class VideoReel(Reel):
-    """A video file. It is decoded block by block, from key frame to key frame, and blocks are cached.
-
-    Args:
-        path: the file.
-        name: for messages and tables; by default the file's.
-        spans: see `Reel`.
-    """
-
-    def __init__(
-        self, path: Path, name: str | None = None, spans: Sequence[tuple[int, int]] | None = None
-    ) -> None:
-        """See the class; the file is not opened yet."""
-        super().__init__(name or path.stem, path, spans)
-
-    @property
-    def count(self) -> int:
-        """Number of frames.
-
-        Raises:
-            StremnError: if the file is no video or holds no frame.
-        """
-        return len(self._stamps)
-
-    @property
-    def _stamps(self) -> list[int | None]:
-        return self._table[0]
-
-    @cached_property
-    def _table(self) -> tuple[list[int | None], list[int]]:
-        """Time stamps of all frames in order, and where blocks begin."""
-        from stremn.files.videos import VideoSource
-
-        VideoSource(self.path)  # tells what is no video
-        stamps, keys = self._scan()
-        starts = [0]
-        for index in range(1, len(stamps)):
-            length = index - starts[-1]
-            if (index in keys and length >= _SHORT_BLOCK) or length >= _LONG_BLOCK:
-                starts.append(index)
-        return stamps, starts
-
-    def _scan(self) -> tuple[list[int | None], set[int]]:
-        """Stamps and key frames from the packets; by decoding where these do not tell."""
-        import av
-
-        try:
-            with av.open(str(self.path), metadata_errors="replace") as container:
-                stream = container.streams.best("video")
-                packets = [
-                    (packet.pts, packet.is_keyframe)
-                    for packet in container.demux(stream)
-                    if packet.size and not packet.is_discard
-                ]
-                stamps: list[int | None] = sorted(pts for pts, _ in packets if pts is not None)
-                sure = len(set(stamps)) == len(packets) and stream.codec_context.name not in _UNTIMED
-                if sure and packets:
-                    place = {stamp: index for index, stamp in enumerate(stamps)}
-                    return stamps, {place[pts] for pts, key in packets if key}
-            with av.open(str(self.path), metadata_errors="replace") as container:
-                stamps = [frame.pts for frame in container.decode(video=0)]
-        except (av.error.FFmpegError, OSError) as error:
-            raise self._damaged("its packets") from error
-        if not stamps:
-            raise self._damaged("any frame")
-        timed = len(set(stamps)) == len(stamps) and None not in stamps
-        return stamps if timed else [None] * len(stamps), set()
-
-    def _damaged(self, what: str) -> StremnError:
-        return StremnError(
-            f"{self.path}: {what} cannot be decoded, the video is damaged; export it again or remove it"
-        )
-
-    def read(self, indices: Sequence[int], framing: Framing, cache: FrameCache) -> np.ndarray:
-        """See `Reel`."""
-        starts = self._table[1]
-        frames = []
-        for index in indices:
-            block = bisect_right(starts, index) - 1
-            first, end = starts[block], [*starts, self.count][block + 1]
-            held = cache.get(
-                (self.path, framing, first), lambda first=first, end=end: self._block(first, end, framing)
-            )
-            frames.append(held[index - first])
-        return np.stack(frames)
-
-    def _block(self, first: int, end: int, framing: Framing) -> np.ndarray:
-        """Frames [first, end), ``(end - first, h, w, C)`` uint8."""
-        for seek in (True, False) if first else (False,):
-            frames = self._decode(first, end, framing, seek)
-            known = [frame for frame in frames if frame is not None]
-            if len(known) == len(frames):
-                return np.stack(known)
-        raise self._damaged(f"frame {first + [frame is None for frame in frames].index(True)}")
-
-    def _decode(self, first: int, end: int, framing: Framing, seek: bool) -> list[np.ndarray | None]:
-        import av
-
-        from stremn.files.pictures import picture
-
-        stamps = self._stamps
-        place = {stamp: index for index, stamp in enumerate(stamps) if stamp is not None}
-        frames: list[np.ndarray | None] = [None] * (end - first)
-        try:
-            with av.open(str(self.path), metadata_errors="replace") as container:
-                stream = container.streams.best("video")
-                stream.thread_type = "AUTO"
-                if seek and stamps[first] is not None:
-                    container.seek(stamps[first], stream=stream)
-                for order, raw in enumerate(container.decode(stream)):
-                    index = place.get(raw.pts, -1) if place else order
-                    if index >= end:
-                        break
-                    # After a jump a frame may lack what it builds on; from the start it does not.
-                    if index >= first and not raw.is_corrupt:
-                        frames[index - first] = framing(picture(raw))
-        except (av.error.FFmpegError, OSError):
-            return frames
-        sizes = {frame.shape for frame in frames if frame is not None}
-        if len(sizes) > 1:
-            raise StremnError(f"{self.path}: frames change their size; split the video there")
-        return frames
+def _read_image(file: Path, framing: Framing) -> np.ndarray:
+    return framing(read_rgb(file))

@@ -1,4 +1,4 @@
-"""Run lengths as COCO writes them: down the columns, background first; plain numbers or packed in a string."""
+"""Run lengths as COCO writes them: down the columns, background first; as numbers or packed in a string."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,8 @@
 """SBD, the Semantic Boundaries Dataset: images and instances in MATLAB files."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -66,9 +67,9 @@ class SbdStills(StillLayout):
         return np.where(labels == VOID, 0, labels).astype(np.uint8)
 
 
-def _loadmat():  # type: ignore[no-untyped-def]
+def _loadmat() -> Callable[[Path], dict[str, Any]]:
     try:
-        from scipy.io import loadmat
+        from scipy.io import loadmat  # type: ignore[import-untyped]
     except ImportError as error:
         raise StremnError("reading SBD needs scipy: pip install 'stremn[train]'") from error
     return loadmat

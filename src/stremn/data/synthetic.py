@@ -79,10 +79,10 @@ class SyntheticClips(Dataset[Clip]):
         self, base: Still, motion: Motion, sprites: list[Sprite], follow_base: bool, size: int
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         images, labels = [], []
-        source, mirrored = base.image.astype(np.float32) / 255, cv2.BORDER_REFLECT_101
+        mirrored = cv2.BORDER_REFLECT_101
         for t in range(len(motion.matrices)):
             pose = motion.pose(t, base.labels.shape, (0, 0, size, size))
-            canvas = pose.apply(source, border=mirrored)
+            canvas = pose.apply(base.image, border=mirrored).astype(np.float32) / 255
             ids = np.zeros((size, size), np.uint8)
             if follow_base:
                 # Mirrored at the border like the image, or a mirrored half would count as background.

@@ -33,9 +33,9 @@ Rng = np.random.Generator
 class VideoClips(Dataset[Clip]):
     """Endless clips of annotated videos; clip ``i`` depends only on the seed and ``i``.
 
-    Annotated frames in order or reversed, with random gaps; one random crop, moved a little from frame to frame;
-    sometimes a cut-out of a still, or a copy of the object itself, moves across and is followed too, or hides
-    what is below. In some clips the objects disappear for a few frames.
+    Annotated frames in order or reversed, with random gaps; one random crop, moved a little from frame to
+    frame; sometimes a cut-out of a still, or a copy of the object itself, moves across and is followed too,
+    or hides what is below. In some clips the objects disappear for a few frames.
 
     Args:
         sequences: videos; of those with sparse annotation the annotated frames are used.
@@ -64,7 +64,7 @@ class VideoClips(Dataset[Clip]):
         if not usable:
             known = f"sequence '{left_out[0]}'" if left_out else "the list of sequences"
             raise StremnError(
-                f"{known}: fewer than two frames have a mask of the same name, and training clips need several"
+                f"{known}: fewer than two frames have a mask of the same name; training clips need several"
             )
         if left_out:
             names = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
@@ -95,13 +95,13 @@ class VideoClips(Dataset[Clip]):
         sequence = sequences[int(rng.integers(len(sequences)))]
         picks = self._pick_frames(rng, sequence.annotated, frames)
         paths = [sequence.frames[i] for i in picks]
-        masks = [mask for path in paths if (mask := sequence.mask_of(path))]
+        masks = [found for path in paths if (found := sequence.mask_of(path))]
         labels = [read_object_labels(mask) for mask in masks]
         if not labels[0].any():
             return None
         images = [read_rgb(path) for path in paths]
-        for image, mask, ids in zip(images, masks, labels, strict=True):
-            check_sizes(mask, image, ids)
+        for file, image, mask in zip(masks, images, labels, strict=True):
+            check_sizes(file, image, mask)
         if rng.random() < 0.5:
             images, labels = ([cv2.flip(a, 1) for a in arrays] for arrays in (images, labels))
         motion = self._crop(rng, labels[0], frames, size)

@@ -15,7 +15,7 @@ Meta = Mapping[str, Mapping[int, tuple[str, ...]]]
 
 
 def video_root(root: Path) -> Path:
-    """The folder that holds ``JPEGImages``: ``root``, or ``train`` in it where it is a root of YouTube-VOS."""
+    """The folder that holds ``JPEGImages``: ``root``, or ``train`` or ``valid`` in it."""
     for folder in (root, root / "train", root / "valid"):
         if (folder / "JPEGImages").is_dir():
             return folder

@@ -98,7 +98,7 @@ class PredictionScorer:
         """Start without sequences."""
         if unknown := set(conventions) - set(CONVENTIONS):
             raise StremnError(
-                f"no convention of scores is called '{sorted(unknown)[0]}': choose of {', '.join(CONVENTIONS)}"
+                f"no convention of scores is called '{sorted(unknown)[0]}': try {', '.join(CONVENTIONS)}"
             )
         self.conventions, self.lpips = tuple(c for c in CONVENTIONS if c in conventions), lpips
         self._sequences = 0

@@ -106,7 +106,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _load(network: nn.Module, weights: dict[str, Any], where: str, backbone: str) -> None:
-    """Layers keep torchvision's numbers, but stand in slices: ``slice2.3.weight`` is ``features.3.weight``."""
+    """Layers keep torchvision's numbers, but stand in slices: ``slice2.3.bias`` is ``features.3.bias``."""
     names = {name: "features." + ".".join(name.split(".")[-2:]) for name in network.state_dict()}
     if backbone == "squeeze":
         names = {name: "features." + name.split(".", 2)[2] for name in names}

@@ -38,7 +38,7 @@ class RecurrentPredictor(Predictor):
     ) -> PredictorState:
         """See the base class; there are no slots, and ``rules`` say nothing."""
         self._check(frame)
-        patches = F.pixel_unshuffle(frame, self.config.patch)
+        patches = F.pixel_unshuffle(frame, self.config.patch).contiguous(memory_format=torch.channels_last)
         carried, output = self.advance(patches, {} if state is None else state.carried)
         return PredictorState(carried | {"output": output})
 
@@ -48,5 +48,6 @@ class RecurrentPredictor(Predictor):
 
     def _zeros(self, patches: Tensor, width: int) -> Tensor:
         """A first state ``(B, width, H, W)``, float32 also under autocast."""
-        batch, _, height, width_ = patches.shape
-        return torch.zeros((batch, width, height, width_), device=patches.device)
+        batch, _, *grid = patches.shape
+        zeros = torch.zeros((batch, width, *grid), device=patches.device)
+        return zeros.contiguous(memory_format=torch.channels_last)

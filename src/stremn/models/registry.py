@@ -13,10 +13,8 @@ from stremn.models.convlstm import ConvLSTM
 from stremn.models.lite import LiteSegmenter
 from stremn.models.predict import MemoryPredictor
 from stremn.models.predict_config import PredictorConfig, RecurrentConfig
-from stremn.models.predictor import Predictor
 from stremn.models.predrnn import PredRNN
 from stremn.models.r50 import PaperSegmenter
-from stremn.models.segmenter import Segmenter
 
 __all__ = ["MODELS", "PREDICTORS", "build_model", "config_from_json", "create_model", "model_names"]
 
@@ -46,23 +44,30 @@ MODELS: dict[str, SegmenterConfig] = {
 }
 """Segmentation models by name; every test walks through them."""
 
-_SMALL = PredictorConfig(
-    architecture="predict",
-    channels=1,
-    widths=(32, 32, 64, 64, 64, 64),
-    strides=(2, 1, 2, 1, 1, 1),
-    key_dim=32,
-    value_dim=64,
-    update_dim=32,
-    similarity="l2",
-    skip=True,
-    size=0,
-)
-
 PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
     "stremn-predict": PredictorConfig(architecture="predict"),
-    "stremn-predict-mnist": _SMALL,
-    "stremn-predict-video": replace(_SMALL, channels=3, strides=(2, 1, 2, 1, 2, 1), residual=True, size=128),
+    "stremn-predict-mnist": PredictorConfig(
+        architecture="predict",
+        channels=1,
+        widths=(32, 32, 64, 64, 64, 64),
+        strides=(2, 1, 2, 1, 1, 1),
+        key_dim=32,
+        value_dim=64,
+        update_dim=32,
+        similarity="l2",
+        size=0,
+    ),
+    "stremn-predict-video": PredictorConfig(
+        architecture="predict",
+        widths=(16, 32, 64, 64, 96, 96),
+        strides=(2, 1, 2, 1, 2, 1),
+        key_dim=64,
+        value_dim=96,
+        update_dim=32,
+        similarity="l2",
+        skip=True,
+        residual=True,
+    ),
     "convlstm": RecurrentConfig(architecture="convlstm", hidden=(128, 64, 64), kernel=5),
     "convlstm-small": RecurrentConfig(architecture="convlstm", hidden=(64, 64, 64), kernel=3),
     "predrnn": RecurrentConfig(architecture="predrnn", hidden=(128,) * 4, kernel=5),

@@ -1,7 +1,16 @@
 """Sessions: the online state of one video. They know a model and hold no weights."""
 
+from stremn.sessions.prediction import PredictionSession
 from stremn.sessions.runtime import Runtime
 from stremn.sessions.segmentation import SegmentationResult, SegmentationSession
 from stremn.sessions.view import MULTI_SCALE, ONE_VIEW, View
 
-__all__ = ["MULTI_SCALE", "ONE_VIEW", "Runtime", "SegmentationResult", "SegmentationSession", "View"]
+__all__ = [
+    "MULTI_SCALE",
+    "ONE_VIEW",
+    "PredictionSession",
+    "Runtime",
+    "SegmentationResult",
+    "SegmentationSession",
+    "View",
+]

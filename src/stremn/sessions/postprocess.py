@@ -26,7 +26,9 @@ def drop_far(
     A part is a connected component of the object's mask, pixels that touch by a corner included. It is far if
     all of it lies farther than ``reach · √(area of the previous mask)`` from every pixel of that mask. Parts
     that touch the previous mask stay, and so does everything of an object whose previous mask is empty: it
-    may come back anywhere. Pixels are only ever taken away, and no other object gets them.
+    may come back anywhere. A far part also stays if it is larger than all near ones together, since then it
+    is more likely the object than they are: otherwise a speck left behind at an occluder would keep the
+    object from ever being found again. Pixels are only ever taken away, and no other object gets them.
 
     Args:
         labels: object id of every pixel ``(H, W)``, 0 = background.
@@ -63,5 +65,6 @@ def _far(mask: NDArray[np.bool_], before: NDArray[np.bool_], reach: float) -> ND
     count, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     is_near = np.zeros(count, bool)
     is_near[parts[near]] = True
-    far = mask & ~is_near[parts]
+    areas = np.bincount(parts[mask], minlength=count)
+    far = mask & (~is_near & (areas <= areas[is_near].sum()))[parts]
     return far if far.any() else None

@@ -10,16 +10,16 @@ from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.memory import SlotMemory, get_policy
-from stremn.models import Segmenter, for_inference, from_pretrained
+from stremn.models import Segmenter, as_model, for_inference
 from stremn.models.segmenter import ImageFeatures
 from stremn.sessions.inputs import as_frame, as_object_masks, internal_size, to_input
 from stremn.sessions.postprocess import REACH
 from stremn.sessions.result import SegmentationResult, label_map
 from stremn.sessions.runtime import Runtime
+from stremn.sessions.sight import advance_views, is_plain
 from stremn.sessions.state import SavedSession
 from stremn.sessions.step import Rules, State, advance, compiled_advance
 from stremn.sessions.view import ONE_VIEW, View
-from stremn.sessions.views import advance_views, is_plain
 
 __all__ = ["SegmentationResult", "SegmentationSession"]
 
@@ -74,7 +74,7 @@ class SegmentationSession:
     ) -> None:
         """See the class."""
         self.runtime = Runtime.choose(device, precision)
-        model = from_pretrained(model) if not isinstance(model, Segmenter) else model
+        model = as_model(model, Segmenter)  # type: ignore[type-abstract]
         self.model = for_inference(model, self.runtime.device, self.runtime.dtype)
         config = model.config
         self.policy = get_policy(config.policy if policy is None else policy)
@@ -146,6 +146,8 @@ class SegmentationSession:
                 f"frame {self.frame_index + 1} is {size[1]}x{size[0]} pixels, the frames before were "
                 f"{was[1]}x{was[0]}: call reset() to begin another video"
             )
+        if features is not None and len(features) != len(self.views):
+            raise StremnError(f"features of {len(features)} views for a session of {len(self.views)}")
         given = {} if masks is None else as_object_masks(masks, size)
         if given:
             self.remove([i for i in given if i in self.object_ids])
@@ -186,7 +188,7 @@ class SegmentationSession:
 
     @property
     def memory(self) -> SlotMemory | None:
-        """Slots of the objects in the first view, in the order of ``object_ids``; ``None`` if there are none."""
+        """Slots of the objects in the first view, ordered as ``object_ids``; ``None`` if there are none."""
         return None if self.state is None else self.state.memory
 
     @property
@@ -228,7 +230,7 @@ class SegmentationSession:
             StremnError: if the file is missing, damaged, not a session's, or of a model of another config.
         """
         saved = SavedSession.read(path)
-        model = from_pretrained(model) if not isinstance(model, Segmenter) else model
+        model = as_model(model, Segmenter)  # type: ignore[type-abstract]
         saved.check_model(model.config)
         session = cls(
             model,
@@ -243,9 +245,9 @@ class SegmentationSession:
     def _step(
         self, image: np.ndarray, given: dict[int, np.ndarray], features: Sequence[ImageFeatures] | None
     ) -> SegmentationResult:
-        frames: Sequence[Tensor | ImageFeatures] = features or [self._input(image, view) for view in self.views]
-        if len(frames) != len(self.views):
-            raise StremnError(f"features of {len(frames)} views for a session of {len(self.views)}")
+        frames: Sequence[Tensor | ImageFeatures] = features or [
+            self._input(image, view) for view in self.views
+        ]
         device, masks = self.runtime.device, None
         if given:
             masks = torch.from_numpy(np.stack(list(given.values()))).unsqueeze(1).to(device).float()

@@ -4,23 +4,23 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, SlotMemory
-from stremn.models import SegmenterConfig
+from stremn.models import ModelConfig
 from stremn.models.tensorfile import one_line, read_tensors, write_tensors
-from stremn.sessions.runtime import PRECISIONS
+from stremn.sessions.runtime import PRECISIONS, Runtime
 from stremn.sessions.step import State
 from stremn.sessions.view import View
 
 if TYPE_CHECKING:
     from stremn.sessions.segmentation import SegmentationSession
 
-__all__ = ["SavedSession"]
+__all__ = ["SavedSession", "fingerprint"]
 
 KEY = "stremn_session"
 VERSION = 2
@@ -37,6 +37,8 @@ class SavedSession:
             ``1.memory.*`` and ``1.previous`` and so on, and the state of the ``generator``.
     """
 
+    key: ClassVar[str] = KEY
+    writer: ClassVar[str] = "SegmentationSession.save"
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
 
@@ -50,7 +52,7 @@ class SavedSession:
         precision = next(name for name, dtype in PRECISIONS.items() if dtype == session.runtime.dtype)
         facts = {
             "version": VERSION,
-            "model": _fingerprint(session.model.config),
+            "model": fingerprint(session.model.config),
             "architecture": session.model.config.architecture,
             "policy": session.policy.name,
             "slots": session.layout.slots,
@@ -77,18 +79,18 @@ class SavedSession:
         path = Path(path)
         text = json.dumps(self.facts, default=int)
         write_tensors(
-            path, self.tensors, KEY, json.dumps({"digest": _digest(text, self.tensors), "facts": text})
+            path, self.tensors, self.key, json.dumps({"digest": _digest(text, self.tensors), "facts": text})
         )
         return path
 
     @classmethod
-    def read(cls, path: Path | str) -> "SavedSession":
+    def read(cls, path: Path | str) -> Self:
         """The inverse of :meth:`write`, on the CPU.
 
         Raises:
             StremnError: if the file is missing, damaged, of another version, or not a session's.
         """
-        tensors, text = read_tensors(Path(path), KEY, "SegmentationSession.save")
+        tensors, text = read_tensors(Path(path), cls.key, cls.writer)
         try:
             wrapped = json.loads(text)
             whole = wrapped["digest"] == _digest(wrapped["facts"], tensors)
@@ -116,13 +118,13 @@ class SavedSession:
         """Name of the precision it ran in."""
         return self.facts["precision"]
 
-    def check_model(self, config: SegmenterConfig) -> None:
+    def check_model(self, config: ModelConfig) -> None:
         """Refuse a model that the state is not of.
 
         Raises:
             StremnError: if the configs differ.
         """
-        if self.facts["model"] != _fingerprint(config):
+        if self.facts["model"] != fingerprint(config):
             raise StremnError(
                 f"the saved session is of a model '{self.facts['architecture']}' with another "
                 f"config than the given one ('{config.architecture}'): give the model that it was saved with"
@@ -147,24 +149,26 @@ class SavedSession:
     def _state(self, prefix: str, session: "SegmentationSession", changed: bool) -> State:
         banks = f"{prefix}memory."
         memory = {
-            name.removeprefix(banks): self._placed(name, session, changed)
+            name.removeprefix(banks): self.placed(name, session.runtime, changed)
             for name in self.tensors
             if name.startswith(banks)
         }
         previous = self.tensors[f"{prefix}previous"].to(session.runtime.device, copy=True)
         return State(SlotMemory(MemoryLayout(**self.facts["layout"]), **memory), previous)
 
-    def _placed(self, name: str, session: "SegmentationSession", changed: bool) -> Tensor:
+    def placed(self, name: str, runtime: Runtime, changed: bool) -> Tensor:
+        """A copy of a tensor on the device, in the dtype of autocast if that ``changed`` since saving."""
         tensor = self.tensors[name]
-        dtype = session.runtime.dtype if changed and tensor.is_floating_point() else tensor.dtype
-        return tensor.to(session.runtime.device, dtype, copy=True)
+        dtype = runtime.dtype if changed and tensor.is_floating_point() else tensor.dtype
+        return tensor.to(runtime.device, dtype, copy=True)
 
 
 def _prefix(view: int) -> str:
     return f"{view}." if view else ""
 
 
-def _fingerprint(config: SegmenterConfig) -> str:
+def fingerprint(config: ModelConfig) -> str:
+    """A digest of a config, to tell whether a state is of a model."""
     return hashlib.sha256(config.to_json().encode()).hexdigest()
 
 

@@ -15,28 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stremn.errors import StremnError
-from stremn.memory import MemoryLayout, Policy, SlotMemory, Template
+from stremn.memory import Rules, SlotMemory, Template
 from stremn.models import Segmenter
 from stremn.models.segmenter import ImageFeatures
 
 __all__ = ["Outcome", "Rules", "State", "advance", "compiled_advance", "look", "remember", "with_given"]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What stays the same for the whole video.
-
-    Attributes:
-        layout: what the slots of a new object are for.
-        policy: which chosen slot is replaced.
-        noise: whether the learned choice is sampled, Eq. (3).
-        generator: source of every random number.
-    """
-
-    layout: MemoryLayout
-    policy: Policy
-    noise: bool = False
-    generator: torch.Generator | None = None
 
 
 @dataclass(frozen=True)

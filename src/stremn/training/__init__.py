@@ -1,6 +1,7 @@
 """Training: recipes, tasks, one engine."""
 
 from stremn.training.engine import StepReport, TrainingStopped, train
+from stremn.training.prediction import PredictionRecipe, PredictionTask
 from stremn.training.recipe import Recipe
 from stremn.training.registry import TASKS, load_recipe
 from stremn.training.segmentation import SegmentationRecipe, SegmentationTask
@@ -8,6 +9,8 @@ from stremn.training.task import StepDraw, Task
 
 __all__ = [
     "TASKS",
+    "PredictionRecipe",
+    "PredictionTask",
     "Recipe",
     "SegmentationRecipe",
     "SegmentationTask",

@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
 from stremn.errors import StremnError
 from stremn.models.tensorfile import write_tensors
@@ -25,7 +24,7 @@ from stremn.training.recipe import Recipe
 from stremn.training.record import RunFolder, describe_run
 from stremn.training.registry import TASKS
 from stremn.training.task import SCORE, StepDraw, Task
-from stremn.training.workers import in_worker
+from stremn.training.workers import batches_of, lost_workers
 
 __all__ = ["StepReport", "TrainingStopped", "train"]
 
@@ -88,7 +87,8 @@ def train(
         accelerator.wait_for_everyone()
         run = _Run(recipe, task, accelerator, folder)
         try:
-            run.go(watch or (lambda _: None), stop or (lambda: False))
+            with lost_workers():
+                run.go(watch or (lambda _: None), stop or (lambda: False))
         finally:
             folder.close()
     accelerator.end_training()
@@ -122,9 +122,9 @@ class _Run:
         self.model = task.load_model(newest / RAW) if newest else task.new_model()
         self.optimizer = create_optimizer(task.parameter_groups(self.model), recipe)
         self.network, self.stepper = accelerator.prepare(_Objective(task, self.model), self.optimizer)
-        task.prepare(self.model)
-        # Only now is the model on the device where the average must be.
+        # The model is on its device now, and not yet changed for training: the average is for inference.
         self.average = AveragedModel(self.model).eval()
+        task.prepare(self.model)
         if newest:
             averaged = task.load_model(newest / AVERAGED).state_dict()
             self.average.module.load_state_dict(averaged)
@@ -142,32 +142,32 @@ class _Run:
     def go(self, watch: Callable[[StepReport], None], stop: Callable[[], bool]) -> None:
         """All steps that are left, then the weights."""
         recipe, state = self.recipe, self.state
-        batches = iter(self._loader()) if state.step < recipe.steps else iter(())
+        batches = self._batches()
         self.network.train()
         while state.step < recipe.steps:
             began = time.monotonic()
             loss, images, stopping = self._step(batches, stop)
             state.step += 1
             state.loss_sum, state.loss_count = state.loss_sum + loss, state.loss_count + 1
+            rate = images / (time.monotonic() - began)
             last = state.step == recipe.steps
+            if last or state.step % LOG_EVERY == 0:
+                self._log(rate)
             if recipe.validate_every and (last or state.step % recipe.validate_every == 0):
                 self._validate()
-            seconds = time.monotonic() - began
-            state.seconds += seconds
-            if last or state.step % LOG_EVERY == 0:
-                self._log(images / seconds)
+            state.seconds += time.monotonic() - began
             if last or stopping or state.step % recipe.save_every == 0:
                 self._save()
             if self.main:
                 left = state.seconds / state.step * (recipe.steps - state.step)
-                watch(StepReport(state.step, recipe.steps, loss, images / seconds, left))
+                watch(StepReport(state.step, recipe.steps, loss, rate, left))
             if stopping and not last:
                 raise TrainingStopped(f"step {state.step}")
         if self.main:
             self.task.save_model(self.average.module, self.folder.out / AVERAGED)
         self.accelerator.wait_for_everyone()
 
-    def _loader(self) -> DataLoader[Any]:
+    def _batches(self) -> Iterator[Any]:
         recipe, accelerator = self.recipe, self.accelerator
         sampler = StepSampler(
             recipe.shapes,
@@ -178,15 +178,7 @@ class _Run:
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         )
-        return DataLoader(
-            self.task.clips,
-            batch_sampler=sampler,
-            num_workers=recipe.workers,
-            collate_fn=self.task.collate,
-            worker_init_fn=in_worker,
-            # Its own, or the loader would draw from the global one.
-            generator=torch.Generator().manual_seed(recipe.seed),
-        )
+        return batches_of(self.task.clips, self.task.collate, sampler, recipe.workers)
 
     def _step(self, batches: Iterator[Any], stop: Callable[[], bool]) -> tuple[float, int, bool]:
         """One optimiser step: mean loss, images in all processes, whether one of them was asked to stop."""

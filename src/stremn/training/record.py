@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 import stremn
@@ -24,7 +25,7 @@ __all__ = ["RunFolder", "describe_run"]
 log = logging.getLogger("stremn")
 
 RECIPE, RUN, DATA, LOG = "recipe.yaml", "run.json", "data.json", "log.jsonl"
-PACKAGES = ("torch", "torchvision", "accelerate", "timm", "numpy", "opencv-python-headless", "safetensors")
+PACKAGES = ("torchvision", "accelerate", "timm", "numpy", "opencv-python-headless", "safetensors")
 
 
 class RunFolder:
@@ -135,6 +136,7 @@ class RunFolder:
 def describe_run(recipe: Recipe, device: str, processes: int) -> dict[str, Any]:
     """Seed, versions, commit and machine, as JSON."""
     versions = {"stremn": stremn.__version__, "python": platform.python_version()}
+    versions["torch"] = str(torch.__version__)
     for package in PACKAGES:
         try:
             versions[package] = version(package)

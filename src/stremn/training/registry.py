@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from stremn.errors import StremnError
+from stremn.training.prediction import PredictionTask
 from stremn.training.recipe import Recipe, read_values
 from stremn.training.segmentation import SegmentationTask
 from stremn.training.task import Task
 
 __all__ = ["TASKS", "load_recipe"]
 
-TASKS: dict[str, type[Task]] = {"segmentation": SegmentationTask}
+TASKS: dict[str, type[Task]] = {"segmentation": SegmentationTask, "prediction": PredictionTask}
 """What a recipe's ``task`` may name."""
 
 

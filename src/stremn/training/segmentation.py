@@ -126,7 +126,7 @@ class SegmentationTask(Task):
 
     def _is_trained(self, sequence: Sequence) -> bool:
         """One mask makes no clip, and what is held out is held out."""
-        return sequence.name not in self.recipe.held_out and len(sequence.masks) >= 2
+        return sequence.name not in self.recipe.held_out and len(sequence.annotated) >= 2
 
     def _mixture(self, sequences: list[Sequence]) -> ClipMixture:
         recipe, stills = self.recipe, list[StillSet](self.stills)

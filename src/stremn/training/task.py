@@ -68,7 +68,7 @@ class Task(ABC):
         """What the optimiser takes: ``params`` and ``lr``. Freezes (``requires_grad``) what is left out."""
 
     def prepare(self, model: nn.Module) -> None:
-        """Last changes to a model that is on its device now; none by default."""
+        """Change how a model computes in training, once it is on its device; nothing by default."""
         return
 
     @property

@@ -1,16 +1,12 @@
 """Validation of segmentation on sequences that are never trained on."""
 
-from collections.abc import Iterator
 from collections.abc import Sequence as Sequences
 
 import numpy as np
 import torch
 
 from stremn.data import Sequence
-from stremn.data.images import read_rgb
-from stremn.errors import StremnError
-from stremn.files import read_mask
-from stremn.files.colours import ColourTable
+from stremn.experiments.playing import joining, play
 from stremn.files.overlay import overlay
 from stremn.metrics import SequenceScorer
 from stremn.models import Segmenter
@@ -19,7 +15,6 @@ from stremn.training.task import SCORE
 
 __all__ = ["Validator"]
 
-VOID = 255
 COLUMNS, HEIGHT = 4, 180
 
 
@@ -48,14 +43,16 @@ class Validator:
         scores = []
         self._rows = []
         for sequence in self.sequences:
+            session.reset()
             scorer = SequenceScorer(sequence.name)
             row = []
             shown = np.linspace(0, len(sequence.frames) - 1, COLUMNS + 1).round()[1:]
-            for index, (image, labels, truth) in enumerate(self._segment(session, sequence)):
-                if truth is not None:
-                    scorer.update(labels, truth)
+            for index, moment in enumerate(play(sequence)):
+                labels = session.step(moment.image, joining(moment.truth, session.object_ids)).labels
+                if moment.truth is not None:
+                    scorer.update(labels, moment.truth)
                 if index in shown:
-                    row.append(_small(overlay(image, labels)))
+                    row.append(_small(overlay(moment.image, labels)))
             scores += scorer.result()
             self._rows.append(np.concatenate(row, axis=1))
         j, f = (100 * float(np.mean([getattr(s, name) for s in scores])) for name in ("j_mean", "f_mean"))
@@ -68,26 +65,6 @@ class Validator:
         width = max(row.shape[1] for row in self._rows)
         rows = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in self._rows]
         return np.concatenate(rows)
-
-    @staticmethod
-    def _segment(
-        session: SegmentationSession, sequence: Sequence
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-        """Each frame, its labels, and its truth where there is one. Objects are given where they join."""
-        session.reset()
-        colours = ColourTable()
-        for path in sequence.frames:
-            image = read_rgb(path)
-            truth_path = sequence.mask_of(path)
-            truth, new = None, None
-            if truth_path is not None:
-                size = (image.shape[0], image.shape[1])
-                truth = read_mask(truth_path, size=size, allow_empty=True, colours=colours).labels
-                void = np.isin(truth, (0, VOID), invert=True).any() & (truth == VOID)
-                new = np.where(void | np.isin(truth, session.object_ids), 0, truth)
-            yield image, session.step(image, new if new is not None and new.any() else None).labels, truth
-        if not session.object_ids:
-            raise StremnError(f"sequence '{sequence.name}': no annotation has an object")
 
 
 def _small(picture: np.ndarray) -> np.ndarray:

@@ -1,14 +1,77 @@
-"""What a process that makes clips does first."""
+"""The processes that make clips, and what they report when they cannot."""
 
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import cv2
 import torch
+from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["in_worker"]
+from stremn.errors import StremnError
+from stremn.models.tensorfile import one_line
+from stremn.training.plan import StepSampler
+
+__all__ = ["batches_of", "lost_workers"]
 
 
-def in_worker(_: int) -> None:
+def batches_of(
+    clips: Dataset[Any], collate: Callable[[list[Any]], Any], sampler: StepSampler, workers: int
+) -> Iterator[Any]:
+    """The batches that a sampler asks for, made by ``workers`` processes, or in this one if there are none.
+
+    Raises:
+        StremnError: what a data set raised, wherever it was.
+    """
+    loader = DataLoader(
+        _Guarded(clips),
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=partial(_collated, collate),
+        worker_init_fn=_in_worker,
+        # Its own, or the loader would draw from the global one.
+        generator=torch.Generator().manual_seed(sampler.seed),
+    )
+    for batch in loader:
+        if isinstance(batch, StremnError):
+            raise batch
+        yield batch
+
+
+@contextmanager
+def lost_workers() -> Iterator[None]:
+    """Turn the end of a worker, which may show at any point of the code, into an error for the user."""
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+            raise
+        raise StremnError(
+            f"a process that makes clips ended ({one_line(error)}); set fewer 'workers'"
+        ) from error
+
+
+class _Guarded(Dataset[Any]):
+    """Errors as items: raised in a worker, they would arrive with its traceback in their message."""
+
+    def __init__(self, clips: Dataset[Any]) -> None:
+        self.clips = clips
+
+    def __getitem__(self, request: Any) -> Any:
+        try:
+            return self.clips[request]
+        except StremnError as error:
+            return error
+
+
+def _collated(collate: Callable[[list[Any]], Any], clips: list[Any]) -> Any:
+    error = next((clip for clip in clips if isinstance(clip, StremnError)), None)
+    return collate(clips) if error is None else error
+
+
+def _in_worker(_: int) -> None:
     """One thread, and no reaction to Ctrl-C, which the main process answers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -1,0 +1,123 @@
+"""``stremn data``: what can be asked about data sets."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from stremn.commands.interrupts import interruptible
+from stremn.commands.notes import notes
+from stremn.data.check import Report, check_folder
+from stremn.data.layouts import STILL_LAYOUTS
+from stremn.errors import StremnError
+from stremn.files import write_json
+
+__all__ = ["check", "data"]
+
+log = logging.getLogger("stremn")
+
+PIPE_WIDTH = 160
+"""Columns of output that goes to a file or a pipe, which has no width of its own."""
+
+MOST_LINES = 10
+"""Faults of one kind that are listed per data set; the JSON file has all."""
+
+data = typer.Typer(name="data", no_args_is_help=True, help="Look into data sets.")
+
+
+@data.callback()
+def _group() -> None:
+    """Look into data sets."""
+
+
+@data.command("check")
+@interruptible
+def check(
+    root: Annotated[Path, typer.Argument(help="A data set, or a folder of data sets.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Threads.  [default: a few per core]")] = None,
+) -> None:
+    """Open every file of the data sets at ROOT; say what is there, what is damaged and what is missing.
+
+    The exit status is 2 if anything is damaged or missing.
+    """
+    if json_file and not json_file.absolute().parent.is_dir():
+        raise StremnError(
+            f"{json_file} cannot be written: make the folder {json_file.absolute().parent} first"
+        )
+    reports, unknown = _check_all(root, jobs)
+    if not reports:
+        known = ", ".join(layout.layout for layout in STILL_LAYOUTS)
+        raise StremnError(
+            f"{root}: neither it nor a folder in it is laid out like {known}, DAVIS or YouTube-VOS"
+        )
+    _print(reports, root)
+    if unknown:
+        log.info("no stills or videos with masks in: %s", ", ".join(unknown))
+    if json_file:
+        write_json(json_file, {"root": str(root), "sets": [report.to_dict() for report in reports]})
+    faulty = [report for report in reports if not report.fine]
+    if faulty:
+        damaged, missing = (sum(len(getattr(r, kind)) for r in faulty) for kind in ("damaged", "missing"))
+        names = ", ".join(_name(report, root) for report in faulty)
+        raise StremnError(f"{damaged} damaged, {missing} missing, in {names}; mend or remove what is listed")
+
+
+def _check_all(root: Path, jobs: int | None) -> tuple[list[Report], list[str]]:
+    """Reports on ``root`` or on the folders in it, and the names of the folders that are no data set."""
+    if not root.is_dir():
+        raise StremnError(f"{root}: no such folder; give a data set, or a folder of data sets")
+    unknown = []
+    with Progress(console=notes, transient=True, disable=not notes.is_terminal) as bar:
+        task = bar.add_task("looking", total=None)
+
+        def show(label: str, done: int, total: int) -> None:
+            bar.update(task, description=Path(label).name, completed=done, total=total)
+
+        reports = check_folder(root, jobs, show)
+        if not reports:
+            for folder in sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != "."):
+                found = check_folder(folder, jobs, show)
+                reports += found
+                unknown += [] if found else [folder.name]
+    return reports, unknown
+
+
+def _print(reports: list[Report], root: Path) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    view.add_column("data set", overflow="fold")
+    view.add_column("layout", overflow="fold")
+    view.add_column("holds", overflow="fold")
+    for heading in ("damaged", "missing"):
+        view.add_column(heading, justify="right")
+    for report in reports:
+        holds = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in report.counts.items() if n)
+        faults = (f"{len(report.damaged):,}", f"{len(report.missing):,}")
+        view.add_row(_name(report, root), report.layout, holds, *faults, style="" if report.fine else "red")
+    console.print(view)
+    for report in reports:
+        for kind, lines in (("damaged", report.damaged), ("missing", report.missing)):
+            for line in lines[:MOST_LINES]:
+                _say(console, f"{kind}: {line}")
+            if len(lines) > MOST_LINES:
+                more = len(lines) - MOST_LINES
+                _say(console, f"{kind}: and {more:,} more in {_name(report, root)}; --json FILE lists all")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(" ".join(line.split()), markup=False, highlight=False, soft_wrap=True)
+
+
+def _name(report: Report, root: Path) -> str:
+    inner = report.root.relative_to(root) if report.root.is_relative_to(root) else report.root
+    return str(inner) if inner.parts else root.absolute().name

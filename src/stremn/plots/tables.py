@@ -1,0 +1,116 @@
+"""A table of the paper as a picture: scores of its rows, and the ages of the templates behind them."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stremn.files.atomic import replacing
+
+__all__ = ["Bar", "plot_ages", "plot_rows"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row of a table. Scores are J&F in percent.
+
+    Attributes:
+        name: of the row.
+        ours: mean over the seeds.
+        low: smallest over the seeds.
+        high: largest over the seeds.
+        paper: the paper's figure, if it has one.
+    """
+
+    name: str
+    ours: float
+    low: float
+    high: float
+    paper: float | None = None
+
+
+def plot_rows(bars: Sequence[Bar], path: Path | str, *, title: str, ours: str, paper: str) -> None:
+    """Draw the rows as points, ours on the left and the paper's on the right, each on an axis of its own.
+
+    The two were measured on different data, so only their order and distances are to be compared.
+
+    Args:
+        bars: the rows, first on top.
+        path: of the PNG to be, written beside and renamed.
+        title: of the picture.
+        ours: what our figures were measured on.
+        paper: what the paper's were measured on.
+
+    Raises:
+        stremn.errors.StremnError: if the file cannot be written.
+    """
+    figure, panels = _panels(1, 2, (10, 1.6 + 0.34 * len(bars)), sharey=True)
+    places = np.arange(len(bars))
+    values = np.array([bar.ours for bar in bars])
+    reach = [[bar.ours - bar.low for bar in bars], [bar.high - bar.ours for bar in bars]]
+    panels[0].errorbar(values, places, xerr=reach, fmt="o", color="C0", capsize=3)
+    known = [(bar.paper, place) for bar, place in zip(bars, places, strict=True) if bar.paper is not None]
+    panels[1].plot([k[0] for k in known], [k[1] for k in known], "D", color="C1", mfc="white")
+    panels[0].set_yticks(places, [bar.name for bar in bars])
+    panels[0].invert_yaxis()
+    for panel, label in zip(panels, (f"ours: {ours}", f"paper: {paper}"), strict=True):
+        panel.set_xlabel("J&F in percent")
+        panel.set_title(textwrap.fill(label, 56), fontsize=8, loc="left")
+        panel.grid(axis="x", color="0.9")
+        panel.set_axisbelow(True)
+        panel.margins(x=0.12, y=0.08)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str, bins: int = 60) -> None:
+    """Draw d^K[t] of Sec. 4.3 (Fig. 5 of the paper), a panel for each row.
+
+    Args:
+        shares: by row, share of chosen templates that lie ``t`` frames before the query, by ``t``.
+        path: of the PNG to be, written beside and renamed.
+        title: of the picture.
+        bins: bars at most; neighbouring ages share one where there are more.
+
+    Raises:
+        stremn.errors.StremnError: if the file cannot be written.
+    """
+    lines = -(-len(shares) // 2)
+    figure, panels = _panels(lines, 2, (10, 1.0 + 1.5 * lines), sharex=True)
+    last = max([len(share) for share in shares.values()] + [2])
+    width = -(-last // bins)
+    for panel, (name, share) in zip(panels, shares.items(), strict=False):
+        padded = np.pad(share, (0, -len(share) % width))
+        summed = padded.reshape(-1, width).sum(axis=1)
+        panel.bar(np.arange(len(summed)) * width, 100 * summed, width=width, align="edge", color="C0")
+        panel.set_title(name, fontsize=9, loc="right", y=0.78)
+        panel.set_xlim(0, last)
+        panel.set_ylabel("percent", fontsize=8)
+        if not share.any():
+            panel.set_yticks([])
+            panel.text(0.5, 0.4, "no chosen templates", transform=panel.transAxes, ha="center", color="0.4")
+    for panel in panels[len(shares) :]:
+        panel.set_axis_off()
+    per = "one frame" if width == 1 else f"{width} frames"
+    for panel in panels[max(0, len(shares) - 2) : len(shares)]:
+        panel.set_xlabel(f"age of a chosen template in frames, a bar for {per}", fontsize=8)
+        panel.tick_params(labelbottom=True)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def _panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared).ravel()
+
+
+def _save(figure: Any, path: Path | str) -> None:
+    with replacing(Path(path)) as part:
+        figure.savefig(part, dpi=110, format="png")

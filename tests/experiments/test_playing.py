@@ -1,0 +1,64 @@
+"""How a sequence is played, once or forth and back."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from small_data import labels
+from stremn.data import Sequence, read_sequences
+from stremn.experiments import joining, play, played_frames
+from stremn.experiments.playing import _order
+
+
+def test_forth_and_back() -> None:
+    assert list(_order(3, 0)) == [0, 1, 2]
+    assert list(_order(3, 4)) == [0, 1, 2, 1, 0]
+    assert list(_order(3, 6)) == [0, 1, 2, 1, 0, 1, 2]
+    assert list(_order(1, 5)) == [0]
+
+
+@given(count=st.integers(1, 40), least=st.integers(0, 200))
+def test_whole_passes_of_neighbouring_frames_as_few_as_reach_the_least(count: int, least: int) -> None:
+    order = list(_order(count, least))
+    names = tuple(Path(f"{i}.jpg") for i in range(count))
+    assert len(order) == played_frames(Sequence("s", names, names), least)
+    assert set(order) == set(range(count))
+    assert all(abs(a - b) == 1 for a, b in pairwise(order))
+    assert order[-1] in (0, count - 1)
+    if count > 1:
+        assert len(order) >= max(least, count)
+        assert len(order) == count or len(order) - (count - 1) < least
+
+
+def test_frames_come_with_their_own_truth(davis: Path) -> None:
+    sequence = read_sequences(davis)[1]
+    moments = list(play(sequence, 9))
+    assert [m.path.stem for m in moments] == [f"{i:05d}" for i in (0, 1, 2, 3, 4, 3, 2, 1, 0)]
+    for moment in moments:
+        index = int(moment.path.stem)
+        assert moment.image.shape == (64, 96, 3)
+        truth = labels(index)
+        assert np.array_equal(moment.truth, np.where(truth == 2, 0, truth) if index < 2 else truth)
+
+
+@pytest.mark.parametrize(
+    ("truth", "known", "given"),
+    [
+        (None, (), None),
+        ([0, 0], (), None),
+        ([1, 2], (), [1, 2]),
+        ([1, 2], (1,), [0, 2]),
+        ([1, 2], (1, 2), None),
+        ([1, 255], (), [1, 0]),
+        ([0, 255], (), [0, 255]),
+    ],
+)
+def test_only_new_objects_join(
+    truth: list[int] | None, known: tuple[int, ...], given: list[int] | None
+) -> None:
+    found = joining(None if truth is None else np.array([truth], np.uint8), known)
+    assert (None if found is None else found.tolist()[0]) == given

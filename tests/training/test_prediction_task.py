@@ -1,0 +1,192 @@
+"""The task of prediction: recipe, data, loss, validation, and a run of the engine."""
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from small_data import write_video
+from stremn.errors import StremnError
+from stremn.models import Predictor, from_pretrained
+from stremn.training import TASKS, PredictionRecipe, PredictionTask, StepDraw, load_recipe, train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty bright squares of 28 pixels in MNIST's format."""
+    images = np.zeros((40, 28, 28), np.uint8)
+    for index, image in enumerate(images):
+        image[4 : 10 + index // 4, 6:20] = 255
+    path = tmp_path_factory.mktemp("digits") / "images-idx3-ubyte"
+    path.write_bytes(struct.pack(">4I", 0x803, 40, 28, 28) + images.tobytes())
+    return path
+
+
+def recipe(digits: Path, /, **changes: Any) -> PredictionRecipe:
+    values: dict[str, Any] = {
+        "digits": str(digits),
+        "train_digits": (0, 30),
+        "held_digits": (30, 40),
+        "frames": (5,),
+        "observed": 3,
+        "size": (32,),
+        "batch": (2,),
+        "steps": 2,
+        "warmup": 0,
+        "workers": 0,
+        "precision": "no",
+        "validate_clips": 3,
+        "deterministic": False,
+    }
+    return PredictionRecipe(**(values | changes))
+
+
+def draw(step: int = 0) -> StepDraw:
+    return StepDraw(step, torch.Generator().manual_seed(1), torch.Generator().manual_seed(2))
+
+
+def batch_of(task: PredictionTask) -> Any:
+    from stremn.data import ClipRequest
+
+    return task.collate([task.clips[ClipRequest(number, 5, 32)] for number in range(2)])
+
+
+def test_the_task_is_known_by_its_name(digits: Path, tmp_path: Path) -> None:
+    assert TASKS["prediction"] is PredictionTask
+    path = tmp_path / "r.yaml"
+    path.write_text(f"task: prediction\ndigits: {digits}\nmodel: convlstm-small\n")
+    loaded = load_recipe(path, ("observed=4",))
+    assert isinstance(loaded, PredictionRecipe)
+    assert (loaded.model, loaded.observed, loaded.optimizer, loaded.learning_rate) == (
+        "convlstm-small",
+        4,
+        "adam",
+        1e-3,
+    )
+
+
+def test_the_recipe_that_ships_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import stremn
+
+    folder = Path(stremn.__file__).parent / "recipes"
+    for path in folder.glob("predict-*.yaml"):
+        assert load_recipe(path).task == "prediction"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"digits": ""}, "'digits' or 'videos'"),
+        ({"videos": ("a",)}, "'digits' or 'videos'"),
+        ({"observed": 5}, "more than the 5 'observed'"),
+        ({"observed": 0}, "'observed'"),
+        ({"held_digits": (20, 40)}, "overlap"),
+        ({"train_digits": (3,)}, "'train_digits'"),
+        ({"feed_truth": 1.5}, "'feed_truth'"),
+        ({"mse_weight": -1.0}, "'mse_weight'"),
+        ({"policy": "best"}, "best"),
+    ],
+)
+def test_bad_recipes_are_refused_by_key(digits: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(StremnError, match=words) as caught:
+        recipe(digits, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_and_data_that_do_not_fit_are_refused(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(StremnError, match="grey"):
+        PredictionTask(recipe(digits, channels=3), CPU)
+    with pytest.raises(StremnError, match="LiteSegmenter where a Predictor"):
+        PredictionTask(recipe(digits, model="stremn-lite"), CPU)
+    task = PredictionTask(recipe(digits, model="convlstm-small", slots=3), CPU)
+    model, batch = task.new_model(), batch_of(task)
+    with pytest.raises(StremnError, match="no memory slots"):
+        task.loss(model, batch, draw())
+    write_video(tmp_path / "a.mp4", 6)
+    videos = {"digits": "", "videos": (str(tmp_path),), "channels": 1}
+    with pytest.raises(StremnError, match=r"'held_out' names \['b'\]"):
+        PredictionTask(recipe(digits, **videos, held_out=("b",)), CPU)
+    with pytest.raises(StremnError, match="no video"):
+        PredictionTask(recipe(digits, **videos, held_out=("a",)), CPU)
+    with pytest.raises(StremnError, match="'validate_every' needs"):
+        recipe(digits, **videos, validate_every=1)
+
+
+def test_the_weights_of_the_loss_are_weights(digits: Path) -> None:
+    none = {"l1_weight": 0.0, "l2_weight": 0.0, "gradient_weight": 0.0}
+    base = recipe(digits, **none, mse_weight=1.0)
+
+    def loss(**changes: Any) -> float:
+        torch.manual_seed(0)
+        task = PredictionTask(replace(base, **changes), CPU)
+        return float(task.loss(task.new_model(), batch_of(task), draw()).detach())
+
+    plain = loss()
+    assert loss(mse_weight=3.0) == pytest.approx(3 * plain, rel=1e-5)
+    assert loss(observed_weight=1.0) > plain
+    paper = loss(mse_weight=0.0, l1_weight=1.0, l2_weight=1.0, gradient_weight=1.0)
+    parts = [loss(mse_weight=0.0, **{name: 1.0}) for name in none]
+    assert paper == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_the_truth_is_fed_less_and_less(digits: Path) -> None:
+    task = PredictionTask(recipe(digits, feed_truth=1.0, feed_until=0.5, steps=100, slots=2), CPU)
+    never = PredictionTask(recipe(digits, steps=100, slots=2), CPU)
+    model, batch = task.new_model(), batch_of(task)
+
+    def loss(of: PredictionTask, step: int) -> float:
+        return float(of.loss(model, batch, draw(step)).detach())
+
+    # At the first step the last prediction starts from the truth, after half of them from a prediction.
+    assert loss(task, 0) != loss(never, 0)
+    assert loss(task, 50) == loss(task, 99) == loss(never, 0)
+
+
+def test_validation_is_the_same_for_every_seed_and_of_other_digits(digits: Path) -> None:
+    one, two = (PredictionTask(recipe(digits, seed=seed), CPU) for seed in (0, 5))
+    a, b = (torch.cat(list(task.data.held_clips(2))) for task in (one, two))
+    assert a.shape == (3, 5, 1, 32, 32)
+    assert torch.equal(a, b)
+    assert not torch.equal(batch_of(one).frames, batch_of(two).frames)
+    # Squares grow with their number in the file: the area tells which digits were taken.
+    assert min(int((clip > 0).sum()) for clip in a[:, 0]) >= 12 * 14
+
+
+def test_a_run_of_the_engine_leaves_a_model_that_predicts(digits: Path, tmp_path: Path) -> None:
+    path = train(recipe(digits, validate_every=2, slots=2), tmp_path / "run")
+    model = from_pretrained(path)
+    assert isinstance(model, Predictor)
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    assert all(f'"{name}"' in log for name in ("score", "ssim", "psnr", "mse", "mae"))
+
+
+def test_videos_train_too(digits: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_video(tmp_path / f"{name}.mp4", 8)
+    videos = {"digits": "", "videos": (str(tmp_path),), "held_out": ("b",)}
+    task = PredictionTask(recipe(digits, **videos, model="stremn-predict-video"), CPU)
+    names = tmp_path / "names.txt"
+    names.write_text("b\n\n")
+    listed = PredictionTask(
+        recipe(digits, **(videos | {"videos": (f"{tmp_path}:{names}",), "held_out": ()})), CPU
+    )
+    assert [v["name"] for v in listed.describe_data()["videos"]] == ["b"]
+    facts = task.describe_data()
+    assert ([v["name"] for v in facts["videos"]], facts["held_out"]) == (
+        ["a"],
+        [{"name": "b", "frames": 8}],
+    )
+    model = task.new_model()
+    assert batch_of(task).frames.shape == (2, 5, 3, 32, 32)
+    figures = task.validate(model)
+    # An untrained residual is small: the prediction is about the last frame.
+    assert figures["score"] == figures["ssim"] > 0.1
+    picture = task.picture(model)
+    assert picture is not None
+    assert (picture.shape, picture.dtype) == ((64, 64, 3), np.uint8)

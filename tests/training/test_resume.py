@@ -1,0 +1,218 @@
+"""Runs that are interrupted, even killed, and resumed end with the same bits as runs that are not."""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from toy_task import TOY, toy
+
+from stremn.errors import StremnError
+from stremn.training import Recipe, SegmentationRecipe, StepReport, TrainingStopped, train
+
+RESULTS = ("model.safetensors", "best.safetensors")
+CHECKPOINT = ("raw.safetensors", "model.safetensors", "optimizer.safetensors")
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["stremn.training", "accelerate", "torch.utils.tensorboard"])
+
+
+class Killed(Exception):  # noqa: N818
+    pass
+
+
+def killed_at(step: int) -> Callable[[StepReport], None]:
+    def watch(report: StepReport) -> None:
+        if report.step == step:
+            raise Killed
+
+    return watch
+
+
+def assert_same(one: Path, other: Path, results: tuple[str, ...] = RESULTS) -> None:
+    """Weights, averages and optimiser bit by bit, and the log but for the clock."""
+    last = {max(p.name for p in (out / "checkpoints").iterdir()) for out in (one, other)}
+    (step,) = last
+    for name in (*results, *(f"checkpoints/{step}/{file}" for file in CHECKPOINT)):
+        assert bits_of(one / name) == bits_of(other / name), name
+    assert log_of(one) == log_of(other)
+
+
+def bits_of(path: Path) -> dict[str, bytes]:
+    """Every tensor of a file as its bytes; the order of a file's metadata is not fixed."""
+    tensors = load_file(path)
+    assert tensors
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def log_of(out: Path) -> list[dict[str, float]]:
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    clock = {"seconds", "images_per_second"}
+    return [{name: value for name, value in r.items() if name not in clock} for r in records]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy run without an interruption."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    train(TOY, out)
+    return out
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    stops=st.lists(st.integers(1, TOY.steps), max_size=4),
+    save_every=st.integers(1, 5),
+)
+def test_stopped_anywhere(
+    stops: list[int], save_every: int, whole: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path_factory.mktemp("stopped") / "run"
+    recipe = toy(save_every=save_every)
+    for step in stops:
+        with suppress(Killed):
+            train(recipe, out, resume=True, watch=killed_at(step))
+    train(recipe, out, resume=True)
+    assert_same(whole, out)
+
+
+def test_asked_to_stop(whole: Path, tmp_path: Path) -> None:
+    """Between two checkpoints; the step at which it stops has one."""
+    out, seen = tmp_path / "run", []
+    with pytest.raises(TrainingStopped, match="step 5"):
+        train(TOY, out, watch=lambda report: seen.append(report.step), stop=lambda: len(seen) == 4)
+    assert seen == [1, 2, 3, 4, 5]
+    assert (out / "checkpoints" / "step-000005").is_dir()
+    train(TOY, out, resume=True, watch=lambda report: seen.append(report.step))
+    assert seen == list(range(1, TOY.steps + 1))
+    assert_same(whole, out)
+
+
+def test_a_finished_run_stays_as_it_is(whole: Path, tmp_path: Path) -> None:
+    before = (whole / "model.safetensors").read_bytes(), log_of(whole)
+    train(TOY, whole, resume=True, watch=killed_at(1))
+    assert ((whole / "model.safetensors").read_bytes(), log_of(whole)) == before
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(workers: int, whole: Path, tmp_path: Path) -> None:
+    train(toy(workers=workers), tmp_path / "run")
+    assert_same(whole, tmp_path / "run")
+
+
+def test_what_may_change_and_what_may_not(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(TOY, out, watch=killed_at(4))
+    with pytest.raises(StremnError, match=r"holds a run: continue it with --resume, or give another --out"):
+        train(TOY, out)
+    for key, value in (("steps", 13), ("seed", 1), ("learning_rate", 0.5), ("batch", (3,)), ("noise", 0.0)):
+        with pytest.raises(StremnError, match=f"was begun with {key}: ") as error:
+            train(toy(**{key: value}), out, resume=True)
+        assert "\n" not in str(error.value)
+    train(toy(save_every=2, keep=5, workers=1, validate_every=6), out, resume=True)
+
+
+def test_a_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("precious")
+    with pytest.raises(StremnError, match=r"holds model\.safetensors of a run without recipe\.yaml"):
+        train(TOY, tmp_path)
+    with pytest.raises(StremnError, match="is a file: give a folder"):
+        train(TOY, tmp_path / "model.safetensors")
+
+
+def test_another_number_of_processes(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(TOY, tmp_path, watch=killed_at(4))
+    path = tmp_path / "checkpoints" / "step-000003" / "state.json"
+    path.write_text(path.read_text().replace('"processes": 1', '"processes": 2'))
+    with pytest.raises(StremnError, match="was begun with 2 processes, not 1; resume it with as many"):
+        train(TOY, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("file", ["optimizer.safetensors", "state.json"])
+def test_a_damaged_checkpoint(file: str, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(TOY, tmp_path, watch=killed_at(4))
+    path = tmp_path / "checkpoints" / "step-000003" / file
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(StremnError, match=f"{file}: not a usable checkpoint .*remove that folder"):
+        train(TOY, tmp_path, resume=True)
+    shutil.rmtree(path.parent)
+    train(TOY, tmp_path, resume=True)
+
+
+def run_in_process(recipe: Recipe, out: Path, pipe: Connection) -> None:
+    """The whole of a process that the test kills: train, telling every step."""
+    import toy_task  # noqa: F401  (registers the task)
+
+    torch.set_num_threads(1)
+    train(recipe, out, resume=True, watch=lambda report: pipe.send(report.step))
+
+
+def train_with_kills(recipe: Recipe, out: Path, rng: random.Random, kills: int) -> list[int]:
+    """Real processes, killed at random points; the last one is left to finish. The steps of the kills."""
+    steps = []
+    for left in reversed(range(kills + 1)):
+        ours, theirs = processes.Pipe(duplex=False)
+        process = processes.Process(target=run_in_process, args=(recipe, out, theirs))
+        process.start()
+        theirs.close()
+        more = rng.randint(1, max(1, recipe.steps // kills))
+        try:
+            while left and more:
+                step, more = ours.recv(), more - 1
+            if left:
+                time.sleep(rng.random() * 0.05)
+                assert process.pid is not None
+                os.kill(process.pid, signal.SIGKILL)
+                steps.append(step)
+        except EOFError:
+            pass  # It had finished.
+        while not left and process.is_alive():
+            if ours.poll(1):
+                try:
+                    ours.recv()
+                except EOFError:
+                    break
+        process.join(300)
+        assert process.exitcode == (-signal.SIGKILL if left else 0) or left
+    return steps
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed(seed: int, whole: Path, tmp_path: Path) -> None:
+    steps = train_with_kills(toy(save_every=1 + seed), tmp_path / "run", random.Random(seed), kills=3)
+    print(f"seed {seed}: killed after steps {steps}")
+    assert steps
+    assert_same(whole, tmp_path / "run")
+    assert not [p for p in (tmp_path / "run").rglob("*") if p.name.startswith(".")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_segmentation_killed(precision: str, recipe: SegmentationRecipe, tmp_path: Path) -> None:
+    """Real clips, the real model, trained backbone blocks, contests for a slot; other workers each time."""
+    recipe = replace(
+        recipe, precision=precision, steps=8, save_every=2, frames=(6, 3), size=(32, 64), batch=(2, 1)
+    )
+    recipe = replace(recipe, chosen=2, validate_every=4)
+    train(replace(recipe, workers=2), tmp_path / "whole")
+    seed = random.randrange(10**6)
+    steps = train_with_kills(recipe, tmp_path / "killed", random.Random(seed), kills=2)
+    print(f"seed {seed}: killed after steps {steps}")
+    assert steps
+    assert_same(tmp_path / "whole", tmp_path / "killed")
