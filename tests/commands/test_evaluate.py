@@ -11,6 +11,7 @@ from command_runs import BAD_INPUT, INTERRUPTED, read_masks, run
 from PIL import Image
 
 from small_data import labels, write_davis
+from stremn.files import read_mask, write_mask
 from stremn.models.checkpoint import SHIPPED
 
 
@@ -178,3 +179,23 @@ def test_real_frames_with_the_shipped_weights(shared_data: Path, tmp_path: Path)
     assert json.loads(report.read_text())["overall"]["j_mean"] > 0.6
     with Image.open(out / "blackswan" / "00011.png") as image:
         assert set(np.unique(image)) == {0, 1}
+
+
+def test_masks_where_objects_are_given_and_nowhere_else(weights: Path, tmp_path: Path) -> None:
+    root = write_davis(tmp_path / "public", {"a": 5}, joins={"a": 2})
+    for index in (1, 3, 4):
+        (root / "Annotations" / "480p" / "a" / f"{index:05d}.png").unlink()
+    masks = root / "Annotations" / "480p" / "a"
+    write_mask(masks / "00002.png", np.where(read_mask(masks / "00002.png").labels == 2, 2, 0))
+    done = run("evaluate", root, "--model", weights, "--size", 48)
+    assert done.status == BAD_INPUT
+    assert done.err.splitlines()[-1].endswith("no mask to score against: give --out to keep the predictions")
+    report = tmp_path / "report.json"
+    done = run(
+        *("evaluate", root, "--model", weights, "--size", 48),
+        *("--out", tmp_path / "out", "--json", report),
+    )
+    assert done.status == 0
+    assert "not scored" in done.err
+    assert len(list((tmp_path / "out" / "a").iterdir())) == 5
+    assert json.loads(report.read_text())["frames"] == 5

@@ -59,17 +59,23 @@ def evaluate(
         found = evaluate_sequence(session, sequence, folder)
         frames += len(sequence.frames)
         scores += found
-        mean = 100 * float(np.mean([s.j_and_f for s in found]))
-        log.info("%s: J&F %.1f (%d objects)", sequence.name, mean, len(found))
+        if found:
+            mean = 100 * float(np.mean([s.j_and_f for s in found]))
+            log.info("%s: J&F %.1f (%d objects)", sequence.name, mean, len(found))
+        else:
+            log.info("%s: not scored, its masks only show objects where they are given", sequence.name)
     seconds = time.monotonic() - started
-    table = ScoreTable(tuple(scores))
-    print_scores(table)
+    table = ScoreTable(tuple(scores)) if scores else None
+    if table:
+        print_scores(table)
+    elif out is None:
+        raise StremnError(f"{root} has no mask to score against: give --out to keep the predictions")
     print(f"{frames} frames in {seconds:.0f} s, reading and scoring included")
     if json is not None:
         report: dict[str, Any] = {"root": str(root), "split": None if split is None else str(split)}
         report |= {"settings": options.describe_session(session, model), "versions": versions()}
         report |= {"frames": frames, "seconds": round(seconds, 2)}
-        write_json(json, report | table.to_dict())
+        write_json(json, report | (table.to_dict() if table else {}))
 
 
 def _check_outputs(root: Path, out: Path | None, json: Path | None, overwrite: bool) -> None:
@@ -82,7 +88,10 @@ def _check_outputs(root: Path, out: Path | None, json: Path | None, overwrite: b
         raise StremnError(f"output {out} is a file: give a folder")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise StremnError(f"output folder {out} is not empty: empty it, or give --overwrite")
-    inputs = [(root / name).resolve() for name in ("JPEGImages", "Annotations")]
+    folders = [
+        root / part / name for part in ("", "train", "valid") for name in ("JPEGImages", "Annotations")
+    ]
+    inputs = [folder.resolve() for folder in folders]
     if any(place in (out.resolve(), *out.resolve().parents) for place in inputs):
         raise StremnError(f"output folder {out} is part of the data set: choose another one")
 
@@ -99,16 +108,20 @@ def evaluate_sequence(
         sequence: frames and annotations; frames without annotation are segmented and not scored.
         folder: where predicted masks go, if anywhere.
 
+    Returns:
+        Scores of each object; none if every annotation only gives new objects, as in a public test set.
+
     Raises:
         StremnError: if a file cannot be read or no annotation has an object.
     """
     session.reset()
-    scorer = SequenceScorer(sequence.name)
+    scorer, scored = SequenceScorer(sequence.name), 0
     if folder is not None:
         _make(folder)
     with FrameProgress(sequence.name, len(sequence.frames)) as progress:
         for moment in play(sequence):
             given = joining(moment.truth, session.object_ids)
+            scored += moment.truth is not None and given is None
             labels = session.step(moment.image, given).labels
             if moment.truth is not None:
                 scorer.update(labels, moment.truth)
@@ -117,7 +130,7 @@ def evaluate_sequence(
             progress.advance()
     if not session.object_ids:
         raise StremnError(f"sequence '{sequence.name}': no annotation has an object")
-    return scorer.result()
+    return scorer.result() if scored else []
 
 
 def _make(folder: Path) -> None:

@@ -43,13 +43,17 @@ def train(
     from stremn.training import train as run
 
     loaded = load_recipe(recipe, tuple(change or ()))
+    first = os.environ.get("RANK", "0") == "0"
     with _stop_between_steps() as stop, TrainProgress() as progress:
         try:
             weights = run(loaded, out, resume, watch=progress.show, stop=lambda: bool(stop))
         except TrainingStopped as stopped:
-            notes.print(f"stopped at {stopped} with a checkpoint; continue with --resume", highlight=False)
+            if first:
+                notes.print(
+                    f"stopped at {stopped} with a checkpoint; continue with --resume", highlight=False
+                )
             raise Interrupted(stop.number or signal.SIGINT) from stopped
-    if os.environ.get("RANK", "0") == "0":
+    if first:
         print(weights)
 
 
