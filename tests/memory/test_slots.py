@@ -18,7 +18,7 @@ from plain_memory import (
 )
 from safetensors.torch import load, save
 
-from stremn.memory import POLICIES, Contest, MemoryLayout, Policy, SlotMemory, Template, get_policy
+from stremn.memory import POLICIES, Contest, MemoryLayout, Policy, SlotMemory, Template, get_policy, shows
 from stremn.ops import space_time_read
 
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
@@ -66,23 +66,36 @@ def test_the_previous_latest_is_the_contender() -> None:
 
 @pytest.mark.parametrize("policy", DETERMINISTIC, ids=lambda policy: policy.name)
 @pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
-def test_a_contest_may_be_skipped_for_some_objects(policy: Policy, grad: bool) -> None:
+@pytest.mark.parametrize("layout", [VOS, PREDICTION])
+def test_a_frame_without_the_object_leaves_its_memory_alone(
+    policy: Policy, grad: bool, layout: MemoryLayout
+) -> None:
     history = random_history(3, objects=2, length=12)
-    skipped = {4, 7, 8, 10}
+    hidden = {4, 7, 8, 10}
     with torch.enable_grad() if grad else torch.inference_mode():
-        both = SlotMemory.of_first_frame(history.templates[0], 0, VOS)
-        alone = [SlotMemory.of_first_frame(_of(history.templates[0], o), 0, VOS) for o in (0, 1)]
+        both = SlotMemory.of_first_frame(history.templates[0], 0, layout)
+        alone = [SlotMemory.of_first_frame(_of(history.templates[0], o), 0, layout) for o in (0, 1)]
         for frame, template in list(enumerate(history.templates))[1:]:
-            takes_part = torch.tensor([True, frame not in skipped])
-            both = both.update(template, frame, policy, candidate=takes_part)
-            alone = [
-                memory.update(_of(template, o), frame, policy, candidate=bool(takes_part[o]))
-                for o, memory in enumerate(alone)
-            ]
+            both = both.update(template, frame, policy, present=torch.tensor([True, frame not in hidden]))
+            for o in (0, 1):
+                if o == 0 or frame not in hidden:
+                    alone[o] = alone[o].update(_of(template, o), frame, policy)
     for o, memory in enumerate(alone):
+        used = both.frame_index[o] >= 0
         assert both.seen[o] == memory.seen[0]
-        frames = both.frame_index[o]
-        assert frames[frames >= 0].tolist() == memory.frame_index[0][memory.frame_index[0] >= 0].tolist()
+        assert both.frame_index[o][used].tolist() == memory.frame_index[0][memory.occupied[0]].tolist()
+        assert torch.equal(both.value[o][used], memory.value[0][memory.occupied[0]])
+    assert not hidden & set(both.frame_index[1].tolist())
+
+
+def test_an_object_shows_where_it_has_pixels_that_are_sure() -> None:
+    maps = torch.zeros(4, 1, 4, 4)
+    maps[1, 0, 0] = 0.4
+    maps[2, 0, 0] = torch.tensor([0.6, 0.8, 0.0, 0.2])
+    maps[3, 0, 1:3] = 0.9
+    assert shows(maps, 0.0).tolist() == [False, False, True, True]
+    assert shows(maps, 0.69).tolist() == [False, False, True, True]
+    assert shows(maps, 0.71).tolist() == [False, False, False, True]
 
 
 def test_in_prediction_the_newcomer_competes_and_every_slot_is_replaceable() -> None:

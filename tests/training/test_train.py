@@ -198,6 +198,7 @@ def test_a_damaged_file_is_named_on_one_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_worker_that_is_killed(tmp_path: Path) -> None:
     def kill_workers(_: StepReport) -> None:
         this = psutil.Process()

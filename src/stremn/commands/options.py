@@ -127,6 +127,7 @@ def describe_session(session: SegmentationSession, model: str) -> dict[str, obje
         "policy": session.policy.name,
         "slots": session.layout.slots,
         "candidate_every": session.candidate_every,
+        "certainty": session.certainty,
         "size": session.size,
         "device": str(session.runtime.device),
         "precision": str(session.runtime.dtype).removeprefix("torch."),

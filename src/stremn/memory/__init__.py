@@ -1,7 +1,7 @@
 """Slot memory and the rules that decide which slot a new template replaces. Knows only ``ops``."""
 
 from stremn.memory.policies import POLICIES, Contest, Policy, get_policy, register_policy
-from stremn.memory.rules import Rules
+from stremn.memory.rules import Rules, shows
 from stremn.memory.slots import MemoryLayout, SlotMemory, Template
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "Template",
     "get_policy",
     "register_policy",
+    "shows",
 ]

@@ -170,7 +170,8 @@ class SlotMemory:
         frame_index: int | Tensor,
         policy: Policy,
         *,
-        candidate: bool | Tensor = True,
+        candidate: bool = True,
+        present: Tensor | None = None,
         noise: bool = False,
         generator: torch.Generator | None = None,
     ) -> "SlotMemory":
@@ -183,7 +184,8 @@ class SlotMemory:
             template: the new frame.
             frame_index: its index, ``()`` or ``(O,)``.
             policy: decides the contest.
-            candidate: False skips the contest at this frame; ``(O,)`` bool skips it for some objects.
+            candidate: False skips the contest at this frame.
+            present: which objects the frame shows ``(O,)`` bool; the memories of the others stay as they are.
             noise: sample the learned choice by Gumbel noise, Eq. (3).
             generator: source of every random number.
 
@@ -193,17 +195,19 @@ class SlotMemory:
         objects = self.frame_index.shape[0]
         frame = torch.as_tensor(frame_index, device=self.frame_index.device).expand(objects)
         memory = self
-        if candidate is not False:
+        if candidate:
             contender, contender_frame = template, frame
             if self.layout.latest:
                 slot = self.layout.latest_slot
                 contender = Template(self.key[:, slot], self.value[:, slot], self.update_key[:, slot])
                 contender_frame = self.frame_index[:, slot].clone()
-            if isinstance(candidate, Tensor):
-                contender_frame = torch.where(candidate, contender_frame, EMPTY)
+            if present is not None:
+                contender_frame = torch.where(present, contender_frame, EMPTY)
             memory = memory._compete(contender, contender_frame, policy, noise, generator)
         if self.layout.latest:
             latest = torch.full_like(self.seen, self.layout.latest_slot)
+            if present is not None:
+                latest = torch.where(present, latest, -1)
             memory = memory._write(template, frame, latest)
         return memory
 

@@ -86,6 +86,8 @@ class SegmenterConfig(ModelConfig):
         slots: K, all slots of an object.
         policy: default policy.
         candidate_every: every how many frames the previous latest template competes for a chosen slot.
+        certainty: default of how sure an object must be of its pixels for a template to be written; 0 writes
+            every template.
         size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
         mean: per-channel mean taken from RGB in [0, 1].
         std: per-channel divisor after that.
@@ -101,6 +103,7 @@ class SegmenterConfig(ModelConfig):
     slots: int = 6
     policy: str = "learned"
     candidate_every: int = 5
+    certainty: float = 0.0
     size: int = 480
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -117,6 +120,8 @@ class SegmenterConfig(ModelConfig):
             size=(0, None),
         )
         self._check_read(self.similarity, self.scale)
+        if not isinstance(self.certainty, (int, float)) or not 0 <= self.certainty <= 1:
+            raise StremnError(f"invalid model config: certainty must be from 0 to 1, not {self.certainty!r}")
         for name in ("mean", "std"):
             value = getattr(self, name)
             if len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):

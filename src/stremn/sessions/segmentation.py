@@ -38,6 +38,8 @@ class SegmentationSession:
         policy: which template is replaced; ``None`` is the model's default (the learned one).
         slots: K; ``None`` is the model's default.
         candidate_every: every how many frames a template competes for a chosen slot.
+        certainty: least mean probability of an object's pixels for its template to be written, so that no
+            template is kept while the object is hidden or lost; 0 writes every one, as the paper does.
         size: internal resolution, the shorter side in pixels; 0 is the frame's own.
         device: ``"auto"`` is CUDA, else MPS, else CPU.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"``, ``"fp16"``.
@@ -63,6 +65,7 @@ class SegmentationSession:
         policy: str | None = None,
         slots: int | None = None,
         candidate_every: int | None = None,
+        certainty: float | None = None,
         size: int | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -86,9 +89,12 @@ class SegmentationSession:
         self.size = config.size if size is None else size
         if self.candidate_every < 1 or self.size < 0:
             raise StremnError("candidate_every must be at least 1 and size at least 0")
+        self.certainty = config.certainty if certainty is None else certainty
+        if not 0 <= self.certainty <= 1:
+            raise StremnError(f"certainty must be from 0 to 1, not {self.certainty}")
         self.sample, self.seed = sample, int(seed)
         self.generator = torch.Generator()
-        self.rules = Rules(self.layout, self.policy, sample, self.generator)
+        self.rules = Rules(self.layout, self.policy, self.certainty, sample, self.generator)
         self.views = tuple(views)
         if not self.views or min(view.scale for view in self.views) <= 0:
             raise StremnError("a session needs one view or more, of scales above 0")

@@ -24,7 +24,7 @@ __all__ = ["SavedSession", "fingerprint"]
 
 KEY = "stremn_session"
 VERSION = 2
-SETTINGS = ("policy", "slots", "candidate_every", "size", "sample", "seed", "postprocess")
+SETTINGS = ("policy", "slots", "candidate_every", "certainty", "size", "sample", "seed", "postprocess")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class SavedSession:
             "slots": session.layout.slots,
             "layout": asdict(session.layout),
             "candidate_every": session.candidate_every,
+            "certainty": session.certainty,
             "size": session.size,
             "sample": session.sample,
             "seed": session.seed,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stremn.errors import StremnError
-from stremn.memory import Rules, SlotMemory, Template
+from stremn.memory import Rules, SlotMemory, Template, shows
 from stremn.models import Segmenter
 from stremn.models.segmenter import ImageFeatures
 
@@ -114,7 +114,7 @@ def remember(
         candidate: whether the template of the frame before competes for a chosen slot.
     """
     template = model.encode_template(features, probabilities, _owner(probabilities))
-    return State(_write(state, template, frame_index, rules, candidate), probabilities)
+    return State(_write(state, template, probabilities, frame_index, rules, candidate), probabilities)
 
 
 def with_given(probabilities: Tensor | None, given: Tensor, size: torch.Size) -> Tensor:
@@ -161,7 +161,12 @@ def _owner(objects: Tensor) -> Tensor:
 
 
 def _write(
-    state: State | None, template: Template, frame_index: Tensor, rules: Rules, candidate: bool
+    state: State | None,
+    template: Template,
+    probabilities: Tensor,
+    frame_index: Tensor,
+    rules: Rules,
+    candidate: bool,
 ) -> SlotMemory:
     """Update the memory of the known objects and append one for each new object."""
     known = 0 if state is None else state.previous.shape[0]
@@ -172,6 +177,7 @@ def _write(
             frame_index,
             rules.policy,
             candidate=candidate,
+            present=shows(probabilities[:known], rules.certainty) if rules.certainty else None,
             noise=rules.noise,
             generator=rules.generator,
         )
