@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stremn.data import read_sequences
+from stremn.data import joining, play, read_sequences
 from stremn.errors import StremnError
-from stremn.experiments import ResultStore, Row, Trial, joining, play, run_trials, summarise
+from stremn.experiments import ResultStore, Row, Trial, run_trials, summarise
 from stremn.experiments.paper import Figures
 from stremn.experiments.runs import Setting, frames_to_play
 from stremn.metrics import ScoreTable, SequenceScorer

@@ -12,9 +12,8 @@ from stremn.commands import options
 from stremn.commands.progress import FrameProgress
 from stremn.commands.score import print_scores
 from stremn.commands.segment import versions
-from stremn.data import Sequence, read_sequences
+from stremn.data import Sequence, joining, play, read_sequences
 from stremn.errors import StremnError
-from stremn.experiments import joining, play
 from stremn.files import write_json, write_mask
 from stremn.files.atomic import write_error
 from stremn.metrics import ObjectScore, ScoreTable, SequenceScorer

@@ -18,13 +18,13 @@ from stremn.data import Sequence, read_sequences
 from stremn.errors import StremnError
 from stremn.experiments import Line, ResultStore, Trial, run_trials, summarise, table_rows
 from stremn.experiments.paper import TABLES
-from stremn.experiments.provenance import provenance
 from stremn.experiments.rows import GROWING_EVERY
 from stremn.experiments.runs import Setting, frames_to_play
 from stremn.files import write_json
 from stremn.files.atomic import write_error
 from stremn.models import SegmenterConfig, from_pretrained
 from stremn.plots import Bar, plot_ages, plot_rows
+from stremn.provenance import provenance
 
 __all__ = ["Asked", "run_table"]
 

@@ -11,6 +11,7 @@ from stremn.data.layouts import open_stills, open_videos
 from stremn.data.mixture import ClipMixture
 from stremn.data.moving_mnist import MovingMnist, MovingMnistFile, read_digits
 from stremn.data.paired import StillFolder
+from stremn.data.playing import Moment, joining, play, played_frames
 from stremn.data.stills import Still, StillLayout, StillSet
 from stremn.data.synthetic import SyntheticClips
 from stremn.data.videos import VideoClips
@@ -22,6 +23,7 @@ __all__ = [
     "FrameClip",
     "FrameClips",
     "FrameWindows",
+    "Moment",
     "MovingMnist",
     "MovingMnistFile",
     "Sequence",
@@ -33,9 +35,12 @@ __all__ = [
     "VideoClips",
     "collate",
     "collate_frames",
+    "joining",
     "kth_stride",
     "open_stills",
     "open_videos",
+    "play",
+    "played_frames",
     "read_digits",
     "read_human36m",
     "read_kth",

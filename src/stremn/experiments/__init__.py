@@ -1,6 +1,5 @@
 """The paper's tables as runs: many sessions over one data set, compared and kept. Knows sessions and data."""
 
-from stremn.experiments.playing import Moment, joining, play, played_frames
 from stremn.experiments.rows import Row, Trial, table_rows
 from stremn.experiments.runs import run_trials
 from stremn.experiments.store import Result, ResultStore
@@ -8,14 +7,10 @@ from stremn.experiments.summary import Line, summarise
 
 __all__ = [
     "Line",
-    "Moment",
     "Result",
     "ResultStore",
     "Row",
     "Trial",
-    "joining",
-    "play",
-    "played_frames",
     "run_trials",
     "summarise",
     "table_rows",

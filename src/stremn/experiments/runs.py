@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from stremn import __version__
-from stremn.data import Sequence
+from stremn.data import Moment, Sequence, joining, play, played_frames
 from stremn.errors import StremnError
-from stremn.experiments.playing import Moment, joining, play, played_frames
 from stremn.experiments.rows import Trial
 from stremn.experiments.store import Result, ResultStore, key_of, weights_digest
 from stremn.metrics import SequenceScorer
@@ -28,7 +27,7 @@ class Setting:
     Attributes:
         model: with the one set of weights that every trial uses.
         root: of the data set, as part of a result's identity.
-        least: frames to be played at least, see :func:`~stremn.experiments.playing.play`.
+        least: frames to be played at least, see :func:`~stremn.data.playing.play`.
         device: of the sessions.
         precision: of the sessions.
     """

@@ -3,7 +3,6 @@
 import json
 import logging
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,7 @@ from PIL import Image
 import stremn
 from stremn.errors import StremnError
 from stremn.files.atomic import replacing, write_error, write_json
+from stremn.provenance import commit
 from stremn.training.checkpoints import Checkpoints
 from stremn.training.recipe import Recipe, read_values
 
@@ -145,31 +145,13 @@ def describe_run(recipe: Recipe, device: str, processes: int) -> dict[str, Any]:
     return {
         "seed": recipe.seed,
         "versions": versions,
-        **_commit(),
+        "commit": commit(),
         "device": device,
         "processes": processes,
         "machine": platform.platform(),
         "command": sys.argv,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _commit() -> dict[str, Any]:
-    """Commit of the source, where the package runs from a git checkout of its own."""
-    folder = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(folder), *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    if git("ls-files", "--error-unmatch", "losses.py") is None:
-        return {"commit": None, "dirty": None}
-    changes = git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
 
 
 def _open_board(folder: Path, step: int) -> Any:

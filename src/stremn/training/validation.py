@@ -5,8 +5,7 @@ from collections.abc import Sequence as Sequences
 import numpy as np
 import torch
 
-from stremn.data import Sequence
-from stremn.experiments.playing import joining, play
+from stremn.data import Sequence, joining, play
 from stremn.files.overlay import overlay
 from stremn.metrics import SequenceScorer
 from stremn.models import Segmenter

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stremn.data import Sequence
+from stremn.data.davis import Sequence
 from stremn.data.images import read_rgb
 from stremn.files import read_mask
 from stremn.files.colours import ColourTable

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from small_data import labels
-from stremn.data import Sequence, read_sequences
-from stremn.experiments import joining, play, played_frames
-from stremn.experiments.playing import _order
+from stremn.data import Sequence, joining, play, played_frames, read_sequences
+from stremn.data.playing import _order
 
 
 def test_forth_and_back() -> None:
