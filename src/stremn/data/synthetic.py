@@ -34,12 +34,23 @@ class SyntheticClips(Dataset[Clip]):
     Args:
         stills: folders of stills.
         objects: O, the most objects to follow.
+        hidden_share: share of clips whose objects disappear for a few frames.
+        look_alike_share: share of clips with a copy of an object that moves by itself.
         seed: of everything random.
     """
 
-    def __init__(self, stills: Sequence[StillSet], *, objects: int, seed: int) -> None:
+    def __init__(
+        self,
+        stills: Sequence[StillSet],
+        *,
+        objects: int,
+        seed: int,
+        hidden_share: float = 0.1,
+        look_alike_share: float = 0.1,
+    ) -> None:
         """See the class."""
         self.stills, self.objects, self.seed = stills, objects, seed
+        self.hidden_share, self.look_alike_share = hidden_share, look_alike_share
 
     def __getitem__(self, request: ClipRequest) -> Clip:
         """Make the clip."""
@@ -63,15 +74,15 @@ class SyntheticClips(Dataset[Clip]):
             scale=size / min(height, width) * np.exp(rng.uniform(-0.05, 0.6)),
             speed=size * rng.uniform(0, 0.06 if follow_base else 0.03),
             turn=rng.choice([2.0, 10.0]),
+            zoom=rng.choice([0.05, 0.15]),
             bend=rng.choice([0.0, 0.02 * min(height, width)]),
         )
         wanted = int(rng.integers(0 if follow_base else 1, 4))
         sprites = [s for s in (random_sprite(rng, self.stills, frames, size) for _ in range(wanted)) if s]
-        twin = twin_of(rng, sprites[0], frames, size) if sprites and rng.random() < 0.25 else None
-        if twin:
-            sprites.append(twin)
+        if sprites and rng.random() < self.look_alike_share:
+            sprites.append(twin_of(rng, sprites[0], frames, size))
         images, labels = self._render(base, motion, sprites, follow_base, size)
-        if rng.random() < 0.25:
+        if rng.random() < self.hidden_share:
             hide_objects(rng, images, labels, self.stills)
         return finish_clip(rng, images, labels, self.objects)
 

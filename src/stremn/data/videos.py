@@ -42,6 +42,8 @@ class VideoClips(Dataset[Clip]):
         stills: where cut-outs come from; may be empty.
         objects: O, the most objects to follow.
         max_gap: most frames from one frame of the clip to the next.
+        hidden_share: share of clips whose objects disappear for a few frames.
+        look_alike_share: share of clips with a copy of an object that moves by itself.
         seed: of everything random.
     """
 
@@ -53,6 +55,8 @@ class VideoClips(Dataset[Clip]):
         objects: int,
         max_gap: int,
         seed: int,
+        hidden_share: float = 0.1,
+        look_alike_share: float = 0.1,
     ) -> None:
         """See the class.
 
@@ -72,6 +76,7 @@ class VideoClips(Dataset[Clip]):
         sequences = usable
         self.sequences, self.stills = sequences, stills
         self.objects, self.max_gap, self.seed = objects, max_gap, seed
+        self.hidden_share, self.look_alike_share = hidden_share, look_alike_share
 
     def __getitem__(self, request: ClipRequest) -> Clip:
         """Make the clip.
@@ -114,10 +119,10 @@ class VideoClips(Dataset[Clip]):
         if self.stills and rng.random() < 0.5:
             sprite = random_sprite(rng, self.stills, frames, size)
             _paste_all(sprite, canvas, ids, 200 if rng.random() < 0.5 else 0)
-        if rng.random() < 0.2:
+        if rng.random() < self.look_alike_share:
             sprite = look_alike(rng, canvas[0], ids[0], frames)
             _paste_all(sprite, canvas, ids, 201 if rng.random() < 0.5 else 0)
-        if self.stills and rng.random() < 0.3:
+        if self.stills and rng.random() < self.hidden_share:
             hide_objects(rng, canvas, ids, self.stills)
         return finish_clip(rng, canvas, ids, self.objects)
 
@@ -153,7 +158,7 @@ class VideoClips(Dataset[Clip]):
             scale=scale,
             speed=size * rng.choice([0.0, 0.01, 0.03]),
             turn=rng.choice([0.5, 4.0]),
-            zoom=0.03,
+            zoom=rng.choice([0.03, 0.12]),
         )
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from stremn.data import Clip
-from stremn.memory import MemoryLayout, Policy, SlotMemory
+from stremn.memory import MemoryLayout, Policy, SlotMemory, shows
 from stremn.models import ImageFeatures, Segmenter
 
 __all__ = ["segment_clip"]
@@ -20,6 +20,7 @@ def segment_clip(
     policy: Policy,
     *,
     guide: bool = True,
+    certainty: float = 0.0,
     noise: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -31,6 +32,8 @@ def segment_clip(
         layout: of the memory; fewer chosen slots than frames make the policy choose.
         policy: decides which template is replaced.
         guide: False withholds the previous probabilities from the decoder.
+        certainty: how sure of its pixels an object must be for its template to be written, see
+            :func:`stremn.memory.shows`.
         noise: Gumbel noise in the learned choice, Eq. (3).
         generator: of the noise.
 
@@ -57,7 +60,8 @@ def segment_clip(
         if t + 1 < length:
             previous = model.aggregate(logits, owner, batch)
             template = model.encode_template(current, previous, owner)
-            memory = memory.update(template, t, policy, noise=noise, generator=generator)
+            present = shows(previous, certainty) if certainty else None
+            memory = memory.update(template, t, policy, present=present, noise=noise, generator=generator)
     return torch.stack(result, dim=1)
 
 

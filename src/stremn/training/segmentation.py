@@ -49,6 +49,8 @@ class SegmentationRecipe(Recipe):
         video_share: share of clips that come from videos, 0 to 1.
         objects: O, the most objects followed in a clip.
         max_gap: most frames from one frame of a video clip to the next.
+        hidden_share: share of clips whose objects disappear for a few frames.
+        look_alike_share: share of clips with a copy of an object that moves by itself.
         chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
             chosen slots, in clips of at least ``chosen + 4`` frames.
         backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
@@ -67,6 +69,8 @@ class SegmentationRecipe(Recipe):
     video_share: float = 0.5
     objects: int = 2
     max_gap: int = 8
+    hidden_share: float = 0.1
+    look_alike_share: float = 0.1
     chosen: int = 1
     backbone_rate: float = 2e-5
     frozen_blocks: int = 3
@@ -85,7 +89,14 @@ class SegmentationRecipe(Recipe):
         "dice_weight": 0,
         "validate_size": 0,
     }
-    shares: ClassVar[tuple[str, ...]] = (*Recipe.shares, "video_share", "hard_share", "guide_share")
+    shares: ClassVar[tuple[str, ...]] = (
+        *Recipe.shares,
+        "video_share",
+        "hidden_share",
+        "look_alike_share",
+        "hard_share",
+        "guide_share",
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, naming the key."""
@@ -125,12 +136,16 @@ class SegmentationTask(Task):
         )
 
     def _is_trained(self, sequence: Sequence) -> bool:
-        """One mask makes no clip, and what is held out is held out."""
-        return sequence.name not in self.recipe.held_out and len(sequence.annotated) >= 2
+        return sequence.name not in self.recipe.held_out
 
     def _mixture(self, sequences: list[Sequence]) -> ClipMixture:
         recipe, stills = self.recipe, list[StillSet](self.stills)
-        common = {"objects": recipe.objects, "seed": recipe.seed}
+        common = {
+            "objects": recipe.objects,
+            "seed": recipe.seed,
+            "hidden_share": recipe.hidden_share,
+            "look_alike_share": recipe.look_alike_share,
+        }
         parts: list[Dataset[Clip]] = []
         shares: list[float] = []
         if sequences and recipe.video_share > 0:
@@ -198,7 +213,10 @@ class SegmentationTask(Task):
         recipe, network = self.recipe, cast(Segmenter, model)
         layout, policy = MemoryLayout(chosen=recipe.chosen), get_policy(network.config.policy)
         guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
-        logits = segment_clip(network, batch, layout, policy, guide=guide, generator=draw.own)
+        certainty = network.config.certainty
+        logits = segment_clip(
+            *(network, batch, layout, policy), guide=guide, certainty=certainty, generator=draw.own
+        )
         weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
         return segmentation_loss(logits, batch.labels[:, 1:], batch.valid, **weights)
 
