@@ -2,11 +2,12 @@
 
 from stremn.errors import StremnError
 from stremn.models import create_model, from_pretrained, save_pretrained
-from stremn.sessions import SegmentationResult, SegmentationSession
+from stremn.sessions import PredictionSession, SegmentationResult, SegmentationSession
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "PredictionSession",
     "SegmentationResult",
     "SegmentationSession",
     "StremnError",

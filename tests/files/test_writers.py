@@ -14,7 +14,7 @@ import pytest
 from file_makers import moving_square
 
 from stremn.errors import StremnError
-from stremn.files import OutputFolder, OverlayWriter, open_source, overlay, write_json, write_mask
+from stremn.files import SegmentationFolder, VideoWriter, open_source, overlay, write_json, write_mask
 from stremn.files.atomic import replacing, write_error
 
 
@@ -57,11 +57,11 @@ def test_overlay_of_nothing_and_of_everything() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (95, 127), (97, 128), (1, 1)])
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), None, 12.5])
-def test_overlay_video(tmp_path: Path, height: int, width: int, rate: Fraction | float | None) -> None:
+def test_video(tmp_path: Path, height: int, width: int, rate: Fraction | float | None) -> None:
     frames = [np.full((height, width, 3), (200, 60, 20 + i), np.uint8) for i in range(7)]
-    with OverlayWriter(tmp_path / "overlay.mp4", rate) as writer:
+    with VideoWriter(tmp_path / "overlay.mp4", rate) as writer:
         for frame in frames:
-            writer.write(frame, np.zeros((height, width), np.uint8))
+            writer.write(frame)
     assert [p.name for p in tmp_path.iterdir()] == ["overlay.mp4"]
     with open_source(tmp_path / "overlay.mp4") as source:
         read = list(source)
@@ -77,23 +77,23 @@ def test_overlay_video(tmp_path: Path, height: int, width: int, rate: Fraction |
 
 
 def test_no_frame_no_file(tmp_path: Path) -> None:
-    with OverlayWriter(tmp_path / "overlay.mp4", 25):
+    with VideoWriter(tmp_path / "overlay.mp4", 25):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_frame_of_another_size_is_refused(tmp_path: Path) -> None:
-    with OverlayWriter(tmp_path / "a.mp4", 25) as writer:
-        writer.write(moving_square(0), _labels())
+    with VideoWriter(tmp_path / "a.mp4", 25) as writer:
+        writer.write(moving_square(0))
         with pytest.raises(ValueError, match="96, 128"):
-            writer.write(moving_square(0, 64, 64), _labels(64, 64))
+            writer.write(moving_square(0, 64, 64))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interrupted_video_is_complete(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), OverlayWriter(tmp_path / "a.mp4", 25) as writer:  # noqa: PT012
+    with pytest.raises(error), VideoWriter(tmp_path / "a.mp4", 25) as writer:  # noqa: PT012
         for i in range(9):
-            writer.write(moving_square(i), _labels())
+            writer.write(moving_square(i))
         raise error
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
     assert sum(1 for _ in open_source(tmp_path / "a.mp4")) == 9
@@ -101,11 +101,11 @@ def test_an_interrupted_video_is_complete(tmp_path: Path, error: type[BaseExcept
 
 _ENDLESS = """
 import sys, numpy as np
-from stremn.files import OverlayWriter
+from stremn.files import VideoWriter
 frames = np.random.default_rng(0).integers(0, 255, (20, 96, 128, 3), dtype=np.uint8)
-with OverlayWriter(sys.argv[1], 25) as writer:
+with VideoWriter(sys.argv[1], 25) as writer:
     for i in range(10**9):
-        writer.write(frames[i % 20], np.zeros((96, 128), np.uint8))
+        writer.write(frames[i % 20])
         if i == 20:
             print("running", flush=True)
 """
@@ -129,15 +129,15 @@ def test_control_c_in_a_real_process(tmp_path: Path) -> None:
 _LIMITED = """
 import resource, sys, numpy as np
 from stremn.errors import StremnError
-from stremn.files import OverlayWriter, write_json, write_mask
+from stremn.files import VideoWriter, write_json, write_mask
 resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))
 noise = np.random.default_rng(0)
 
 def video(count):
-    with OverlayWriter(sys.argv[1], 25) as writer:
+    with VideoWriter(sys.argv[1], 25) as writer:
         for i in range(count):
             frame = noise.integers(0, 255, (240, 320, 3), dtype=np.uint8)
-            writer.write(frame, np.zeros((240, 320), np.uint8))
+            writer.write(frame)
 
 for write in [
     lambda: video(200),
@@ -177,7 +177,7 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     for write in (
         lambda path: write_mask(path, _labels()),
         lambda path: write_json(path, {}),
-        lambda path: OverlayWriter(path, 25).write(moving_square(0), _labels()),
+        lambda path: VideoWriter(path, 25).write(moving_square(0)),
     ):
         with pytest.raises(StremnError, match="cannot write"):
             write(tmp_path / "missing" / "a")
@@ -195,11 +195,11 @@ def test_json(tmp_path: Path) -> None:
 
 
 def test_output_folder_is_made(tmp_path: Path) -> None:
-    folder = OutputFolder(tmp_path / "a" / "b")
+    folder = SegmentationFolder(tmp_path / "a" / "b")
     assert not folder.path.exists(), "looking changes nothing"
     folder.prepare()
-    assert folder.masks.is_dir()
-    assert folder.mask("x 1") == tmp_path / "a" / "b" / "masks" / "x 1.png"
+    assert folder.picture("1").parent.is_dir()
+    assert folder.picture("x 1") == tmp_path / "a" / "b" / "masks" / "x 1.png"
 
 
 def test_used_folder_needs_overwrite_and_foreign_files_stay(tmp_path: Path) -> None:
@@ -216,8 +216,8 @@ def test_used_folder_needs_overwrite_and_foreign_files_stay(tmp_path: Path) -> N
     for name in ours + foreign:
         (tmp_path / name).write_text("x")
     with pytest.raises(StremnError, match="--overwrite"):
-        OutputFolder(tmp_path)
-    OutputFolder(tmp_path, overwrite=True).prepare()
+        SegmentationFolder(tmp_path)
+    SegmentationFolder(tmp_path, overwrite=True).prepare()
     left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert left == sorted(foreign)
 
@@ -225,7 +225,7 @@ def test_used_folder_needs_overwrite_and_foreign_files_stay(tmp_path: Path) -> N
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     with pytest.raises(StremnError, match="is a file"):
-        OutputFolder(tmp_path / "a", overwrite=True)
+        SegmentationFolder(tmp_path / "a", overwrite=True)
 
 
 @pytest.mark.parametrize("given", ["masks", "masks/0.png", "overlay.mp4"])
@@ -233,5 +233,5 @@ def test_inputs_are_never_overwritten(tmp_path: Path, given: str) -> None:
     (tmp_path / "masks").mkdir()
     (tmp_path / given).parent.mkdir(exist_ok=True)
     with pytest.raises(StremnError, match="choose another output folder"):
-        OutputFolder(tmp_path, overwrite=True, inputs=[tmp_path / given])
-    OutputFolder(tmp_path, overwrite=True, inputs=[tmp_path / "video.mp4"])
+        SegmentationFolder(tmp_path, overwrite=True, inputs=[tmp_path / given])
+    SegmentationFolder(tmp_path, overwrite=True, inputs=[tmp_path / "video.mp4"])

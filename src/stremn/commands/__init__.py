@@ -12,6 +12,7 @@ from stremn.commands.demo import demo
 from stremn.commands.evaluate import evaluate
 from stremn.commands.interrupts import Interrupted, interruptible
 from stremn.commands.notes import notes, show_log
+from stremn.commands.predict import predict
 from stremn.commands.score import score
 from stremn.commands.segment import segment
 from stremn.commands.table import table
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Follow objects through a video of any length with constant memory.",
 )
-for command in (segment, demo, score, evaluate, table, train):
+for command in (segment, predict, demo, score, evaluate, table, train):
     app.command()(interruptible(command))
 app.add_typer(ablate)
 app.add_typer(data)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from stremn.commands import options
 from stremn.commands.segment import segment
 from stremn.errors import StremnError
 
@@ -17,7 +18,7 @@ VIDEO = "carphone_pristine.mp4"
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's outputs.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Follow the face, the jacket and the tie of a man in a car through the sample video."""
     segment(str(sample_video()), masks=SAMPLES / "carphone.png", out=out, overwrite=overwrite)

@@ -15,6 +15,7 @@ __all__ = [
     "Long",
     "Model",
     "MultiScale",
+    "Overwrite",
     "Policy",
     "PostProcess",
     "Precision",
@@ -27,6 +28,7 @@ __all__ = [
     "Split",
     "TableFolder",
     "check_settings",
+    "check_size",
     "describe_session",
     "open_session",
 ]
@@ -55,6 +57,7 @@ MultiScale = Annotated[
 PostProcess = Annotated[
     bool, typer.Option("--postprocess", help="Remove parts of an object far from where it was before.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's outputs.")]
 Root = Annotated[Path, typer.Argument(help="DAVIS-layout folder: JPEGImages and Annotations.")]
 Split = Annotated[Path | None, typer.Option(help="File with one sequence name a line.")]
 Sequences = Annotated[str | None, typer.Option(help="Only these, separated by commas.")]
@@ -79,13 +82,22 @@ def check_settings(
         get_policy(policy)
     if slots is not None and slots < 2:
         raise StremnError(f"--slots {slots} is too few: at least 2, for the first and for the latest frame")
+    check_size(size)
+    if candidate_every is not None and candidate_every < 1:
+        raise StremnError(f"--candidate-every {candidate_every} is too few: give 1 for every frame, or more")
+
+
+def check_size(size: int | None) -> None:
+    """Refuse an internal resolution that cannot be meant.
+
+    Raises:
+        StremnError: naming the option.
+    """
     if size is not None and not 0 <= size <= MOST_PIXELS:
         raise StremnError(
             f"--size {size} is not from 0 to {MOST_PIXELS}: give pixels of the shorter side, or 0 for the "
             "video's own"
         )
-    if candidate_every is not None and candidate_every < 1:
-        raise StremnError(f"--candidate-every {candidate_every} is too few: give 1 for every frame, or more")
 
 
 def open_session(

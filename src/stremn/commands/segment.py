@@ -20,10 +20,11 @@ from stremn.files import (
     Frame,
     FrameSource,
     MaskSchedule,
-    OutputFolder,
-    OverlayWriter,
+    SegmentationFolder,
+    VideoWriter,
     open_masks,
     open_source,
+    overlay,
     write_json,
     write_mask,
 )
@@ -50,12 +51,12 @@ def segment(
     seed: options.Seed = 0,
     multi_scale: options.MultiScale = False,
     postprocess: options.PostProcess = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's outputs.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Follow the objects of the masks through a video."""
     with open_source(source) as frames, stop_between_frames() as stop:
         schedule = open_masks(masks, frames)
-        folder = OutputFolder(out, overwrite, inputs=(source, masks))
+        folder = SegmentationFolder(out, overwrite, inputs=(source, masks))
 
         @functools.cache
         def session() -> SegmentationSession:
@@ -78,7 +79,7 @@ def segment(
 def segment_source(
     frames: FrameSource,
     masks: MaskSchedule,
-    folder: OutputFolder,
+    folder: SegmentationFolder,
     session: SegmentationSession | Callable[[], SegmentationSession],
     stop: Stop | None = None,
 ) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def segment_source(
     stream = chain((next(stream),), stream)
     session = session if isinstance(session, SegmentationSession) else session()
     with (
-        OverlayWriter(folder.overlay, frames.frame_rate) as overlay,
+        VideoWriter(folder.overlay, frames.frame_rate) as video,
         FrameProgress(frames.name, frames.frame_count) as progress,
     ):
         for frame, given in stream:
@@ -113,8 +114,8 @@ def segment_source(
             result = session.step(frame.image, given if given is not None and given.any() else None)
             if progress.count == 0:
                 folder.prepare()
-            write_mask(folder.mask(frame.name), result.labels)
-            overlay.write(frame.image, result.labels)
+            write_mask(folder.picture(frame.name), result.labels)
+            video.write(overlay(frame.image, result.labels))
             history.add(result.frame_index, session.frames_in_memory())
             seen.update(result.object_ids)
             progress.advance()

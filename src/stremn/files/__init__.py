@@ -1,13 +1,14 @@
 """Files in and out: sources of frames, masks, and what a run leaves behind."""
 
-from stremn.files.atomic import write_json
+from stremn.files.atomic import write_json, write_png
 from stremn.files.frames import Frame, FrameSource
 from stremn.files.masks import MaskFile, read_mask, write_mask
+from stremn.files.outputs import OutputFolder, PredictionFolder, SegmentationFolder
 from stremn.files.overlay import overlay
 from stremn.files.palette import PALETTE
 from stremn.files.schedule import MaskSchedule, mask_folder, open_masks
 from stremn.files.source import open_source
-from stremn.files.writers import OutputFolder, OverlayWriter
+from stremn.files.writers import VideoWriter
 
 __all__ = [
     "PALETTE",
@@ -16,7 +17,9 @@ __all__ = [
     "MaskFile",
     "MaskSchedule",
     "OutputFolder",
-    "OverlayWriter",
+    "PredictionFolder",
+    "SegmentationFolder",
+    "VideoWriter",
     "mask_folder",
     "open_masks",
     "open_source",
@@ -24,4 +27,5 @@ __all__ = [
     "read_mask",
     "write_json",
     "write_mask",
+    "write_png",
 ]

@@ -8,9 +8,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from stremn.errors import StremnError
 
-__all__ = ["part_name", "replacing", "write_error", "write_json"]
+__all__ = ["part_name", "replacing", "write_error", "write_json", "write_png"]
 
 # A file-size limit meets the user as a full disk does: the next byte has no place.
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -55,3 +57,13 @@ def write_json(path: str | Path, data: Any) -> None:
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(Path(path)) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def write_png(path: str | Path, image: Image.Image) -> None:
+    """Write a picture as a PNG file, whole or not at all.
+
+    Raises StremnError when the disk is full or the folder cannot be written to.
+    """
+    with replacing(Path(path)) as part, open(part, "wb") as file:
+        # Level 3 is the best size at the speed of level 1 on label maps.
+        image.save(file, format="PNG", compress_level=3)

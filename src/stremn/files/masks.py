@@ -1,6 +1,5 @@
 """Mask files: read whatever people have as label maps, write palette PNGs."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from stremn.errors import StremnError
-from stremn.files.atomic import replacing
+from stremn.files.atomic import write_png
 from stremn.files.colours import ColourTable, background_colour
 from stremn.files.folders import UNREADABLE
 from stremn.files.palette import PALETTE
@@ -223,6 +222,4 @@ def write_mask(path: str | Path, labels: np.ndarray) -> None:
     """
     image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
     image.putpalette(_PALETTE_BYTES)
-    with replacing(Path(path)) as part, open(os.fspath(part), "wb") as file:
-        # Level 3 is the best size at the speed of level 1 on label maps.
-        image.save(file, format="PNG", compress_level=3)
+    write_png(path, image)

@@ -1,7 +1,6 @@
-"""What a run leaves behind: the overlay video and the output folder."""
+"""Video files that a run leaves behind."""
 
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,16 +15,15 @@ from av.video.stream import VideoStream
 
 from stremn.errors import StremnError
 from stremn.files.atomic import part_name, write_error
-from stremn.files.overlay import overlay
 
-__all__ = ["OutputFolder", "OverlayWriter"]
+__all__ = ["VideoWriter"]
 
 _DEFAULT_RATE = Fraction(25)
 _BT601, _LIMITED_RANGE = 6, 1
 
 
-class OverlayWriter:
-    """Writes frames with their objects drawn on as an H.264 MP4 file; a context manager.
+class VideoWriter:
+    """Writes frames as an H.264 MP4 file; a context manager.
 
     The file grows under a hidden name and gets its own when it is complete, after an interruption too: it
     then ends with the last frame written. If it cannot be completed it is removed. Without a single frame
@@ -47,24 +45,24 @@ class OverlayWriter:
         self._size: tuple[int, int] | None = None
         self._count = 0
 
-    def write(self, frame: np.ndarray, labels: np.ndarray) -> None:
-        """Add one frame, (H, W, 3) uint8 RGB, with its labels, (H, W) uint8.
+    def write(self, frame: np.ndarray) -> None:
+        """Add one frame, (H, W, 3) uint8 RGB.
 
         Raises StremnError when the disk is full or the folder cannot be written to; ValueError when the
         size differs from the first frame's.
         """
         if self._size not in (None, frame.shape[:2]):
             raise ValueError(f"frame is {frame.shape[:2]}, the video is {self._size}")
-        drawn = overlay(frame, labels)
         # 4:2:0 video has even sides: one more row or column, like its neighbour, instead of scaling.
         odd_h, odd_w = frame.shape[0] % 2, frame.shape[1] % 2
+        even = np.ascontiguousarray(frame)
         if odd_h or odd_w:
-            drawn = cv2.copyMakeBorder(drawn, 0, odd_h, 0, odd_w, cv2.BORDER_REPLICATE)
+            even = np.asarray(cv2.copyMakeBorder(even, 0, odd_h, 0, odd_w, cv2.BORDER_REPLICATE))
         try:
             if self._container is None:
-                self._open(drawn.shape[0], drawn.shape[1])
+                self._open(even.shape[0], even.shape[1])
             # OpenCV converts in a twentieth of the time of FFmpeg's scaler.
-            planes = np.asarray(cv2.cvtColor(drawn, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
+            planes = np.asarray(cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
             image = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             image.pts, image.time_base = self._count, 1 / self._rate
             self._encode(image)
@@ -135,61 +133,3 @@ class OverlayWriter:
         else:
             with suppress(StremnError):
                 self.close()
-
-
-class OutputFolder:
-    """The folder of one run: where each output goes, and what may be replaced.
-
-    Construction only looks; `prepare` creates the folder and removes the outputs of an earlier run.
-
-    Args:
-        path: the folder; may be missing or empty.
-        overwrite: replace the outputs of an earlier run; foreign files stay in any case.
-        inputs: files and folders the run reads, which must not be among the outputs replaced.
-
-    Raises StremnError when the path is a file, is not empty without `overwrite`, or holds an input.
-    """
-
-    def __init__(
-        self, path: str | Path, overwrite: bool = False, *, inputs: Iterable[str | Path] = ()
-    ) -> None:
-        """Look at what is there; nothing is changed yet."""
-        self.path = Path(path).expanduser()
-        self.masks = self.path / "masks"
-        self.overlay = self.path / "overlay.mp4"
-        self.memory = self.path / "memory.png"
-        self.summary = self.path / "summary.json"
-        if self.path.exists() and not self.path.is_dir():
-            raise StremnError(f"output {self.path} is a file: give a folder")
-        try:
-            if self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
-                raise StremnError(f"output folder {self.path} is not empty: empty it, or give --overwrite")
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        for given in inputs:
-            real = Path(given).expanduser().resolve()
-            ours = [self.masks, self.overlay, self.memory, self.summary]
-            if any(real == out.resolve() or out.resolve() in real.parents for out in ours):
-                raise StremnError(f"{given} lies where the outputs go: choose another output folder")
-
-    def mask(self, name: str) -> Path:
-        """Where the mask of the frame of this name goes."""
-        return self.masks / f"{name}.png"
-
-    def prepare(self) -> None:
-        """Create the folder and remove earlier outputs: `masks/*.png` and the three files, nothing else.
-
-        Raises StremnError when it cannot be written to.
-        """
-        try:
-            for file in (self.overlay, self.memory, self.summary):
-                file.unlink(missing_ok=True)
-                part_name(file).unlink(missing_ok=True)
-            if self.masks.is_symlink() or self.masks.is_file():
-                self.masks.unlink()
-            if self.masks.is_dir():
-                for file in [*self.masks.glob("*.png"), *self.masks.glob(".*.png.part")]:
-                    file.unlink()
-            self.masks.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_error(self.path, error) from error

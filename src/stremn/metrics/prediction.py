@@ -21,7 +21,7 @@ from stremn.metrics.frames import (
 )
 from stremn.metrics.prediction_lpips import Lpips
 
-__all__ = ["PredictionScorer", "PredictionScores", "score_frames"]
+__all__ = ["PredictionScorer", "PredictionScores", "score_errors", "score_frames"]
 
 _CHUNK = 2**20  # values scored at once, which bounds the memory of SSIM
 
@@ -162,21 +162,9 @@ def score_frames(
     Raises:
         StremnError: if the prediction is not finite, or the frames too small for a figure.
     """
-    kind = torch.promote_types(prediction.dtype, torch.float32)
-    x, y = prediction.to(kind), truth.to(kind)
-    if not bool(x.isfinite().all()):
-        raise StremnError("the prediction holds values that are no numbers: the model has diverged")
-    x, y = x.clamp(0, 1), y.clamp(0, 1)
-    squared, absolute = frame_errors(x, y)
-    pixels = x[0].numel()
-    figures = {
-        "mse": squared,
-        "mae": absolute,
-        "mse_pixel": squared / pixels,
-        "mae_pixel": absolute / pixels,
-        "psnr": psnr(squared / pixels),
-        "ssim": ssim(x, y),
-    }
+    x, y = _clipped(prediction, truth)
+    kind, pixels = x.dtype, x[0].numel()
+    figures = _errors(x, y) | {"ssim": ssim(x, y)}
     if lpips:
         figures["lpips"] = lpips(x, y)
     if "predrnn" in conventions:
@@ -191,4 +179,39 @@ def score_frames(
     if "simvp" in conventions:
         figures["psnr_simvp"] = wrapped_psnr(x, y)
         figures["ssim_simvp"] = uniform_ssim(x, y, 2.0)
+    return _on_host(figures)
+
+
+def score_errors(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """The figures of single frames that need no window: those of `score_frames` but SSIM, LPIPS, conventions.
+
+    Args:
+        prediction: ``(N, C, h, w)``, clipped here to [0, 1].
+        truth: of the same shape, in [0, 1].
+
+    Returns:
+        By the name of the figure, ``(N,)`` float64 in memory of the host.
+
+    Raises:
+        StremnError: if the prediction is not finite.
+    """
+    return _on_host(_errors(*_clipped(prediction, truth)))
+
+
+def _clipped(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    kind = torch.promote_types(prediction.dtype, torch.float32)
+    x, y = prediction.to(kind), truth.to(kind)
+    if not bool(x.isfinite().all()):
+        raise StremnError("the prediction holds values that are no numbers: the model has diverged")
+    return x.clamp(0, 1), y.clamp(0, 1)
+
+
+def _errors(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    squared, absolute = frame_errors(x, y)
+    pixels = x[0].numel()
+    figures = {"mse": squared, "mae": absolute, "mse_pixel": squared / pixels}
+    return figures | {"mae_pixel": absolute / pixels, "psnr": psnr(squared / pixels)}
+
+
+def _on_host(figures: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: values.to("cpu", torch.float64) for name, values in figures.items()}

@@ -15,7 +15,7 @@ from PIL import Image
 
 import stremn
 from stremn.errors import StremnError
-from stremn.files.atomic import replacing, write_error, write_json
+from stremn.files.atomic import replacing, write_error, write_json, write_png
 from stremn.provenance import commit
 from stremn.training.checkpoints import Checkpoints
 from stremn.training.recipe import Recipe, read_values
@@ -101,8 +101,7 @@ class RunFolder:
             path.parent.mkdir(exist_ok=True)
         except OSError as error:
             raise write_error(path.parent, error) from error
-        with replacing(path) as part:
-            Image.fromarray(picture).save(part, format="PNG")
+        write_png(path, Image.fromarray(picture))
         if self._board is not None:
             self._board.add_image("validation", picture, step, dataformats="HWC")
 
