@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from small_data import frame, labels, write_first_mask, write_frames, write_video
 from stremn.commands import options
 from stremn.files import write_mask
+from stremn.models import model_names
 
 NOWHERE = "no-such-weights.safetensors"
 """Errors that come before this one was noticed came before the model was loaded."""
@@ -285,9 +286,8 @@ def test_weights(
 def test_unknown_model(video: Path, mask: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = run("segment", video, "--masks", mask, "--out", out, "--model", "stremn-huge")
-    message = (
-        "unknown model 'stremn-huge': neither one of stremn-lite, stremn-r50 nor a weights file that exists"
-    )
+    names = ", ".join(model_names())
+    message = f"unknown model 'stremn-huge': neither one of {names} nor a file that exists"
     assert_refused(done, message, out)
 
 

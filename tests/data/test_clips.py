@@ -148,7 +148,7 @@ def test_objects_and_labels_move_together(sequences: list[Sequence]) -> None:
     """One square is brighter than all else and one darker: so are the pixels of the two labels, always."""
     clips = VideoClips(sequences[:1], [], objects=2, max_gap=2, seed=0)
     both = 0
-    for index in range(20):
+    for index in range(30):
         clip = clips[ask(index)]
         grey = clip.frames[:, :2].mean(dim=1)
         for object_id in (1, 2):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from small_data import labels
+from small_data import labels, write_davis
 from stremn.data import Sequence, joining, play, played_frames, read_sequences
 from stremn.data.playing import _order
 
@@ -33,8 +33,8 @@ def test_whole_passes_of_neighbouring_frames_as_few_as_reach_the_least(count: in
         assert len(order) == count or len(order) - (count - 1) < least
 
 
-def test_frames_come_with_their_own_truth(davis: Path) -> None:
-    sequence = read_sequences(davis)[1]
+def test_frames_come_with_their_own_truth(tmp_path: Path) -> None:
+    [sequence] = read_sequences(write_davis(tmp_path, {"late": 5}, joins={"late": 2}))
     moments = list(play(sequence, 9))
     assert [m.path.stem for m in moments] == [f"{i:05d}" for i in (0, 1, 2, 3, 4, 3, 2, 1, 0)]
     for moment in moments:

@@ -142,9 +142,11 @@ class VideoClips(Dataset[Clip]):
         height, width = labels.shape
         ys, xs = np.nonzero(labels == rng.choice(present_ids(labels)))
         pick = int(rng.integers(len(xs)))
-        # From the whole height up to 540 pixels of height, the scales at which videos are segmented.
+        # From the whole height up to 540 pixels of height, the scales at which videos are segmented; small
+        # videos are not blown up beyond half their size more.
         least = size / height
-        scale = least * np.exp(rng.uniform(0.0, np.log(max(1.3, 540 / height / least))))
+        most = max(1.3 * least, min(1.5, 540 / height))
+        scale = np.exp(rng.uniform(np.log(least), np.log(most)))
         half = size / 2 / scale
         center = [
             np.clip(value + rng.uniform(-0.6, 0.6) * half, half, max(half, limit - half))
