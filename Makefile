@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/stremn demo --out demo-output --overwrite
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 lint: $(READY)
 	$(BIN)/ruff check .
