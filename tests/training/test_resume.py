@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import signal
@@ -177,8 +176,7 @@ def train_with_kills(recipe: Recipe, out: Path, rng: random.Random, kills: int) 
                 step, more = ours.recv(), more - 1
             if left:
                 time.sleep(rng.random() * 0.05)
-                assert process.pid is not None
-                os.kill(process.pid, signal.SIGKILL)
+                process.kill()  # SIGKILL; it may have finished by now
                 steps.append(step)
         except EOFError:
             pass  # It had finished.

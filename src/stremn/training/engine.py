@@ -86,11 +86,12 @@ def train(
         # All must have looked before one writes.
         accelerator.wait_for_everyone()
         run = _Run(recipe, task, accelerator, folder)
-        try:
-            with lost_workers():
+        # The signal of a lost worker may arrive while the folder is closed, too.
+        with lost_workers():
+            try:
                 run.go(watch or (lambda _: None), stop or (lambda: False))
-        finally:
-            folder.close()
+            finally:
+                folder.close()
     accelerator.end_training()
     return folder.out / AVERAGED
 
