@@ -33,6 +33,7 @@ format: $(READY)
 # CUTIE=path/to/a/checkout also runs the comparison with Cutie.
 bench: $(READY)
 	$(BIN)/python benchmarks/constant_memory.py --out benchmarks/results
+	$(BIN)/python benchmarks/rollout.py --out benchmarks/results
 	$(BIN)/python benchmarks/read_methods.py --out benchmarks/results
 ifdef CUTIE
 	$(BIN)/python benchmarks/speed_against_cutie.py --cutie $(CUTIE) --out benchmarks/results

@@ -20,7 +20,7 @@ from stremn import StremnError, __version__, create_model, from_pretrained
 from stremn.commands.demo import SAMPLES, sample_video
 from stremn.files import open_source, read_mask, write_json
 from stremn.files.folders import image_files, to_rgb8
-from stremn.models import MODELS, Segmenter
+from stremn.models import model_names
 
 ROOT = Path(__file__).resolve().parents[1]
 SEQUENCE = "bear"
@@ -40,12 +40,12 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
 
 
-def open_model(name: str) -> tuple[Segmenter, str]:
-    """The model and ``"trained"``, or ``"random"`` where its weights do not ship; time is the same."""
+def open_model(name: str) -> tuple[Any, str]:
+    """A model and ``"trained"``, or ``"random"`` where its weights do not ship; time is the same."""
     try:
         return from_pretrained(name), "trained"
     except StremnError:
-        if name not in MODELS:
+        if name not in model_names():
             raise
         torch.manual_seed(0)
         return create_model(name).eval(), "random"

@@ -1,5 +1,6 @@
 """Small inputs that several test folders share: videos, stills and data sets, made on the spot."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -88,3 +89,12 @@ def decode(path: Path) -> tuple[list[np.ndarray], Fraction | None]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         return [f.to_ndarray(format="rgb24") for f in container.decode(stream)], stream.average_rate
+
+
+def write_digits(path: Path, count: int = 40) -> Path:
+    """Bright bars of growing height in MNIST's format, 28x28."""
+    images = np.zeros((count, 28, 28), np.uint8)
+    for index, image in enumerate(images):
+        image[4 : 10 + index % 16, 6:20] = 255
+    path.write_bytes(struct.pack(">4I", 0x803, count, 28, 28) + images.tobytes())
+    return path

@@ -16,6 +16,9 @@ from stremn.commands import main
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
+NOWHERE = "no-such-weights.safetensors"
+"""Errors that come before this one was noticed came before the model was loaded."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -24,6 +27,19 @@ class Run:
     status: int
     out: str
     err: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A command of one task: its name, what it needs beside a source, weights, and where its pictures go."""
+
+    name: str
+    needs: tuple[object, ...]
+    weights: Path
+    pictures: str
+
+    def args(self, source: object, out: Path, model: object = None) -> tuple[object, ...]:
+        return (self.name, source, *self.needs, "--out", out, "--model", model or self.weights)
 
 
 def run(*args: object) -> Run:
@@ -46,6 +62,13 @@ def run_process(*args: object) -> Run:
     with start(*args) as process:
         out, err = process.communicate(timeout=600)
     return Run(process.returncode, out, err)
+
+
+def assert_refused(done: Run, message: str, out: Path) -> None:
+    assert done.err == f"stremn: {message}\n"
+    assert done.status == BAD_INPUT
+    assert done.out == ""
+    assert not out.exists()
 
 
 def read_masks(folder: Path) -> dict[str, np.ndarray]:

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_runs import Task
 
 from small_data import write_first_mask, write_video
 from stremn import create_model, save_pretrained
+
+NARROW = {"widths": (4, 4, 8, 8, 8, 8), "key_dim": 4, "value_dim": 8, "update_dim": 4, "size": 0}
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +22,24 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+def _predictor(path: Path, name: str) -> Path:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    return save_pretrained(create_model(name, **NARROW), path)
+
+
+@pytest.fixture(scope="session")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for prediction in colour: a narrow model."""
+    return _predictor(tmp_path_factory.mktemp("model") / "colour.safetensors", "stremn-predict-video")
+
+
+@pytest.fixture(scope="session")
+def grey_predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """And for grey frames."""
+    return _predictor(tmp_path_factory.mktemp("model") / "grey.safetensors", "stremn-predict-mnist")
+
+
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight frames of 96x64 at 30000/1001 a second."""
@@ -29,3 +50,11 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mask(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Objects 7 and 200 in the first frame of every small video."""
     return write_first_mask(tmp_path_factory.mktemp("mask") / "first.png", (7, 200))
+
+
+@pytest.fixture(params=["segment", "predict"])
+def task(request: pytest.FixtureRequest, mask: Path, weights: Path, predictor: Path) -> Task:
+    """Each command that reads a source and writes a folder."""
+    if request.param == "segment":
+        return Task("segment", ("--masks", mask, "--size", 48), weights, "masks")
+    return Task("predict", ("--observe", 2, "--horizon", 38), predictor, "frames")

@@ -1,13 +1,19 @@
-"""``stremn demo``: the sample is there and its mask fits; the run itself is ``stremn segment``."""
+"""``stremn demo``: the sample is there, its mask fits, and both tasks are run on it."""
 
+import importlib
 import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from command_runs import BAD_INPUT, run
+from command_runs import BAD_INPUT, assert_complete_files_only, run
 
-from stremn.commands.demo import SAMPLES, sample_video
+from stremn.commands.demo import HORIZON, OBSERVE, SAMPLES, START, sample_video
 from stremn.files import open_masks, open_source
+from stremn.models import checkpoint
 
 
 def test_the_sample_mask_fits_the_sample_video() -> None:
@@ -27,3 +33,32 @@ def test_without_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("demo")
     assert done.err == "stremn: the sample video is not installed: pip install 'stremn[demo]'\n"
     assert done.status == BAD_INPUT
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_both_tasks(shipped: bool, predictor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segmentation has tests of its own: here it is only asked for; the prediction is made."""
+    asked: list[dict[str, Any]] = []
+
+    def segment(source: str, **options: Any) -> None:
+        asked.append({"source": source} | options)
+
+    # Under its name the package has the function; the module has what that calls.
+    monkeypatch.setattr(importlib.import_module("stremn.commands.demo"), "segment", segment)
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
+    if shipped:
+        shutil.copy(predictor, tmp_path / "stremn-predict-video.safetensors")
+    out = tmp_path / "out"
+    done = run("demo", "--out", out)
+    assert done.status == 0, done.err
+    masks = SAMPLES / "carphone.png"
+    assert asked == [{"source": str(sample_video()), "masks": masks, "out": out, "overwrite": False}]
+    if not shipped:
+        assert "nothing is predicted: the weights of stremn-predict-video are not in this package" in done.err
+        assert not out.exists()
+        return
+    summary = json.loads((out / "prediction" / "summary.json").read_text())
+    assert summary["observed_frames"] == {"first": START, "last": START + OBSERVE - 1}
+    assert summary["frames"] == HORIZON
+    assert all(frame["prediction"] is not None for frame in summary["by_frame"])
+    assert_complete_files_only(out)

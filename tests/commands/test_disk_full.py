@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_runs import BAD_INPUT, Run, assert_complete_files_only, run
+from command_runs import BAD_INPUT, Run, Task, assert_complete_files_only, run
 
 from small_data import write_video
 
@@ -57,14 +57,12 @@ def assert_full(done: Run, out: Path) -> None:
     assert_complete_files_only(out)
 
 
-def test_small_disk(small_disk: Path, weights: Path, long_video: Path, mask: Path) -> None:
+def test_small_disk(task: Task, small_disk: Path, long_video: Path) -> None:
     out = small_disk / "out"
-    done = run("segment", long_video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
-    assert_full(done, out)
-    assert list((out / "masks").iterdir())
+    assert_full(run(*task.args(long_video, out)), out)
+    assert list((out / task.pictures).iterdir())
 
 
-def test_limit_on_file_sizes(weights: Path, long_video: Path, mask: Path, tmp_path: Path) -> None:
+def test_limit_on_file_sizes(task: Task, long_video: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run_limited("segment", long_video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
-    assert_full(done, out)
+    assert_full(run_limited(*task.args(long_video, out)), out)

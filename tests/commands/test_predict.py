@@ -2,41 +2,23 @@
 
 import importlib.util
 import json
+import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from command_runs import BAD_INPUT, INTERRUPTED, assert_complete_files_only, run, run_process, start
 from PIL import Image
 
 from small_data import HEIGHT, RATE, WIDTH, decode, frame, write_frames
-from stremn import PredictionSession, create_model, save_pretrained
-from stremn.commands.predict import RECIPE
+from stremn import PredictionSession
+from stremn.models import checkpoint
 
-NARROW = {"widths": (4, 4, 8, 8, 8, 8), "key_dim": 4, "value_dim": 8, "update_dim": 4, "size": 0}
 NOTHING = 48
 """Level of a panel without truth."""
-
-
-def _saved(path: Path, name: str) -> Path:
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    return save_pretrained(create_model(name, **NARROW), path)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _saved(tmp_path_factory.mktemp("model") / "colour.safetensors", "stremn-predict-video")
-
-
-@pytest.fixture(scope="module")
-def grey_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _saved(tmp_path_factory.mktemp("model") / "grey.safetensors", "stremn-predict-mnist")
 
 
 def read_frames(out: Path) -> dict[int, np.ndarray]:
@@ -56,10 +38,10 @@ def mse(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.square(one.astype(float) / 255 - other.astype(float) / 255).mean())
 
 
-def test_a_video_as_a_process(model: Path, video: Path, tmp_path: Path) -> None:
+def test_a_video_as_a_process(predictor: Path, video: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
     args = ("--observe", 3, "--horizon", 4, "--start", 1, "--precision", "fp32")
-    done = run_process("predict", video, *args, "--out", out, "--model", model)
+    done = run_process("predict", video, *args, "--out", out, "--model", predictor)
     assert done.status == 0, done.err
     assert done.out.startswith("4 frames predicted, PSNR ")
     assert str(out) in done.out
@@ -68,7 +50,7 @@ def test_a_video_as_a_process(model: Path, video: Path, tmp_path: Path) -> None:
     assert_complete_files_only(out)
 
     truth = decode(video)[0]
-    session = PredictionSession(model, precision="fp32", device="cpu")
+    session = PredictionSession(predictor, precision="fp32", device="cpu")
     for seen in truth[1:4]:
         session.observe(seen)
     frames = read_frames(out)
@@ -95,9 +77,24 @@ def test_a_video_as_a_process(model: Path, video: Path, tmp_path: Path) -> None:
             assert mean == pytest.approx(np.mean([f[kind][figure] for f in summary["by_frame"]]))
 
 
-def test_what_the_pictures_show(model: Path, video: Path, tmp_path: Path) -> None:
+def test_the_weights_of_the_package_are_the_default(
+    predictor: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(predictor, tmp_path / "stremn-predict-video.safetensors")
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
+    found = []
+    for name, args in (("default", ()), ("named", ("--model", predictor))):
+        out = tmp_path / name
+        done = run("predict", video, "--observe", 2, "--horizon", 2, "--out", out, *args)
+        assert done.status == 0, done.err
+        found.append(np.stack(list(read_frames(out).values())))
+    assert np.array_equal(*found)
+    assert summary_of(tmp_path / "default")["settings"]["model"] == "stremn-predict-video"
+
+
+def test_what_the_pictures_show(predictor: Path, video: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run("predict", video, "--observe", 5, "--horizon", 5, "--out", out, "--model", model)
+    done = run("predict", video, "--observe", 5, "--horizon", 5, "--out", out, "--model", predictor)
     assert done.status == 0, done.err
     shown, rate = decode(out / "side-by-side.mp4")
     frames, truth = read_frames(out), decode(video)[0]
@@ -130,9 +127,9 @@ def test_what_the_pictures_show(model: Path, video: Path, tmp_path: Path) -> Non
     assert [f["prediction"] is None for f in by_frame] == [False, False, False, True, True]
 
 
-def test_all_of_it_beyond_the_end(model: Path, video: Path, tmp_path: Path) -> None:
+def test_all_of_it_beyond_the_end(predictor: Path, video: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run("predict", video, "--observe", 8, "--horizon", 20, "--out", out, "--model", model)
+    done = run("predict", video, "--observe", 8, "--horizon", 20, "--out", out, "--model", predictor)
     assert done.status == 0, done.err
     assert done.out == f"20 frames predicted; see {out}\n"
     assert list(read_frames(out)) == list(range(8, 28))
@@ -142,10 +139,10 @@ def test_all_of_it_beyond_the_end(model: Path, video: Path, tmp_path: Path) -> N
     assert shown[0].shape[1] == 2 * WIDTH, "only the prediction"
 
 
-def test_a_lost_frame_keeps_its_number(model: Path, tmp_path: Path) -> None:
+def test_a_lost_frame_keeps_its_number(predictor: Path, tmp_path: Path) -> None:
     source, out = write_frames(tmp_path / "shots", [f"shot{i}.png" for i in range(8, 15)]), tmp_path / "out"
     (source / "shot12.png").write_text("damaged")
-    done = run("predict", source, "--observe", 3, "--horizon", 4, "--out", out, "--model", model)
+    done = run("predict", source, "--observe", 3, "--horizon", 4, "--out", out, "--model", predictor)
     assert done.status == 0, done.err
     assert "shot12.png cannot be read and is skipped" in done.err
     summary, frames = summary_of(out), read_frames(out)
@@ -159,9 +156,9 @@ def test_a_lost_frame_keeps_its_number(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("by_model", [False, True])
-def test_grey(by_model: bool, model: Path, grey_model: Path, tmp_path: Path) -> None:
+def test_grey(by_model: bool, predictor: Path, grey_predictor: Path, tmp_path: Path) -> None:
     source, out = write_frames(tmp_path / "frames", [f"{i}.png" for i in range(4)]), tmp_path / "out"
-    weights = grey_model if by_model else model
+    weights = grey_predictor if by_model else predictor
     args = ("--model", weights) if by_model else ("--model", weights, "--grey")
     done = run("predict", source, "--observe", 2, "--horizon", 2, "--out", out, *args)
     assert done.status == 0, done.err
@@ -172,38 +169,43 @@ def test_grey(by_model: bool, model: Path, grey_model: Path, tmp_path: Path) -> 
     assert summary["by_frame"][0]["prediction"]["mse_pixel"] == pytest.approx(mse(frames[2], luma), rel=0.02)
 
 
-def test_every_option_reaches_the_session(model: Path, video: Path, tmp_path: Path) -> None:
+def test_every_option_reaches_the_session(predictor: Path, video: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     chosen = {"observe": 2, "horizon": 1, "start": 3, "policy": "oldest", "slots": 1, "size": 48}
     chosen |= {"device": "cpu", "precision": "fp32"}
     given = [x for key, value in chosen.items() for x in (f"--{key}", value)]
-    done = run("predict", video, *given, "--out", out, "--model", model)
+    done = run("predict", video, *given, "--out", out, "--model", predictor)
     assert done.status == 0, done.err
-    expected = chosen | {"source": str(video), "model": str(model), "grey": False, "architecture": "predict"}
+    expected = chosen | {
+        "source": str(video),
+        "model": str(predictor),
+        "grey": False,
+        "architecture": "predict",
+    }
     assert summary_of(out)["settings"] == expected | {"precision": "float32"}
 
 
 def test_without_torchmetrics_there_is_no_ssim(
-    model: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predictor: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "torchmetrics" else real(name)
     )
     out = tmp_path / "out"
-    done = run("predict", video, "--observe", 2, "--horizon", 1, "--out", out, "--model", model)
+    done = run("predict", video, "--observe", 2, "--horizon", 1, "--out", out, "--model", predictor)
     assert done.status == 0, done.err
     assert set(summary_of(out)["means"]) == {"mse_pixel", "psnr"}
 
 
 def test_overwrite_replaces_earlier_outputs_and_nothing_else(
-    model: Path, video: Path, tmp_path: Path
+    predictor: Path, video: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     (out / "frames").mkdir(parents=True)
     (out / "frames" / "99999.png").touch()
     (out / "notes.txt").write_text("mine")
-    args = ("predict", video, "--observe", 2, "--horizon", 2, "--out", out, "--model", model)
+    args = ("predict", video, "--observe", 2, "--horizon", 2, "--out", out, "--model", predictor)
     refused = run(*args)
     assert refused.status == BAD_INPUT
     assert refused.err == f"stremn: output folder {out} is not empty: empty it, or give --overwrite\n"
@@ -213,9 +215,9 @@ def test_overwrite_replaces_earlier_outputs_and_nothing_else(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(number: signal.Signals, model: Path, video: Path, tmp_path: Path) -> None:
+def test_interrupted(number: signal.Signals, predictor: Path, video: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start("predict", video, "--observe", 2, "--horizon", 10**6, "--out", out, "--model", model)
+    process = start("predict", video, "--observe", 2, "--horizon", 10**6, "--out", out, "--model", predictor)
     patience = time.monotonic() + 300
     while not (out / "frames" / "00012.png").exists():
         assert process.poll() is None, process.communicate()
@@ -231,112 +233,3 @@ def test_interrupted(number: signal.Signals, model: Path, video: Path, tmp_path:
     assert summary["interrupted"] is True
     assert len(read_frames(out)) == len(decode(out / "side-by-side.mp4")[0]) == summary["frames"] >= 11
     assert (out / "strip.png").exists()
-
-
-# Bad input ---------------------------------------------------------------------------------------------
-
-
-def _no_model(tmp: Path, video: Path, weights: Path) -> tuple[tuple[object, ...], str]:
-    return (video, "--observe", 2, "--horizon", 2), (
-        "no prediction weights ship yet, so --model is needed: train some with 'stremn train "
-        f"{RECIPE} --out runs/video', then give --model runs/video/best.safetensors"
-    )
-
-
-def _segmentation_model(tmp: Path, video: Path, weights: Path) -> tuple[tuple[object, ...], str]:
-    return (video, "--observe", 2, "--horizon", 2, "--model", weights), (
-        f"model '{weights}': a LiteSegmenter where a Predictor is needed; "
-        "use a segmentation model to segment and a prediction model to predict"
-    )
-
-
-def _no_observation(tmp: Path, video: Path, weights: Path) -> tuple[tuple[object, ...], str]:
-    return (video, "--observe", 0, "--horizon", 2), "--observe 0 is too few: give 1 frame or more"
-
-
-def _no_horizon(tmp: Path, video: Path, weights: Path) -> tuple[tuple[object, ...], str]:
-    return (video, "--observe", 2, "--horizon", 0), "--horizon 0 is too few: give 1 frame or more"
-
-
-def _before_the_start(tmp: Path, video: Path, weights: Path) -> tuple[tuple[object, ...], str]:
-    return (video, "--observe", 2, "--horizon", 2, "--start", -1), (
-        "--start -1 is before the video: its first frame is 0"
-    )
-
-
-def _size(tmp: Path, video: Path, weights: Path) -> tuple[tuple[object, ...], str]:
-    return (video, "--observe", 2, "--horizon", 2, "--size", -1), (
-        "--size -1 is not from 0 to 8192: give pixels of the shorter side, or 0 for the video's own"
-    )
-
-
-def _no_source(tmp: Path, video: Path, weights: Path) -> tuple[tuple[object, ...], str]:
-    return (tmp / "none.mp4", "--observe", 2, "--horizon", 2), (
-        f"source '{tmp / 'none.mp4'}' does not exist: give a video file, a folder of frames, or camera:0"
-    )
-
-
-def _no_video(tmp: Path, video: Path, weights: Path) -> tuple[tuple[object, ...], str]:
-    path = tmp / "text.mp4"
-    path.write_text("words\n" * 500)
-    return (path, "--observe", 2, "--horizon", 2), (
-        f"{path} is not a video, or is cut off before its index: give a video file, or a folder of frames"
-    )
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        *(_no_model, _segmentation_model, _no_observation, _no_horizon, _before_the_start),
-        *(_size, _no_source, _no_video),
-    ],
-)
-def test_refused(
-    make: Callable[[Path, Path, Path], tuple[tuple[object, ...], str]],
-    weights: Path,
-    video: Path,
-    tmp_path: Path,
-) -> None:
-    args, message = make(tmp_path, video, weights)
-    done = run("predict", *args, "--out", tmp_path / "out")
-    assert (done.status, done.err, done.out) == (BAD_INPUT, f"stremn: {message}\n", "")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(("observe", "first", "left"), [(9, 0, 8), (3, 6, 2), (1, 8, 0)])
-def test_too_short(observe: int, first: int, left: int, model: Path, video: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    args = ("--observe", observe, "--start", first, "--horizon", 2, "--out", out, "--model", model)
-    done = run("predict", video, *args)
-    assert done.status == BAD_INPUT
-    assert done.err.splitlines()[-1] == (
-        f"stremn: eight.mp4 has {left} frames from frame {first} on, of {observe} to observe: "
-        "give a longer video, or a smaller --observe or --start"
-    )
-    assert not out.exists()
-
-
-@pytest.mark.parametrize("changed", [1, 3])
-def test_frame_size_changes(changed: int, model: Path, tmp_path: Path) -> None:
-    """While it observes nothing is left; while it compares, what was predicted is complete."""
-    source, out = write_frames(tmp_path / "frames", ["0.png", "1.png", "2.png", "3.png"]), tmp_path / "out"
-    Image.fromarray(frame(2, 48, 80)).save(source / f"{changed}.png")
-    done = run("predict", source, "--observe", 2, "--horizon", 2, "--out", out, "--model", model)
-    assert done.status == BAD_INPUT
-    assert done.err.splitlines()[-1] == (
-        f"stremn: frame {changed} of frames is 80x48, frame 0 is 96x64: scale all frames to one size, "
-        "or split the source there"
-    )
-    assert out.exists() == (changed == 3)
-    assert_complete_files_only(out)
-
-
-def test_the_source_is_never_overwritten(model: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    source = write_frames(out / "frames", ["0.png", "1.png", "2.png"])
-    done = run(
-        *("predict", source, "--observe", 2, "--horizon", 1, "--out", out, "--overwrite", "--model", model)
-    )
-    assert done.status == BAD_INPUT
-    assert done.err == f"stremn: {source} lies where the outputs go: choose another output folder\n"
-    assert len(list(source.iterdir())) == 3

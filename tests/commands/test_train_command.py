@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from command_runs import BAD_INPUT, INTERRUPTED, run, start
 
-from small_data import write_stills
+from small_data import write_davis, write_stills
+from stremn import from_pretrained
 
 
 @pytest.fixture
@@ -39,6 +40,17 @@ def test_train(recipe: Path, tmp_path: Path) -> None:
     wrong = run("train", recipe, "--out", tmp_path / "b", "--set", "steps=0")
     assert (wrong.status, wrong.err) == (BAD_INPUT, "stremn: recipe: 'steps' must be at least 1, not 0\n")
     assert logging.getLogger("stremn").handlers == []
+
+
+def test_every_weights_file_is_named(weights: Path, recipe: Path, tmp_path: Path) -> None:
+    out, davis = tmp_path / "out", write_davis(tmp_path / "davis", {"one": 4, "apart": 4})
+    changes = (f"videos=[{davis}]", "held_out=[apart]", "validate_every=1", "average_best=2", "steps=2")
+    done = run("train", recipe, "--out", out, *(word for c in changes for word in ("--set", c)))
+    assert done.status == 0, done.err
+    names = ("model.safetensors", "best.safetensors", "average.safetensors")
+    assert done.out.splitlines() == [str(out / name) for name in names]
+    assert all(from_pretrained(out / name).config == from_pretrained(weights).config for name in names)
+    assert "mean of the best weights: score " in done.err
 
 
 def test_interrupted_and_resumed(recipe: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from stremn.data import joining, play, read_sequences
 from stremn.errors import StremnError
-from stremn.experiments import ResultStore, Row, Trial, run_trials, summarise
+from stremn.experiments import Result, ResultStore, Row, Trial, run_trials, summarise
 from stremn.experiments.paper import Figures
 from stremn.experiments.runs import Setting, frames_to_play
 from stremn.metrics import ScoreTable, SequenceScorer
@@ -33,7 +33,7 @@ def setting(model: Segmenter, davis: Path) -> Setting:
 
 def test_together_is_as_alone(setting: Setting, davis: Path, tmp_path: Path) -> None:
     sequences = read_sequences(davis)
-    store = ResultStore(tmp_path / "results.jsonl")
+    store = ResultStore(tmp_path / "results.jsonl", Result)
     counted: list[int] = []
     assert frames_to_play(setting, TRIALS, sequences, store) == len(TRIALS) * (7 + 9)
     results = run_trials(setting, TRIALS, sequences, store, lambda: counted.append(1))
@@ -61,7 +61,7 @@ def test_what_is_there_is_not_run_again(
     setting: Setting, davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sequences, path = read_sequences(davis), tmp_path / "results.jsonl"
-    first = run_trials(setting, TRIALS[:2], sequences[:1], ResultStore(path))
+    first = run_trials(setting, TRIALS[:2], sequences[:1], ResultStore(path, Result))
     steps: list[str] = []
     step = SegmentationSession.step
 
@@ -70,29 +70,31 @@ def test_what_is_there_is_not_run_again(
         return step(session, *given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(SegmentationSession, "step", counting)
-    again = run_trials(setting, TRIALS[:2], sequences[:1], ResultStore(path))
+    again = run_trials(setting, TRIALS[:2], sequences[:1], ResultStore(path, Result))
     assert again == first
     assert steps == []
     # Another sequence, another trial and another length are new.
-    more = run_trials(setting, TRIALS[:3], sequences[:1], ResultStore(path))
+    more = run_trials(setting, TRIALS[:3], sequences[:1], ResultStore(path, Result))
     assert more[TRIALS[0]] == first[TRIALS[0]]
     assert steps == ["random-drop"] * 7
     steps.clear()
-    run_trials(replace(setting, least=0), TRIALS[:1], sequences[:1], ResultStore(path))
+    run_trials(replace(setting, least=0), TRIALS[:1], sequences[:1], ResultStore(path, Result))
     assert steps == ["learned"] * 4
 
 
 def test_a_sequence_without_objects(setting: Setting, davis: Path, tmp_path: Path) -> None:
     sequence = replace(read_sequences(davis)[0], masks=())
     with pytest.raises(StremnError, match="no annotation has an object"):
-        run_trials(setting, TRIALS[:2], [sequence], ResultStore(tmp_path / "results.jsonl"))
+        run_trials(setting, TRIALS[:2], [sequence], ResultStore(tmp_path / "results.jsonl", Result))
 
 
 def test_a_line_is_the_mean_over_seeds_with_their_spread(
     setting: Setting, davis: Path, tmp_path: Path
 ) -> None:
     seeds = tuple(replace(TRIALS[2], seed=seed) for seed in range(3))
-    results = run_trials(setting, seeds, read_sequences(davis), ResultStore(tmp_path / "results.jsonl"))
+    results = run_trials(
+        setting, seeds, read_sequences(davis), ResultStore(tmp_path / "results.jsonl", Result)
+    )
     paper = Figures(50.0, 60.0, 55.0)
     (line,) = summarise([Row("random", seeds, paper)], results)
     tables = [ScoreTable(tuple(s for r in results[t] for s in r.scores)).overall for t in seeds]

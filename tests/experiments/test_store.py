@@ -20,11 +20,11 @@ def result(key: str) -> Result:
 
 def test_what_was_added_is_found_again(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    store = ResultStore(path)
+    store = ResultStore(path, Result)
     assert store.find("a") is None
     store.add(result("a"))
     store.add(result("b"))
-    again = ResultStore(path)
+    again = ResultStore(path, Result)
     assert again.find("a") == result("a")
     assert again.find("b") == result("b")
     assert again.find("c") is None
@@ -35,12 +35,12 @@ def test_a_line_that_was_cut_off_costs_only_itself(
     cut: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "results.jsonl"
-    store = ResultStore(path)
+    store = ResultStore(path, Result)
     for key in "ab":
         store.add(result(key))
     path.write_bytes(path.read_bytes()[:-cut])
     with caplog.at_level(logging.WARNING, "stremn"):
-        after = ResultStore(path)
+        after = ResultStore(path, Result)
     assert after.find("a") == result("a")
     whole = cut == 1
     assert after.find("b") == (result("b") if whole else None)
@@ -49,21 +49,21 @@ def test_a_line_that_was_cut_off_costs_only_itself(
     assert [line[:12] for line in path.read_text().splitlines()] == [
         f'{{"key": "{key}",' for key in ("abc" if whole else "ac")
     ]
-    last = ResultStore(path)
+    last = ResultStore(path, Result)
     assert last.find("c") == result("c")
 
 
 def test_other_content_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_bytes(b'[]\n{"key": 1}\n\xff\xfe\nnull\n')
-    assert ResultStore(path).find("a") is None
+    assert ResultStore(path, Result).find("a") is None
 
 
 def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(StremnError, match="cannot be read"):
-        ResultStore(tmp_path)
+        ResultStore(tmp_path, Result)
     with pytest.raises(StremnError, match="cannot write"):
-        ResultStore(tmp_path / "none" / "results.jsonl").add(result("a"))
+        ResultStore(tmp_path / "none" / "results.jsonl", Result).add(result("a"))
 
 
 def test_keys_do_not_depend_on_order() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from stremn.errors import StremnError
-from stremn.plots import Bar, plot_ages, plot_rows
+from stremn.plots import Bar, plot_ages, plot_horizon, plot_rows
 
 WORDS = {"title": "Table", "ours": "here", "paper": "there"}
 
@@ -51,3 +51,20 @@ def test_more_ages_than_bars(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StremnError, match="cannot write"):
         plot_rows([Bar("one", 1, 1, 1)], tmp_path / "none" / "rows.png", **WORDS)
+
+
+def test_rows_that_the_paper_does_not_have(tmp_path: Path) -> None:
+    path = tmp_path / "rows.png"
+    plot_rows([Bar("one", 70), Bar("two", 71, 70, 73)], path, title="Table", ours="here", axis="MSE")
+    assert coloured(pixels(path), blue=True) > 0
+    assert coloured(pixels(path), blue=False) == 0
+
+
+def test_scores_over_the_horizon(tmp_path: Path) -> None:
+    curves = {"first": [1.0, 2.0, 3.0], "second": [2.0, 2.0, 2.5]}
+    plot_horizon({"MSE": curves, "SSIM": curves}, tmp_path / "both.png", title="Table", note="digits " * 40)
+    plot_horizon({"MSE": {"first": [1.0]}}, tmp_path / "one.png", title="Table", note="one frame")
+    both = pixels(tmp_path / "both.png")
+    assert coloured(both, blue=True) > 0
+    assert coloured(both, blue=False) > 0
+    assert coloured(pixels(tmp_path / "one.png"), blue=False) == 0

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from prediction_sessions import make
 
-from stremn.models import Segmenter, create_model
+from stremn.models import PREDICTORS, Predictor, Segmenter, create_model
 from stremn.sessions import SegmentationSession
 
 SIZE = (64, 96)
@@ -53,3 +54,21 @@ def open_session(model: Segmenter) -> Callable[..., SegmentationSession]:
         return SegmentationSession(model, **(defaults | settings))
 
     return make
+
+
+@pytest.fixture(scope="session", params=PREDICTORS)
+def predictor(request: pytest.FixtureRequest) -> Predictor:
+    return make(request.param)
+
+
+@pytest.fixture(scope="session")
+def colour() -> list[np.ndarray]:
+    """Twelve frames, no side of which any stride divides."""
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 256, (37, 51 + 24, 3), dtype=np.uint8)
+    return [np.ascontiguousarray(wide[:, 2 * t : 2 * t + 51]) for t in range(12)]
+
+
+@pytest.fixture(scope="session")
+def grey(colour: list[np.ndarray]) -> list[np.ndarray]:
+    return [frame[:, :, 0].copy() for frame in colour]

@@ -1,5 +1,9 @@
 """Fixtures of the training tests."""
 
+import struct
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -34,3 +38,14 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> SegmentationRecipe:
         precision="no",
         validate_size=64,
     )
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty bright squares of 28 pixels in MNIST's format."""
+    images = np.zeros((40, 28, 28), np.uint8)
+    for index, image in enumerate(images):
+        image[4 : 10 + index // 4, 6:20] = 255
+    path = tmp_path_factory.mktemp("digits") / "images-idx3-ubyte"
+    path.write_bytes(struct.pack(">4I", 0x803, 40, 28, 28) + images.tobytes())
+    return path

@@ -1,6 +1,5 @@
 """The task of prediction: recipe, data, loss, validation, and a run of the engine."""
 
-import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,6 @@ from stremn.models import Predictor, from_pretrained
 from stremn.training import TASKS, PredictionRecipe, PredictionTask, StepDraw, load_recipe, train
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty bright squares of 28 pixels in MNIST's format."""
-    images = np.zeros((40, 28, 28), np.uint8)
-    for index, image in enumerate(images):
-        image[4 : 10 + index // 4, 6:20] = 255
-    path = tmp_path_factory.mktemp("digits") / "images-idx3-ubyte"
-    path.write_bytes(struct.pack(">4I", 0x803, 40, 28, 28) + images.tobytes())
-    return path
 
 
 def recipe(digits: Path, /, **changes: Any) -> PredictionRecipe:

@@ -89,7 +89,7 @@ def test_a_record_is_a_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stepz: 3", "unknown key 'stepz'; known are accumulate, backbone_rate, "),
+        ("stepz: 3", "unknown key 'stepz'; known are accumulate, average_best, backbone_rate, "),
         ("task: painting", "key 'task' cannot be 'painting'; give segmentation"),
         ("optimizer: sgd", "'optimizer' must be adamw or adam, not 'sgd'"),
         ("keep: 0", "'keep' must be at least 1, not 0"),

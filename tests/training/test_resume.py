@@ -19,14 +19,25 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from toy_task import TOY, toy
 
+from stremn import create_model, save_pretrained
 from stremn.errors import StremnError
-from stremn.training import Recipe, SegmentationRecipe, StepReport, TrainingStopped, train
+from stremn.training import (
+    PredictionRecipe,
+    Recipe,
+    SegmentationRecipe,
+    StepReport,
+    TrainingStopped,
+    train,
+)
+from stremn.training.checkpoints import load_state
 
-RESULTS = ("model.safetensors", "best.safetensors")
+RESULTS = ("model.safetensors", "best.safetensors", "average.safetensors")
 CHECKPOINT = ("raw.safetensors", "model.safetensors", "optimizer.safetensors")
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["stremn.training", "accelerate", "torch.utils.tensorboard"])
+processes.set_forkserver_preload(
+    ["stremn.training", "accelerate", "torch.utils.tensorboard", "torchmetrics.functional.image"]
+)
 
 
 class Killed(Exception):  # noqa: N818
@@ -41,11 +52,14 @@ def killed_at(step: int) -> Callable[[StepReport], None]:
     return watch
 
 
-def assert_same(one: Path, other: Path, results: tuple[str, ...] = RESULTS) -> None:
+def assert_same(one: Path, other: Path) -> None:
     """Weights, averages and optimiser bit by bit, and the log but for the clock."""
     last = {max(p.name for p in (out / "checkpoints").iterdir()) for out in (one, other)}
     (step,) = last
-    for name in (*results, *(f"checkpoints/{step}/{file}" for file in CHECKPOINT)):
+    kept = load_state(one / "checkpoints" / step).best_weights
+    assert load_state(other / "checkpoints" / step).best_weights == kept != {}
+    files = (*RESULTS, *(f"best/{name}" for name in kept), *(f"checkpoints/{step}/{f}" for f in CHECKPOINT))
+    for name in files:
         assert bits_of(one / name) == bits_of(other / name), name
     assert log_of(one) == log_of(other)
 
@@ -207,10 +221,44 @@ def test_segmentation_killed(precision: str, recipe: SegmentationRecipe, tmp_pat
     recipe = replace(
         recipe, precision=precision, steps=8, save_every=2, frames=(6, 3), size=(32, 64), batch=(2, 1)
     )
-    recipe = replace(recipe, chosen=2, validate_every=4)
-    train(replace(recipe, workers=2), tmp_path / "whole")
+    recipe = replace(recipe, chosen=2, validate_every=4, average_best=2)
+    assert_kills_change_nothing(recipe, tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_prediction_killed(precision: str, digits: Path, tmp_path: Path) -> None:
+    """Clips of digits, a narrow model whose slots are contested, truth fed less and less, the average."""
+    widths = {"widths": (8,) * 6, "key_dim": 8, "value_dim": 8, "update_dim": 8}
+    torch.manual_seed(0)
+    start = save_pretrained(create_model("stremn-predict-mnist", **widths), tmp_path / "start.safetensors")
+    recipe = PredictionRecipe(
+        start=str(start),
+        digits=str(digits),
+        train_digits=(0, 30),
+        held_digits=(30, 40),
+        frames=(6, 4),
+        size=(32,),
+        batch=(2,),
+        observed=3,
+        slots=2,
+        feed_truth=1.0,
+        steps=10,
+        warmup=1,
+        workers=0,
+        precision=precision,
+        save_every=3,
+        validate_every=2,
+        validate_clips=2,
+        average_best=2,
+    )
+    assert_kills_change_nothing(recipe, tmp_path)
+
+
+def assert_kills_change_nothing(recipe: Recipe, folder: Path) -> None:
+    """A run with two kills, and one without that has other workers."""
+    train(replace(recipe, workers=2), folder / "whole")
     seed = random.randrange(10**6)
-    steps = train_with_kills(recipe, tmp_path / "killed", random.Random(seed), kills=2)
+    steps = train_with_kills(recipe, folder / "killed", random.Random(seed), kills=2)
     print(f"seed {seed}: killed after steps {steps}")
     assert steps
-    assert_same(tmp_path / "whole", tmp_path / "killed")
+    assert_same(folder / "whole", folder / "killed")

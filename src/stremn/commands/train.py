@@ -39,7 +39,7 @@ def train(
     missing = [name for name in ("accelerate", "yaml") if importlib.util.find_spec(name) is None]
     if missing:
         raise StremnError(f"training needs {' and '.join(missing)}: pip install 'stremn[train]'")
-    from stremn.training import TrainingStopped, load_recipe
+    from stremn.training import WRITTEN, TrainingStopped, load_recipe
     from stremn.training import train as run
 
     loaded = load_recipe(recipe, tuple(change or ()))
@@ -54,7 +54,9 @@ def train(
                 )
             raise Interrupted(stop.number or signal.SIGINT) from stopped
     if first:
-        print(weights)
+        for name in WRITTEN:
+            if weights.with_name(name).exists():
+                print(weights.with_name(name))
 
 
 @contextmanager

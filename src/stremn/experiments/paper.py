@@ -1,8 +1,17 @@
-"""What the paper's tables 1-3 say, in percent as printed there. The one place of these numbers."""
+"""What the paper's tables say, as printed there, and figures of others. The one place of these numbers."""
 
 from dataclasses import dataclass
 
-__all__ = ["TABLES", "Figures", "PaperTable"]
+__all__ = [
+    "MOVING_MNIST",
+    "MOVING_MNIST_SOURCE",
+    "PREDICTION",
+    "PREDICTION_DATA",
+    "TABLES",
+    "Figures",
+    "PaperTable",
+    "PredictionFigures",
+]
 
 
 @dataclass(frozen=True)
@@ -78,3 +87,49 @@ TABLES = {
         {},
     ),
 }
+
+
+@dataclass(frozen=True)
+class PredictionFigures:
+    """A row of Table 5; ``None`` where it is not printed.
+
+    Attributes:
+        mse: Human3.6M, a tenth of the squared error summed over the pixels of a frame.
+        mae: Human3.6M, a hundredth of the summed absolute error.
+        ssim: Human3.6M.
+        kth_psnr: KTH, in dB.
+        kth_ssim: KTH.
+        kth_lpips: KTH.
+    """
+
+    mse: float | None
+    mae: float | None
+    ssim: float | None
+    kth_psnr: float | None = None
+    kth_ssim: float | None = None
+    kth_lpips: float | None = None
+
+
+PREDICTION_DATA = "Human3.6M walking, 4 frames to 4 (MSE/10, MAE/100, SSIM), and KTH, 10 to 20; 128x128"
+
+PREDICTION = {
+    "ConvLSTM": PredictionFigures(50.4, 18.9, 0.776, 23.58, 0.712, 0.231),
+    "Causal LSTM": PredictionFigures(45.8, 17.2, 0.851),
+    "MIM": PredictionFigures(42.9, 17.8, 0.79),
+    "E3D-LSTM": PredictionFigures(46.4, 16.6, 0.869),
+    "PredRNN": PredictionFigures(48.4, 18.9, 0.781, 27.55, 0.839, 0.204),
+    "MCnet + Residual": PredictionFigures(None, None, None, 26.29, 0.806),
+    "TrajGRU": PredictionFigures(None, None, None, 26.97, 0.790),
+    "DFN": PredictionFigures(None, None, None, 27.26, 0.794),
+    "Conv-TT-LSTM": PredictionFigures(None, None, None, 27.62, 0.815, 0.204),
+    "STReMN": PredictionFigures(37.89, 14.04, 0.906, 27.44, 0.834, 0.134),
+}
+"""Table 5 of the paper by method."""
+
+MOVING_MNIST = {"ConvLSTM": 103.3, "PredRNN": 56.8, "SimVP": 23.8, "TAU": 19.8}
+"""MSE (sum over the pixels of a frame) published for Moving MNIST, by method; not in the paper."""
+
+MOVING_MNIST_SOURCE = (
+    "the public Moving MNIST test file, 10 frames to 10, by networks of full size trained to the end, as the "
+    "papers of SimVP (CVPR 2022) and TAU (CVPR 2023) list them: not measured here"
+)

@@ -1,7 +1,7 @@
 """Rows of the paper's tables 1-3 as settings of sessions."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from stremn.errors import StremnError
 from stremn.experiments.paper import TABLES, Figures
@@ -9,12 +9,27 @@ from stremn.memory import POLICIES
 from stremn.models import Segmenter
 from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession, View
 
-__all__ = ["GROWING_EVERY", "Row", "Trial", "table_rows"]
+__all__ = ["GROWING", "GROWING_EVERY", "Row", "Trial", "bounded_policies", "seeded", "table_rows"]
+
+GROWING = "growing memory"
+"""The row of the memory without bound, STM's."""
 
 GROWING_EVERY = 5
 """The growing memory takes a template every so many frames, as STM does (M9)."""
 
 SLOT_COUNTS = (3, 4, 5, 6, 7)
+
+
+class _Tried(Protocol):
+    """A dataclass with a policy and a ``seed``."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def policy(self) -> str | None: ...
+
+
+Seedable = TypeVar("Seedable", bound=_Tried)
 
 
 @dataclass(frozen=True)
@@ -80,16 +95,25 @@ def table_rows(number: int, base: Trial, seeds: int = 3) -> list[Row]:
     trials = {1: _policies, 2: _slots, 3: _testing}[number](base)
     table = TABLES[number]
     return [
-        Row(table.labels.get(name, name), _seeded(trial, seeds), table.rows.get(name))
+        Row(table.labels.get(name, name), seeded(trial, seeds), table.rows.get(name))
         for name, trial in trials.items()
     ]
 
 
-def _policies(base: Trial) -> dict[str, Trial]:
-    """Walks the registry, so that a new policy gets a row; the paper's order first."""
+def bounded_policies() -> list[str]:
+    """All policies of constant memory: a walk of the registry, the paper's order first."""
     names = [*TABLES[1].rows, *(name for name in POLICIES if name not in TABLES[1].rows)]
-    bounded = {name: replace(base, policy=name) for name in names if POLICIES[name].bounded}
-    return bounded | {"growing memory": _growing(base)}
+    return [name for name in names if POLICIES[name].bounded]
+
+
+def seeded(trial: Seedable, seeds: int) -> tuple[Seedable, ...]:
+    """The trial, or one for each seed if its policy draws random numbers."""
+    draws = trial.policy is not None and POLICIES[trial.policy].draws
+    return tuple(replace(trial, seed=seed) for seed in range(seeds)) if draws else (trial,)
+
+
+def _policies(base: Trial) -> dict[str, Trial]:
+    return {name: replace(base, policy=name) for name in bounded_policies()} | {GROWING: _growing(base)}
 
 
 def _slots(base: Trial) -> dict[str, Trial]:
@@ -105,14 +129,9 @@ def _testing(base: Trial) -> dict[str, Trial]:
         "single scale, post-processed": replace(single, postprocess=True),
         "multi-scale": multi,
         "multi-scale, post-processed": replace(multi, postprocess=True),
-        "growing memory": _growing(single),
+        GROWING: _growing(single),
     }
 
 
 def _growing(base: Trial) -> Trial:
     return replace(base, policy="every-nth", candidate_every=GROWING_EVERY)
-
-
-def _seeded(trial: Trial, seeds: int) -> tuple[Trial, ...]:
-    draws = POLICIES[trial.policy].draws
-    return tuple(replace(trial, seed=seed) for seed in range(seeds)) if draws else (trial,)

@@ -64,7 +64,7 @@ class Setting:
 
 
 def frames_to_play(
-    setting: Setting, trials: Iterable[Trial], sequences: Iterable[Sequence], store: ResultStore
+    setting: Setting, trials: Iterable[Trial], sequences: Iterable[Sequence], store: ResultStore[Result]
 ) -> int:
     """Frames of all runs that are not in the store yet, each trial's counted on its own."""
     trials = list(trials)
@@ -78,7 +78,7 @@ def run_trials(
     setting: Setting,
     trials: Iterable[Trial],
     sequences: Iterable[Sequence],
-    store: ResultStore,
+    store: ResultStore[Result],
     on_frame: Callable[[], None] = lambda: None,
 ) -> dict[Trial, list[Result]]:
     """Results of every trial on every sequence; what the store has is not run again.
@@ -114,7 +114,9 @@ def run_trials(
     return results
 
 
-def _missing(setting: Setting, trials: list[Trial], sequence: Sequence, store: ResultStore) -> list[Trial]:
+def _missing(
+    setting: Setting, trials: list[Trial], sequence: Sequence, store: ResultStore[Result]
+) -> list[Trial]:
     return [trial for trial in trials if store.find(setting.key(trial, sequence)) is None]
 
 

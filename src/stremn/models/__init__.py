@@ -1,6 +1,6 @@
 """Networks: encoders, read, decoder. They know the memory and hold no state."""
 
-from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained
+from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained, ships
 from stremn.models.config import ModelConfig, SegmenterConfig
 from stremn.models.inference import for_inference
 from stremn.models.predict_config import PredictorConfig, RecurrentConfig
@@ -26,4 +26,5 @@ __all__ = [
     "from_pretrained",
     "model_names",
     "save_pretrained",
+    "ships",
 ]

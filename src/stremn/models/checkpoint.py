@@ -12,7 +12,7 @@ from stremn.models.registry import build_model, config_from_json, model_names
 from stremn.models.segmenter import Segmenter
 from stremn.models.tensorfile import one_line, read_tensors, write_tensors
 
-__all__ = ["WEIGHTS_FILE", "as_model", "from_pretrained", "save_pretrained"]
+__all__ = ["WEIGHTS_FILE", "as_model", "from_pretrained", "save_pretrained", "ships"]
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -98,6 +98,11 @@ def as_model(source: Kind | Path | str, kind: type[Kind]) -> Kind:
     return model
 
 
+def ships(name: str) -> bool:
+    """Whether trained weights of a model come with the package."""
+    return name in model_names() and (SHIPPED / f"{name}.safetensors").is_file()
+
+
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     if dtype is None or not tensor.is_floating_point():
         return tensor
@@ -107,10 +112,9 @@ def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def _find(source: Path | str) -> Path:
     if str(source) in model_names():
-        path = SHIPPED / f"{source}.safetensors"
-        if not path.is_file():
+        if not ships(str(source)):
             raise StremnError(f"model '{source}': no trained weights ship with this package; give a file")
-        return path
+        return SHIPPED / f"{source}.safetensors"
     if str(source).startswith(HUB_PREFIX):
         return _download(str(source).removeprefix(HUB_PREFIX))
     path = Path(source)

@@ -55,6 +55,8 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         value_dim=64,
         update_dim=32,
         similarity="l2",
+        skip=True,
+        residual=True,
         size=0,
     ),
     "stremn-predict-video": PredictorConfig(

@@ -2,7 +2,7 @@
 
 from stremn.plots.frames import StripColumn, film_strip, side_by_side
 from stremn.plots.memory import MemoryHistory, plot_memory
-from stremn.plots.tables import Bar, plot_ages, plot_rows
+from stremn.plots.tables import Bar, plot_ages, plot_horizon, plot_rows
 
 __all__ = [
     "Bar",
@@ -10,6 +10,7 @@ __all__ = [
     "StripColumn",
     "film_strip",
     "plot_ages",
+    "plot_horizon",
     "plot_memory",
     "plot_rows",
     "side_by_side",

@@ -1,4 +1,4 @@
-"""A table of the paper as a picture: scores of its rows, and the ages of the templates behind them."""
+"""A table of the paper as a picture: scores of its rows, over the horizon too, and ages of templates."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,29 +10,37 @@ import numpy as np
 
 from stremn.files.atomic import replacing
 
-__all__ = ["Bar", "plot_ages", "plot_rows"]
+__all__ = ["Bar", "plot_ages", "plot_horizon", "plot_rows"]
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of a table. Scores are J&F in percent.
+    """A row of a table.
 
     Attributes:
         name: of the row.
         ours: mean over the seeds.
-        low: smallest over the seeds.
+        low: smallest over the seeds, ``None`` where there is one.
         high: largest over the seeds.
         paper: the paper's figure, if it has one.
     """
 
     name: str
     ours: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
     paper: float | None = None
 
 
-def plot_rows(bars: Sequence[Bar], path: Path | str, *, title: str, ours: str, paper: str) -> None:
+def plot_rows(
+    bars: Sequence[Bar],
+    path: Path | str,
+    *,
+    title: str,
+    ours: str,
+    paper: str | None = None,
+    axis: str = "J&F in percent",
+) -> None:
     """Draw the rows as points, ours on the left and the paper's on the right, each on an axis of its own.
 
     The two were measured on different data, so only their order and distances are to be compared.
@@ -42,27 +50,62 @@ def plot_rows(bars: Sequence[Bar], path: Path | str, *, title: str, ours: str, p
         path: of the PNG to be, written beside and renamed.
         title: of the picture.
         ours: what our figures were measured on.
-        paper: what the paper's were measured on.
+        paper: what the paper's were measured on; ``None`` where it has none, whose panel is then left out.
+        axis: what is measured.
 
     Raises:
         stremn.errors.StremnError: if the file cannot be written.
     """
-    figure, panels = _panels(1, 2, (10, 1.6 + 0.34 * len(bars)), sharey=True)
+    labels = [f"ours: {ours}"] if paper is None else [f"ours: {ours}", f"paper: {paper}"]
+    figure, panels = _panels(
+        1, len(labels), (5 * len(labels) + 2 * (paper is None), 1.6 + 0.34 * len(bars)), sharey=True
+    )
     places = np.arange(len(bars))
     values = np.array([bar.ours for bar in bars])
-    reach = [[bar.ours - bar.low for bar in bars], [bar.high - bar.ours for bar in bars]]
+    low = [bar.ours if bar.low is None else bar.low for bar in bars]
+    high = [bar.ours if bar.high is None else bar.high for bar in bars]
+    reach = [values - low, high - values]
     panels[0].errorbar(values, places, xerr=reach, fmt="o", color="C0", capsize=3)
     known = [(bar.paper, place) for bar, place in zip(bars, places, strict=True) if bar.paper is not None]
-    panels[1].plot([k[0] for k in known], [k[1] for k in known], "D", color="C1", mfc="white")
+    if paper is not None:
+        panels[1].plot([k[0] for k in known], [k[1] for k in known], "D", color="C1", mfc="white")
     panels[0].set_yticks(places, [bar.name for bar in bars])
     panels[0].invert_yaxis()
-    for panel, label in zip(panels, (f"ours: {ours}", f"paper: {paper}"), strict=True):
-        panel.set_xlabel("J&F in percent")
+    for panel, label in zip(panels, labels, strict=True):
+        panel.set_xlabel(axis)
         panel.set_title(textwrap.fill(label, 56), fontsize=8, loc="left")
         panel.grid(axis="x", color="0.9")
         panel.set_axisbelow(True)
         panel.margins(x=0.12, y=0.08)
     figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def plot_horizon(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path | str, *, title: str, note: str
+) -> None:
+    """Draw how scores fall with the horizon, a line for each row.
+
+    Args:
+        panels: by figure, then by row, the scores for 1, 2, …, N frames ahead.
+        path: of the PNG to be, written beside and renamed.
+        title: of the picture.
+        note: what was measured.
+
+    Raises:
+        stremn.errors.StremnError: if the file cannot be written.
+    """
+    figure, places = _panels(1, len(panels), (5.5 * len(panels), 4.2))
+    for place, (name, curves) in zip(places, panels.items(), strict=True):
+        for row, curve in curves.items():
+            place.plot(np.arange(1, len(curve) + 1), curve, "o-", ms=3, lw=1.3, label=row)
+        place.set_xlabel("frames ahead")
+        place.set_ylabel(name)
+        place.xaxis.get_major_locator().set_params(integer=True)
+        place.grid(color="0.9")
+        place.set_axisbelow(True)
+    places[0].legend(fontsize=8, frameon=False)
+    figure.suptitle(f"{title}\n{textwrap.fill(note, 110)}", fontsize=9)
     _save(figure, path)
 
 

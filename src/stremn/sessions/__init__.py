@@ -1,6 +1,6 @@
 """Sessions: the online state of one video. They know a model and hold no weights."""
 
-from stremn.sessions.prediction import PredictionSession
+from stremn.sessions.prediction import PredictionSession, Rollout
 from stremn.sessions.runtime import Runtime
 from stremn.sessions.segmentation import SegmentationResult, SegmentationSession
 from stremn.sessions.view import MULTI_SCALE, ONE_VIEW, View
@@ -9,6 +9,7 @@ __all__ = [
     "MULTI_SCALE",
     "ONE_VIEW",
     "PredictionSession",
+    "Rollout",
     "Runtime",
     "SegmentationResult",
     "SegmentationSession",

@@ -13,18 +13,18 @@ from torch.nn import functional as F
 
 from stremn.errors import StremnError
 from stremn.memory import Rules, SlotMemory
-from stremn.models import Predictor, PredictorState, as_model, for_inference
-from stremn.sessions.inputs import as_frame, to_input
+from stremn.models import Predictor, PredictorState
+from stremn.sessions.inputs import to_input
 from stremn.sessions.prediction_state import SavedPrediction
-from stremn.sessions.runtime import Runtime
+from stremn.sessions.session import Session
 
-__all__ = ["PredictionSession"]
+__all__ = ["PredictionSession", "Rollout"]
 
 LUMA = (0.299, 0.587, 0.114)
 """Share of red, green and blue in grey (ITU-R BT.601)."""
 
 
-class PredictionSession:
+class PredictionSession(Session):
     """The state of one video: slot memory and the last few frames, or what a recurrent model carries.
 
     Frames come back as they were given: of the same size, grey for grey ``(H, W)`` and RGB for RGB
@@ -52,9 +52,13 @@ class PredictionSession:
             has none.
     """
 
+    model_class, saved_class = Predictor, SavedPrediction
+    default_model = "stremn-predict-video"
+    model: Predictor
+
     def __init__(
         self,
-        model: Predictor | Path | str = "stremn-predict-video",
+        model: Predictor | Path | str = default_model,
         *,
         policy: str | None = None,
         slots: int | None = None,
@@ -65,28 +69,18 @@ class PredictionSession:
         seed: int = 0,
     ) -> None:
         """See the class."""
-        self.runtime = Runtime.choose(device, precision)
-        # Named as a type to mypy: an abstract class stands for its subclasses here.
-        network: Predictor = as_model(model, Predictor)  # type: ignore[type-abstract]
-        self.model = for_inference(network, self.runtime.device, self.runtime.dtype)
-        self.size = network.config.size if size is None else size
-        if self.size < 0:
-            raise StremnError(f"size {self.size} is not possible: give pixels of the shorter side, or 0")
-        self.generator = torch.Generator()
-        self.sample, self.seed = sample, int(seed)
+        super().__init__(model, size=size, device=device, precision=precision, sample=sample, seed=seed)
         rules = self.model.rules(slots, policy)
         if sample and rules is None:
-            raise StremnError(f"a model '{network.config.architecture}' has no choice of slots to sample")
+            raise StremnError(f"a model '{self.model.config.architecture}' has no choice of slots to sample")
         self.rules = None if rules is None else replace(rules, noise=sample, generator=self.generator)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything; the next frame is the first of a new video."""
-        self.frame_index = -1
-        self.frame_size: tuple[int, int] | None = None
+        super().reset()
         self.grey = False
         self.state: PredictorState | None = None
-        self.generator.manual_seed(self.seed)
 
     def observe(self, frame: Any) -> None:
         """Take the next frame.
@@ -97,18 +91,11 @@ class PredictionSession:
         Raises:
             StremnError: if it is no frame or the size changed; the state is then unchanged.
         """
-        image = as_frame(frame)
-        size = image.shape[:2]
-        if self.frame_size not in (None, size):
-            was = self.frame_size or size
-            raise StremnError(
-                f"frame {self.frame_index + 1} is {size[1]}x{size[0]} pixels, the frames before were "
-                f"{was[1]}x{was[0]}: call reset() to begin another video"
-            )
+        image = self._image(frame)
         grey = _is_grey(frame)
         with self.runtime.active():
             self.state = self.model.observe(self._to_model(image, grey), self.state, self.rules)
-        self.frame_size, self.grey = size, grey
+        self.frame_size, self.grey = image.shape[:2], grey
         self.frame_index += 1
 
     def predict(self, horizon: int) -> np.ndarray:
@@ -129,13 +116,13 @@ class PredictionSession:
             raise StremnError(f"a horizon of {horizon} frames is not possible: ask for 1 or more")
         return np.stack(list(itertools.islice(self.rollout(), horizon)))
 
-    def rollout(self) -> Iterator[np.ndarray]:
+    def rollout(self) -> "Rollout":
         """The next frames without end, one at a time, in memory of one size.
 
         It starts from what was observed up to this call, and the session stays where it was.
 
-        Yields:
-            ``(H, W, 3)``, or ``(H, W)`` for grey frames, uint8.
+        Returns:
+            An iterator over frames ``(H, W, 3)``, or ``(H, W)`` for grey ones, uint8.
 
         Raises:
             StremnError: before the first frame.
@@ -148,14 +135,14 @@ class PredictionSession:
         rules = self.rules
         if rules is not None:
             rules = replace(rules, generator=self.generator.clone_state())
-        return self._steps(state, rules)
+        return Rollout(self, state, rules)
 
     def frames_in_memory(self) -> list[int]:
         """The frame index in each slot, -1 where the slot is empty (M12); no entry for a model without slots.
 
         The index of a template is that of the newest of its frames.
         """
-        return [] if self.memory is None else self.memory.frame_index[0].tolist()
+        return _frames_in(self.memory)
 
     @property
     def memory(self) -> SlotMemory | None:
@@ -166,60 +153,6 @@ class PredictionSession:
     def state_bytes(self) -> int:
         """Bytes of the state; the same after every frame."""
         return 0 if self.state is None else self.state.nbytes
-
-    def save(self, path: Path | str) -> Path:
-        """Write everything but the weights as one safetensors file, to go on later with identical results.
-
-        Args:
-            path: of the file; a file that is there is replaced when the new one is complete.
-
-        Raises:
-            StremnError: if it cannot be written.
-        """
-        return SavedPrediction.of(self).write(path)
-
-    @classmethod
-    def load(
-        cls,
-        path: Path | str,
-        model: Predictor | Path | str = "stremn-predict-video",
-        *,
-        device: str = "auto",
-        precision: str | None = None,
-    ) -> "PredictionSession":
-        """A session that goes on where a saved one stood.
-
-        Args:
-            path: of a file that :meth:`save` wrote.
-            model: the model of the saved session; weights are not in the file.
-            device: see the class; need not be the saved one's.
-            precision: see the class; ``None`` is the saved one's.
-
-        Raises:
-            StremnError: if the file is missing, damaged, not a session's, or of a model of another config.
-        """
-        saved = SavedPrediction.read(path)
-        network: Predictor = as_model(model, Predictor)  # type: ignore[type-abstract]
-        saved.check_model(network.config)
-        session = cls(
-            network,
-            **saved.settings,
-            device=device,
-            precision=saved.precision if precision is None else precision,
-        )
-        saved.restore(session)
-        return session
-
-    def _steps(self, state: PredictorState, rules: Rules | None) -> Iterator[np.ndarray]:
-        size, grey = self.frame_size, self.grey
-        assert size is not None
-        while True:
-            with self.runtime.active():
-                frame = self.model.predict(state)
-                shown = self._to_user(frame, size, grey)
-            yield shown
-            with self.runtime.active():
-                state = self.model.observe(frame, state, rules)
 
     def _inner(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) at which the network computes, before padding."""
@@ -235,8 +168,14 @@ class PredictionSession:
         right, below = -x.shape[3] % stride, -x.shape[2] % stride
         return F.pad(x, (0, right, 0, below), mode="replicate")
 
-    def _to_user(self, frame: Tensor, size: tuple[int, int], grey: bool) -> np.ndarray:
-        """The inverse of :meth:`_to_model`."""
+    def to_user(self, frame: Tensor, size: tuple[int, int], grey: bool) -> np.ndarray:
+        """What the model foresees ``(1, C, h', w')`` as a frame of a video, uint8.
+
+        Args:
+            frame: of the model.
+            size: (H, W) of the video's frames.
+            grey: whether these are grey.
+        """
         height, width = self._inner(size)
         x = frame[:, :, :height, :width]
         if (height, width) != size:
@@ -247,6 +186,41 @@ class PredictionSession:
         if grey:
             return pixels[:, :, 0].cpu().numpy()
         return np.ascontiguousarray(pixels.expand(-1, -1, 3).cpu().numpy())
+
+
+class Rollout(Iterator[np.ndarray]):
+    """The frames that follow those that a session has seen, without end, each foreseen when it is asked for.
+
+    Made by :meth:`PredictionSession.rollout`. It has a state of its own.
+    """
+
+    def __init__(self, session: PredictionSession, state: PredictorState, rules: Rules | None) -> None:
+        """Takes over the state and the generator of the rules."""
+        assert session.frame_size is not None
+        self._session, self._state, self._rules = session, state, rules
+        self._size, self._grey = session.frame_size, session.grey
+        self._frame: Tensor | None = None
+
+    def __next__(self) -> np.ndarray:
+        """The next frame."""
+        with self._session.runtime.active():
+            if self._frame is not None:
+                self._state = self._session.model.observe(self._frame, self._state, self._rules)
+            self._frame = self._session.model.predict(self._state)
+            return self._session.to_user(self._frame, self._size, self._grey)
+
+    def frames_in_memory(self) -> list[int]:
+        """As of the session; predicted frames are counted on from the observed ones."""
+        return _frames_in(self._state.memory)
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of its state; the same after every frame."""
+        return self._state.nbytes
+
+
+def _frames_in(memory: SlotMemory | None) -> list[int]:
+    return [] if memory is None else memory.frame_index[0].tolist()
 
 
 def _luma(x: Tensor) -> Tensor:

@@ -10,21 +10,21 @@ from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.memory import SlotMemory, get_policy
-from stremn.models import Segmenter, as_model, for_inference
+from stremn.models import Segmenter
 from stremn.models.segmenter import ImageFeatures
 from stremn.sessions.inputs import as_frame, as_object_masks, internal_size, to_input
 from stremn.sessions.postprocess import REACH
 from stremn.sessions.result import SegmentationResult, label_map
-from stremn.sessions.runtime import Runtime
+from stremn.sessions.segmentation_state import SavedSegmentation
+from stremn.sessions.session import Session
 from stremn.sessions.sight import advance_views, is_plain
-from stremn.sessions.state import SavedSession
 from stremn.sessions.step import Rules, State, advance, compiled_advance
 from stremn.sessions.view import ONE_VIEW, View
 
 __all__ = ["SegmentationResult", "SegmentationSession"]
 
 
-class SegmentationSession:
+class SegmentationSession(Session):
     """The state of one video: slot memory, previous probabilities, object ids. No frame is kept.
 
     Example:
@@ -58,9 +58,13 @@ class SegmentationSession:
             views or post-processing.
     """
 
+    model_class, saved_class = Segmenter, SavedSegmentation
+    default_model = "stremn-lite"
+    model: Segmenter
+
     def __init__(
         self,
-        model: Segmenter | str = "stremn-lite",
+        model: Segmenter | Path | str = default_model,
         *,
         policy: str | None = None,
         slots: int | None = None,
@@ -76,24 +80,19 @@ class SegmentationSession:
         compile: bool | str = False,
     ) -> None:
         """See the class."""
-        self.runtime = Runtime.choose(device, precision)
-        model = as_model(model, Segmenter)  # type: ignore[type-abstract]
-        self.model = for_inference(model, self.runtime.device, self.runtime.dtype)
-        config = model.config
+        super().__init__(model, size=size, device=device, precision=precision, sample=sample, seed=seed)
+        config = self.model.config
         self.policy = get_policy(config.policy if policy is None else policy)
         slots = config.slots if slots is None else slots
         if slots < 2:
             raise StremnError(f"{slots} slots are too few: one for the first and one for the latest frame")
         self.layout = type(config.layout).of_slots(slots)
         self.candidate_every = config.candidate_every if candidate_every is None else candidate_every
-        self.size = config.size if size is None else size
-        if self.candidate_every < 1 or self.size < 0:
-            raise StremnError("candidate_every must be at least 1 and size at least 0")
+        if self.candidate_every < 1:
+            raise StremnError(f"candidate_every must be at least 1, not {self.candidate_every}")
         self.certainty = config.certainty if certainty is None else certainty
         if not 0 <= self.certainty <= 1:
             raise StremnError(f"certainty must be from 0 to 1, not {self.certainty}")
-        self.sample, self.seed = sample, int(seed)
-        self.generator = torch.Generator()
         self.rules = Rules(self.layout, self.policy, self.certainty, sample, self.generator)
         self.views = tuple(views)
         if not self.views or min(view.scale for view in self.views) <= 0:
@@ -108,11 +107,9 @@ class SegmentationSession:
 
     def reset(self) -> None:
         """Forget everything; the next frame is the first of a new video."""
-        self.frame_index = -1
-        self.frame_size: tuple[int, int] | None = None
+        super().reset()
         self.object_ids: tuple[int, ...] = ()
         self.states: tuple[State, ...] = ()
-        self.generator.manual_seed(self.seed)
 
     def encode(self, frame: Any) -> tuple[ImageFeatures, ...]:
         """What the network sees in a frame before it asks the memory, one for each view.
@@ -144,14 +141,8 @@ class SegmentationSession:
         Raises:
             StremnError: if the frame's size changed or the masks do not fit; the state is then unchanged.
         """
-        image = as_frame(frame)
+        image = self._image(frame)
         size = image.shape[:2]
-        if self.frame_size not in (None, size):
-            was = self.frame_size or size
-            raise StremnError(
-                f"frame {self.frame_index + 1} is {size[1]}x{size[0]} pixels, the frames before were "
-                f"{was[1]}x{was[0]}: call reset() to begin another video"
-            )
         if features is not None and len(features) != len(self.views):
             raise StremnError(f"features of {len(features)} views for a session of {len(self.views)}")
         given = {} if masks is None else as_object_masks(masks, size)
@@ -201,52 +192,6 @@ class SegmentationSession:
     def state_bytes(self) -> int:
         """Bytes of the state: memory and previous probabilities of every view."""
         return sum(s.memory.nbytes + s.previous.numel() * s.previous.element_size() for s in self.states)
-
-    def save(self, path: Path | str) -> Path:
-        """Write everything but the weights as one safetensors file, to go on later with identical results.
-
-        Args:
-            path: of the file; a file that is there is replaced when the new one is complete.
-
-        Raises:
-            StremnError: if it cannot be written.
-        """
-        return SavedSession.of(self).write(path)
-
-    @classmethod
-    def load(
-        cls,
-        path: Path | str,
-        model: Segmenter | str = "stremn-lite",
-        *,
-        device: str = "auto",
-        precision: str | None = None,
-        compile: bool | str = False,
-    ) -> "SegmentationSession":
-        """A session that goes on where a saved one stood.
-
-        Args:
-            path: of a file that :meth:`save` wrote.
-            model: the model of the saved session; weights are not in the file.
-            device: see the class; need not be the saved one's.
-            precision: see the class; ``None`` is the saved one's.
-            compile: see the class.
-
-        Raises:
-            StremnError: if the file is missing, damaged, not a session's, or of a model of another config.
-        """
-        saved = SavedSession.read(path)
-        model = as_model(model, Segmenter)  # type: ignore[type-abstract]
-        saved.check_model(model.config)
-        session = cls(
-            model,
-            **saved.settings,
-            device=device,
-            precision=saved.precision if precision is None else precision,
-            compile=compile,
-        )
-        saved.restore(session)
-        return session
 
     def _step(
         self, image: np.ndarray, given: dict[int, np.ndarray], features: Sequence[ImageFeatures] | None

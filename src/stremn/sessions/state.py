@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -10,66 +11,67 @@ import torch
 from torch import Tensor
 
 from stremn.errors import StremnError
-from stremn.memory import MemoryLayout, SlotMemory
 from stremn.models import ModelConfig
 from stremn.models.tensorfile import one_line, read_tensors, write_tensors
 from stremn.sessions.runtime import PRECISIONS, Runtime
-from stremn.sessions.step import State
-from stremn.sessions.view import View
 
 if TYPE_CHECKING:
-    from stremn.sessions.segmentation import SegmentationSession
+    from stremn.sessions.session import Session
 
-__all__ = ["SavedSession", "fingerprint"]
+__all__ = ["SavedSession"]
 
-KEY = "stremn_session"
 VERSION = 2
-SETTINGS = ("policy", "slots", "candidate_every", "certainty", "size", "sample", "seed", "postprocess")
 
 
 @dataclass(frozen=True)
-class SavedSession:
-    """What a file holds.
+class SavedSession(ABC):
+    """What a file holds. Each task says what it adds.
 
     Attributes:
-        facts: JSON values: settings, ids, position in the video, which model it is for.
-        tensors: ``memory.*`` and ``previous`` if there are objects, the same of a second view as
-            ``1.memory.*`` and ``1.previous`` and so on, and the state of the ``generator``.
+        key: of the text in the file's metadata, one for each task.
+        writer: the method that writes such files, for errors.
+        options: facts that are keyword arguments of the session's constructor.
+        facts: JSON values: settings, position in the video, which model it is for.
+        tensors: the state of the ``generator``, and what the task's session carries.
     """
 
-    key: ClassVar[str] = KEY
-    writer: ClassVar[str] = "SegmentationSession.save"
+    key: ClassVar[str]
+    writer: ClassVar[str]
+    options: ClassVar[tuple[str, ...]]
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
 
     @classmethod
-    def of(cls, session: "SegmentationSession") -> "SavedSession":
+    def of(cls, session: "Session") -> Self:
         """The session as it stands; shares its tensors."""
-        tensors = {"generator": session.generator.get_state()}
-        for view, state in enumerate(session.states):
-            tensors[_prefix(view) + "previous"] = state.previous
-            tensors |= {f"{_prefix(view)}memory.{name}": t for name, t in state.memory.tensors().items()}
-        precision = next(name for name, dtype in PRECISIONS.items() if dtype == session.runtime.dtype)
+        config = session.model.config
         facts = {
             "version": VERSION,
-            "model": fingerprint(session.model.config),
-            "architecture": session.model.config.architecture,
-            "policy": session.policy.name,
-            "slots": session.layout.slots,
-            "layout": asdict(session.layout),
-            "candidate_every": session.candidate_every,
-            "certainty": session.certainty,
+            "model": _fingerprint(config),
+            "architecture": config.architecture,
             "size": session.size,
             "sample": session.sample,
             "seed": session.seed,
-            "views": [asdict(view) for view in session.views],
-            "postprocess": False if session.reach is None else session.reach,
-            "precision": precision,
-            "object_ids": session.object_ids,
+            "precision": next(n for n, dtype in PRECISIONS.items() if dtype == session.runtime.dtype),
             "frame_index": session.frame_index,
             "frame_size": session.frame_size,
         }
-        return cls(facts, tensors)
+        tensors = {"generator": session.generator.get_state()}
+        return cls(facts | cls._facts_of(session), tensors | cls._tensors_of(session))
+
+    @classmethod
+    @abstractmethod
+    def _facts_of(cls, session: Any) -> dict[str, Any]:
+        """What the task's session knows beyond what all do."""
+
+    @classmethod
+    @abstractmethod
+    def _tensors_of(cls, session: Any) -> dict[str, Tensor]:
+        """What it carries from frame to frame."""
+
+    @abstractmethod
+    def _fill(self, session: Any, changed: bool) -> None:
+        """Put that back; ``changed`` tells whether the dtype of autocast did since saving."""
 
     def write(self, path: Path | str) -> Path:
         """Write the file, beside and then renamed.
@@ -111,8 +113,7 @@ class SavedSession:
     @property
     def settings(self) -> dict[str, Any]:
         """Keyword arguments of the session's constructor."""
-        views = [View(**view) for view in self.facts["views"]]
-        return {name: self.facts[name] for name in SETTINGS} | {"views": views}
+        return {name: self.facts[name] for name in self.options}
 
     @property
     def precision(self) -> str:
@@ -125,37 +126,21 @@ class SavedSession:
         Raises:
             StremnError: if the configs differ.
         """
-        if self.facts["model"] != fingerprint(config):
+        if self.facts["model"] != _fingerprint(config):
             raise StremnError(
                 f"the saved session is of a model '{self.facts['architecture']}' with another "
                 f"config than the given one ('{config.architecture}'): give the model that it was saved with"
             )
 
-    def restore(self, session: "SegmentationSession") -> None:
+    def restore(self, session: "Session") -> None:
         """Put the state into a session made with :attr:`settings`; shares no tensors with it."""
-        session.object_ids = tuple(self.facts["object_ids"])
         session.frame_index = self.facts["frame_index"]
         size = self.facts["frame_size"]
         session.frame_size = None if size is None else (size[0], size[1])
         session.generator.set_state(self.tensors["generator"])
-        if "previous" not in self.tensors:
-            return
-        changed = PRECISIONS[self.precision] != session.runtime.dtype
         # As in a step: tensors made under inference mode, so that both are treated alike by torch.compile.
         with torch.inference_mode():
-            session.states = tuple(
-                self._state(_prefix(view), session, changed) for view in range(len(session.views))
-            )
-
-    def _state(self, prefix: str, session: "SegmentationSession", changed: bool) -> State:
-        banks = f"{prefix}memory."
-        memory = {
-            name.removeprefix(banks): self.placed(name, session.runtime, changed)
-            for name in self.tensors
-            if name.startswith(banks)
-        }
-        previous = self.tensors[f"{prefix}previous"].to(session.runtime.device, copy=True)
-        return State(SlotMemory(MemoryLayout(**self.facts["layout"]), **memory), previous)
+            self._fill(session, PRECISIONS[self.precision] != session.runtime.dtype)
 
     def placed(self, name: str, runtime: Runtime, changed: bool) -> Tensor:
         """A copy of a tensor on the device, in the dtype of autocast if that ``changed`` since saving."""
@@ -164,11 +149,7 @@ class SavedSession:
         return tensor.to(runtime.device, dtype, copy=True)
 
 
-def _prefix(view: int) -> str:
-    return f"{view}." if view else ""
-
-
-def fingerprint(config: ModelConfig) -> str:
+def _fingerprint(config: ModelConfig) -> str:
     """A digest of a config, to tell whether a state is of a model."""
     return hashlib.sha256(config.to_json().encode()).hexdigest()
 

@@ -1,6 +1,6 @@
 """Training: recipes, tasks, one engine."""
 
-from stremn.training.engine import StepReport, TrainingStopped, train
+from stremn.training.engine import WRITTEN, StepReport, TrainingStopped, train
 from stremn.training.prediction import PredictionRecipe, PredictionTask
 from stremn.training.recipe import Recipe
 from stremn.training.registry import TASKS, load_recipe
@@ -9,6 +9,7 @@ from stremn.training.task import StepDraw, Task
 
 __all__ = [
     "TASKS",
+    "WRITTEN",
     "PredictionRecipe",
     "PredictionTask",
     "Recipe",

@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class RunState:
         loss_count: how many these are.
         best_score: of the validations so far.
         best_step: at which it was reached.
+        best_weights: scores of the weights that are averaged, by the names of their files.
     """
 
     step: int = 0
@@ -52,6 +53,7 @@ class RunState:
     loss_count: int = 0
     best_score: float | None = None
     best_step: int | None = None
+    best_weights: dict[str, float] = field(default_factory=dict)
 
 
 def save_state(folder: Path, state: RunState, optimizer: Optimizer) -> None:

@@ -1,13 +1,15 @@
 """Run a model over training clips, by the same verbs and the same memory as at inference."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from stremn.data import Clip
-from stremn.memory import MemoryLayout, Policy, SlotMemory, shows
+from stremn.memory import MemoryLayout, Policy, SlotMemory, Template, shows
 from stremn.models import ImageFeatures, Segmenter
 
-__all__ = ["segment_clip"]
+__all__ = ["FollowedClip", "follow_clip", "segment_clip"]
 
 ABSENT_LOGIT = -20.0
 """Logit of an object slot that holds no object, so that it takes no part in the aggregation."""
@@ -40,29 +42,67 @@ def segment_clip(
     Returns:
         ``(B, T - 1, O, h/4, w/4)``.
     """
+    followed = follow_clip(
+        model, clip, layout, policy, guide=guide, certainty=certainty, noise=noise, generator=generator
+    )
+    return torch.stack(followed.logits, dim=1).unflatten(0, clip.valid.shape).squeeze(3).transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class FollowedClip:
+    """A clip of ``B`` videos with ``O`` objects each that was segmented frame by frame.
+
+    Attributes:
+        features: of all frames.
+        owner: which video each object is of ``(B·O,)``.
+        logits: of the frames after the first ``(B·O, 1, h/4, w/4)``, float32.
+        templates: of all frames but the last: of the true masks first, then of the predicted ones.
+        previous: what the decoder was to see of these frames, ``(B·O, 1, h/4, w/4)``.
+    """
+
+    features: list[ImageFeatures]
+    owner: Tensor
+    logits: list[Tensor]
+    templates: list[Template]
+    previous: list[Tensor]
+
+
+def follow_clip(
+    model: Segmenter,
+    clip: Clip,
+    layout: MemoryLayout,
+    policy: Policy,
+    *,
+    guide: bool = True,
+    certainty: float = 0.0,
+    noise: bool = True,
+    generator: torch.Generator | None = None,
+) -> FollowedClip:
+    """All that :func:`segment_clip` comes by; its arguments."""
     batch, length = clip.frames.shape[:2]
     objects = clip.valid.shape[1]
     owner = torch.arange(batch, device=clip.frames.device).repeat_interleave(objects)
     absent = ~clip.valid.flatten()[:, None, None, None]
-    features = model.encode_image(clip.frames.flatten(0, 1))
+    every = model.encode_image(clip.frames.flatten(0, 1))
+    features = [_frame(every, t, length) for t in range(length)]
     ids = torch.arange(1, objects + 1, device=clip.labels.device).view(1, -1, 1, 1)
     masks = (clip.labels[:, :1] == ids).flatten(0, 1).unsqueeze(1).to(clip.frames.dtype)
 
-    first = _frame(features, 0, length)
-    memory = SlotMemory.of_first_frame(model.encode_template(first, masks, owner), 0, layout)
-    previous: Tensor | None = model.resize(masks, features.maps[0].shape[-2:])
-    result = []
+    templates = [model.encode_template(features[0], masks, owner)]
+    memory = SlotMemory.of_first_frame(templates[0], 0, layout)
+    previous = [model.resize(masks, features[0].maps[0].shape[-2:])]
+    result: list[Tensor] = []
     for t in range(1, length):
-        current = _frame(features, t, length)
-        logits = model.segment(current, memory, owner, previous if guide else None)
-        logits = logits.float().masked_fill(absent, ABSENT_LOGIT)
-        result.append(logits.unflatten(0, (batch, objects)).squeeze(2))
+        logits = model.segment(features[t], memory, owner, previous[-1] if guide else None)
+        result.append(logits.float().masked_fill(absent, ABSENT_LOGIT))
         if t + 1 < length:
-            previous = model.aggregate(logits, owner, batch)
-            template = model.encode_template(current, previous, owner)
-            present = shows(previous, certainty) if certainty else None
-            memory = memory.update(template, t, policy, present=present, noise=noise, generator=generator)
-    return torch.stack(result, dim=1)
+            previous.append(model.aggregate(result[-1], owner, batch))
+            templates.append(model.encode_template(features[t], previous[-1], owner))
+            present = shows(previous[-1], certainty) if certainty else None
+            memory = memory.update(
+                templates[-1], t, policy, present=present, noise=noise, generator=generator
+            )
+    return FollowedClip(features, owner, result, templates, previous)
 
 
 def _frame(features: ImageFeatures, t: int, length: int) -> ImageFeatures:

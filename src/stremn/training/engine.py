@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from stremn.errors import StremnError
 from stremn.models.tensorfile import write_tensors
 from stremn.training.batches import tensors_of, to_device
+from stremn.training.best import BEST, MEAN_OF_BEST, BestWeights
 from stremn.training.checkpoints import AVERAGED, RAW, RunState, load_optimizer, load_state, save_state
 from stremn.training.optimizer import create_optimizer, set_rates
 from stremn.training.plan import StepSampler, draw_of_step, ema_decay, rate_share, seed_step
@@ -26,9 +27,12 @@ from stremn.training.registry import TASKS
 from stremn.training.task import SCORE, StepDraw, Task
 from stremn.training.workers import batches_of, lost_workers
 
-__all__ = ["StepReport", "TrainingStopped", "train"]
+__all__ = ["WRITTEN", "StepReport", "TrainingStopped", "train"]
 
 log = logging.getLogger("stremn")
+
+WRITTEN = (AVERAGED, BEST, MEAN_OF_BEST)
+"""Names of the weights that a run may leave in its folder, the first of them always."""
 
 LOG_EVERY = 50
 """Steps that one line of the log is the mean of."""
@@ -112,6 +116,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, task: Task, accelerator: Any, folder: RunFolder) -> None:
         self.recipe, self.task, self.accelerator, self.folder = recipe, task, accelerator, folder
+        self.best = BestWeights(folder.out, recipe.average_best, task)
         newest = next(iter(reversed(folder.checkpoints.all())), None)
         self.state = load_state(newest) if newest else RunState(processes=accelerator.num_processes)
         if self.state.processes != accelerator.num_processes:
@@ -239,10 +244,22 @@ class _Run:
                 self.folder.show(picture, state.step)
             shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
             log.info("step %d: %s", state.step, shown)
-            if state.best_score is None or figures[SCORE] > state.best_score:
-                state.best_score, state.best_step = figures[SCORE], state.step
-                self.task.save_model(model, self.folder.out / "best.safetensors")
+            self.best.offer(model, state.step, figures[SCORE], state)
+            if state.step == self.recipe.steps:
+                self._validate_mean()
         self.accelerator.wait_for_everyone()
+
+    def _validate_mean(self) -> None:
+        """Say at the end whether the mean of the best weights is better than the best."""
+        mean = self.best.write_mean(self.state)
+        if mean is not None:
+            with torch.random.fork_rng(devices=[]):
+                figures = self.task.validate(mean.to(self.accelerator.device).eval())
+            self.folder.log(
+                {"step": self.state.step, **{f"average_{name}": v for name, v in figures.items()}}
+            )
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            log.info("mean of the best weights: %s", shown)
 
     def _log(self, rate: float) -> None:
         state = self.state
@@ -261,6 +278,7 @@ class _Run:
 
         if self.main:
             self.folder.checkpoints.write(self.state.step, fill)
+            self.best.clean(self.folder.checkpoints.all(), self.state)
         self.accelerator.wait_for_everyone()
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -15,13 +14,14 @@ from stremn.data import FrameClip, collate_frames
 from stremn.errors import StremnError
 from stremn.memory import Rules, get_policy
 from stremn.metrics.prediction import PredictionScorer
-from stremn.models import Predictor, as_model, create_model, save_pretrained
+from stremn.models import Predictor, as_model, create_model
 from stremn.sessions import Runtime
 from stremn.training.forecast import forecast_clip
+from stremn.training.model_task import ModelTask, session_precision
 from stremn.training.prediction_data import PredictionData
 from stremn.training.prediction_losses import prediction_loss
-from stremn.training.recipe import Recipe, expand
-from stremn.training.task import SCORE, StepDraw, Task
+from stremn.training.recipe import Recipe
+from stremn.training.task import SCORE, StepDraw
 
 __all__ = ["PredictionRecipe", "PredictionTask"]
 
@@ -125,10 +125,10 @@ class PredictionRecipe(Recipe):
             raise StremnError("recipe: 'validate_every' needs videos in 'held_out' to validate on")
 
 
-class PredictionTask(Task):
+class PredictionTask(ModelTask):
     """See the module."""
 
-    recipe_class = PredictionRecipe
+    recipe_class, model_class = PredictionRecipe, Predictor
 
     def __init__(self, recipe: PredictionRecipe, device: torch.device) -> None:
         """Open the data sets.
@@ -138,8 +138,7 @@ class PredictionTask(Task):
         """
         super().__init__(recipe, device)
         self.data = PredictionData(recipe, grey=self.new_model().config.channels == 1)
-        precision = "fp32" if recipe.precision == "no" else recipe.precision
-        self.runtime = replace(Runtime.choose("cpu", precision), device=device)
+        self.runtime = replace(Runtime.choose("cpu", session_precision(recipe.precision)), device=device)
         self._shown: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -151,21 +150,10 @@ class PredictionTask(Task):
         """Clips of one shape."""
         return collate_frames(clips)
 
-    def new_model(self) -> Predictor:
-        """From ``start``, or a new one."""
-        recipe = self.recipe
-        if recipe.start:
-            return self.load_model(Path(expand(recipe.start)))
-        changes = {"channels": recipe.channels} if recipe.channels else {}
-        return as_model(create_model(recipe.model, **changes), Predictor)
-
-    def load_model(self, path: Path) -> Predictor:
-        """With the config that the file carries."""
-        return as_model(path, Predictor)  # type: ignore[type-abstract]
-
-    def save_model(self, model: nn.Module, path: Path) -> None:
-        """With its config, so that sessions and commands take the file."""
-        save_pretrained(cast(Predictor, model), path)
+    def untrained_model(self) -> Predictor:
+        """Of the recipe's ``model`` and ``channels``."""
+        changes = {"channels": self.recipe.channels} if self.recipe.channels else {}
+        return as_model(create_model(self.recipe.model, **changes), Predictor)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """All parameters at one rate."""

@@ -22,6 +22,7 @@ from stremn.data import (
 )
 from stremn.data.reels import Reel
 from stremn.errors import StremnError
+from stremn.training.model_task import check_held_out
 from stremn.training.recipe import expand
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ class PredictionData:
         reels = [reel for entry in recipe.videos for reel in _read(entry)]
         self.held = [reel for reel in reels if reel.name in recipe.held_out]
         self.trained = [reel for reel in reels if reel.name not in recipe.held_out]
-        missing = set(recipe.held_out) - {reel.name for reel in self.held}
-        if missing:
-            raise StremnError(f"recipe: 'held_out' names {sorted(missing)}, which 'videos' does not contain")
+        check_held_out(recipe.held_out, (reel.name for reel in self.held))
         self.clips = FrameClips(
             self.trained,
             seed=recipe.seed,

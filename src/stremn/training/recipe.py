@@ -46,6 +46,8 @@ class Recipe:
         save_every: steps between checkpoints.
         keep: how many of the latest checkpoints stay.
         validate_every: steps between validations, after each of which the best weights are kept; 0 for none.
+        average_best: how many weights, those with the best scores in validation, are kept and averaged (P4);
+            0 for none.
     """
 
     task: str = "segmentation"
@@ -70,6 +72,7 @@ class Recipe:
     save_every: int = 250
     keep: int = 2
     validate_every: int = 0
+    average_best: int = 0
 
     stride: ClassVar[int] = 32
     """What ``size`` must be divisible by."""
@@ -85,12 +88,19 @@ class Recipe:
         "save_every": 1,
         "keep": 1,
         "validate_every": 0,
+        "average_best": 0,
     }
     """Smallest value of each key that has one."""
     shares: ClassVar[tuple[str, ...]] = ("final_rate", "ema")
     """Keys from 0 to 1."""
-    while_running: ClassVar[tuple[str, ...]] = ("workers", "save_every", "keep", "validate_every")
-    """Keys that may change when a run is resumed: they do not change the weights."""
+    while_running: ClassVar[tuple[str, ...]] = (
+        "workers",
+        "save_every",
+        "keep",
+        "validate_every",
+        "average_best",
+    )
+    """Keys that may change when a run is resumed: they do not change what is trained."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, naming the key."""
@@ -106,6 +116,8 @@ class Recipe:
             if getattr(self, name) not in choices:
                 known = " or ".join(choices)
                 raise StremnError(f"recipe: '{name}' must be {known}, not '{getattr(self, name)}'")
+        if self.average_best and not self.validate_every:
+            raise StremnError("recipe: 'average_best' needs 'validate_every' to know which weights are best")
 
     def _check_shapes(self) -> None:
         for name, least in (("frames", 2), ("batch", 1), ("size", self.stride)):

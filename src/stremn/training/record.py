@@ -88,7 +88,7 @@ class RunFolder:
         except OSError as error:
             raise write_error(self.out / LOG, error) from error
         if self._board is not None:
-            kind = "validation" if "score" in record else "train"
+            kind = "train" if "loss" in record else "validation"
             for name, value in record.items():
                 if name not in ("step", "seconds"):
                     self._board.add_scalar(f"{kind}/{name}", value, record["step"])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from stremn.errors import StremnError
+from stremn.training.choice import ChoiceTask
 from stremn.training.prediction import PredictionTask
 from stremn.training.recipe import Recipe, read_values
 from stremn.training.segmentation import SegmentationTask
@@ -10,7 +11,11 @@ from stremn.training.task import Task
 
 __all__ = ["TASKS", "load_recipe"]
 
-TASKS: dict[str, type[Task]] = {"segmentation": SegmentationTask, "prediction": PredictionTask}
+TASKS: dict[str, type[Task]] = {
+    "segmentation": SegmentationTask,
+    "choice": ChoiceTask,
+    "prediction": PredictionTask,
+}
 """What a recipe's ``task`` may name."""
 
 
@@ -23,5 +28,5 @@ def load_recipe(path: Path | str, changes: tuple[str, ...] = ()) -> Recipe:
     values = read_values(path, changes)
     name = values.get("task", Recipe.task)
     if name not in TASKS:
-        raise StremnError(f"{path}: key 'task' cannot be {name!r}; give {' or '.join(TASKS)}")
+        raise StremnError(f"{path}: key 'task' cannot be {name!r}; give {', '.join(TASKS)}")
     return TASKS[name].recipe_class.from_dict(values, path)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -25,12 +24,13 @@ from stremn.data import (
 )
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, get_policy
-from stremn.models import Segmenter, create_model, from_pretrained, save_pretrained
+from stremn.models import Segmenter, create_model
 from stremn.training.backbone import depthwise_in_float32, load_imagenet
 from stremn.training.clip import segment_clip
 from stremn.training.losses import segmentation_loss
+from stremn.training.model_task import ModelTask, check_held_out, session_precision
 from stremn.training.recipe import Recipe, expand
-from stremn.training.task import StepDraw, Task
+from stremn.training.task import StepDraw
 from stremn.training.validation import Validator
 
 __all__ = ["SegmentationRecipe", "SegmentationTask"]
@@ -107,10 +107,10 @@ class SegmentationRecipe(Recipe):
             raise StremnError("recipe: 'validate_every' needs sequences in 'held_out' to validate on")
 
 
-class SegmentationTask(Task):
+class SegmentationTask(ModelTask):
     """See the module."""
 
-    recipe_class = SegmentationRecipe
+    recipe_class, model_class = SegmentationRecipe, Segmenter
 
     def __init__(self, recipe: SegmentationRecipe, device: torch.device) -> None:
         """Open the data sets.
@@ -123,16 +123,15 @@ class SegmentationTask(Task):
         self.videos = [open_videos(expand(entry)) for entry in recipe.videos]
         everything = [s for sequences in self.videos for s in sequences]
         held_out = {s.name: s for s in everything if s.name in recipe.held_out}
-        missing = set(recipe.held_out) - set(held_out)
-        if missing and everything:
-            raise StremnError(f"recipe: 'held_out' names {sorted(missing)}, which 'videos' does not contain")
+        if everything:
+            check_held_out(recipe.held_out, held_out)
         self.held_out = [held_out[name] for name in sorted(held_out)]
         self._clips = self._mixture([s for s in everything if self._is_trained(s)])
         self._validator = Validator(
             self.held_out,
             size=recipe.validate_size,
             device=device,
-            precision="fp32" if recipe.precision == "no" else recipe.precision,
+            precision=session_precision(recipe.precision),
         )
 
     def _is_trained(self, sequence: Sequence) -> bool:
@@ -167,21 +166,11 @@ class SegmentationTask(Task):
         """As many objects as the clip with the most has."""
         return collate(clips)
 
-    def new_model(self) -> Segmenter:
-        """From ``start``, or a new one with ImageNet weights in its backbone."""
-        if self.recipe.start:
-            return from_pretrained(expand(self.recipe.start))
+    def untrained_model(self) -> Segmenter:
+        """Of the recipe's ``model``, with ImageNet weights in its backbone."""
         model = create_model(self.recipe.model)
         load_imagenet(model, expand(self.recipe.backbone_weights) or None)
         return model
-
-    def load_model(self, path: Path) -> Segmenter:
-        """With the config that the file carries."""
-        return from_pretrained(path)
-
-    def save_model(self, model: nn.Module, path: Path) -> None:
-        """With its config, so that sessions and commands take the file."""
-        save_pretrained(cast(Segmenter, model), path)
 
     def prepare(self, model: nn.Module) -> None:
         """On a CPU, depthwise convolutions that are trained run in float32."""
