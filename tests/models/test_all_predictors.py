@@ -214,12 +214,15 @@ def test_only_models_with_slots_have_rules() -> None:
             recurrent.rules(**asked)
 
 
-def test_the_range_is_clamped_in_value_and_not_in_gradient() -> None:
-    x = torch.tensor([-0.5, 0.0, 0.25, 1.0, 3.0], requires_grad=True)
-    y = to_unit_range(x)
-    assert torch.equal(y, torch.tensor([0.0, 0.0, 0.25, 1.0, 1.0]))
-    y.sum().backward()
-    assert torch.equal(x.grad, torch.ones(5))
+def test_the_gradient_of_the_clamp_only_leads_back_into_the_range() -> None:
+    for sign, expected in ((1, [0, 1, 1, 1, 1]), (-1, [-1, -1, -1, -1, 0])):
+        x = torch.tensor([-0.5, 0.0, 0.25, 1.0, 3.0], requires_grad=True)
+        y = to_unit_range(x)
+        assert torch.equal(y, torch.tensor([0.0, 0.0, 0.25, 1.0, 1.0]))
+        # A step of descent goes against the gradient.
+        (sign * y).sum().backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == expected
 
 
 @pytest.mark.parametrize(

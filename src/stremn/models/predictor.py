@@ -3,7 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from stremn.errors import StremnError
@@ -15,10 +17,25 @@ __all__ = ["Predictor", "PredictorState", "to_unit_range"]
 MEMORY = "memory."
 
 
+class _UnitRange(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return grad.masked_fill(((x < 0) & (grad > 0)) | ((x > 1) & (grad < 0)), 0)
+
+
 def to_unit_range(x: Tensor) -> Tensor:
-    """Clamp to [0, 1], float32, with the gradient of the identity: what is too large can still be lowered."""
-    x = x.float()
-    return x.clamp(0, 1).detach() + (x - x.detach())
+    """Clamp to [0, 1], float32, with a gradient wherever it leads back into the range.
+
+    What is too large can so be lowered, but not raised: fed back for many frames, gradients that clamping
+    does not stop grow without bound.
+    """
+    return cast(Tensor, _UnitRange.apply(x.float()))
 
 
 @dataclass(frozen=True)

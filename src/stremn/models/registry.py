@@ -56,7 +56,6 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         update_dim=32,
         similarity="l2",
         skip=True,
-        residual=True,
         size=0,
     ),
     "stremn-predict-video": PredictorConfig(
