@@ -1,7 +1,6 @@
 """What prediction is trained and validated on: moving digits, or videos."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +15,8 @@ from stremn.data import (
     MovingMnist,
     collate_frames,
     read_digits,
-    read_human36m,
-    read_kth,
-    read_reels,
 )
+from stremn.data.entries import open_reels
 from stremn.data.reels import Reel
 from stremn.errors import StremnError
 from stremn.training.model_task import check_held_out
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PredictionData"]
 
-READERS = {"kth": read_kth, "human36m": read_human36m}
 VALIDATION_SEED = 1
 """Of moving digits; the same for all recipes, so that their figures can be compared."""
 
@@ -68,7 +64,7 @@ class PredictionData:
 
     def _open_videos(self) -> None:
         recipe = self.recipe
-        reels = [reel for entry in recipe.videos for reel in _read(entry)]
+        reels = [reel for entry in recipe.videos for reel in open_reels(expand(entry), "train")]
         self.held = [reel for reel in reels if reel.name in recipe.held_out]
         self.trained = [reel for reel in reels if reel.name not in recipe.held_out]
         check_held_out(recipe.held_out, (reel.name for reel in self.held))
@@ -108,22 +104,3 @@ class PredictionData:
             "videos": [{"name": reel.name, "frames": reel.count} for reel in self.trained],
             "held_out": [{"name": reel.name, "frames": reel.count} for reel in self.held],
         }
-
-
-def _read(entry: str) -> list[Reel]:
-    kind, _, root = entry.partition(":")
-    if root and kind in READERS:
-        return READERS[kind](expand(root), "train")
-    path = expand(entry)
-    # A colon may also be part of a path.
-    cuts = [len(path), *(i for i, character in enumerate(path) if character == ":")]
-    cut = next((i for i in cuts if Path(path[:i]).exists()), len(path))
-    return read_reels(path[:cut], _names(Path(path[cut + 1 :])) if path[cut + 1 :] else None)
-
-
-def _names(path: Path) -> list[str]:
-    """The lines of a text file."""
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise StremnError(f"{path}: cannot be read as a list of videos, one name a line") from error
