@@ -1,13 +1,11 @@
 """Fixtures of the training tests."""
 
-import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from small_data import write_davis, write_stills
+from small_data import write_davis, write_digits, write_stills
 from stremn import create_model, save_pretrained
 from stremn.training import SegmentationRecipe
 
@@ -42,10 +40,5 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> SegmentationRecipe:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty bright squares of 28 pixels in MNIST's format."""
-    images = np.zeros((40, 28, 28), np.uint8)
-    for index, image in enumerate(images):
-        image[4 : 10 + index // 4, 6:20] = 255
-    path = tmp_path_factory.mktemp("digits") / "images-idx3-ubyte"
-    path.write_bytes(struct.pack(">4I", 0x803, 40, 28, 28) + images.tobytes())
-    return path
+    """Forty bars in MNIST's format."""
+    return write_digits(tmp_path_factory.mktemp("digits") / "images-idx3-ubyte")
