@@ -21,7 +21,7 @@ from stremn.memory import MemoryLayout, get_policy
 from stremn.models import Segmenter
 from stremn.ops import update_similarity
 from stremn.training.choice import slot_costs
-from stremn.training.clip import follow_clip
+from stremn.training.clip import segment_clip
 
 BATCH, AFTER = 4, 5
 """Clips at a time; frames after the contest, the first of which is only the latest template."""
@@ -38,7 +38,7 @@ def contests(model: Segmenter, clips: VideoClips, count: int, chosen: int, size:
         if first // BATCH % 2:
             frames = frames[torch.randperm(chosen + 1, generator=generator)]
         *held, new = frames.tolist()
-        run = follow_clip(
+        run = segment_clip(
             *(model, batch, MemoryLayout(chosen=chosen), get_policy("random-drop")),
             certainty=model.config.certainty,
             generator=generator,

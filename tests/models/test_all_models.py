@@ -98,7 +98,7 @@ def parameters_without_gradient(name: str, layout: MemoryLayout, length: int) ->
     torch.manual_seed(0)
     model = create_model(name).train()
     without_zero_branches(model)
-    logits = segment_clip(model, moving_squares(length), layout, get_policy("learned"))
+    logits = segment_clip(model, moving_squares(length), layout, get_policy("learned")).logits
     assert logits.shape == (1, length - 1, 2, HEIGHT // 4, WIDTH // 4)
     (logits * torch.randn_like(logits)).sum().backward()
     return [

@@ -14,7 +14,7 @@ from stremn.memory import MemoryLayout, get_policy
 from stremn.models import Segmenter
 from stremn.training import SegmentationRecipe, train
 from stremn.training.choice import ChoiceRecipe, ChoiceTask, slot_costs
-from stremn.training.clip import FollowedClip, follow_clip
+from stremn.training.clip import SegmentedClip, segment_clip
 from stremn.training.task import StepDraw
 
 FRAMES, CHOSEN = 8, 3
@@ -45,10 +45,10 @@ def clip() -> Clip:
 
 
 @pytest.fixture(scope="module")
-def run(model: Segmenter, clip: Clip) -> FollowedClip:
+def run(model: Segmenter, clip: Clip) -> SegmentedClip:
     torch.set_num_threads(1)
     with torch.no_grad():
-        return follow_clip(model, clip, MemoryLayout(chosen=CHOSEN), get_policy("oldest"), noise=False)
+        return segment_clip(model, clip, MemoryLayout(chosen=CHOSEN), get_policy("oldest"), noise=False)
 
 
 def draw(seed: int) -> StepDraw:
@@ -56,7 +56,7 @@ def draw(seed: int) -> StepDraw:
 
 
 @torch.no_grad()
-def test_costs_belong_to_their_slots(model: Segmenter, clip: Clip, run: FollowedClip) -> None:
+def test_costs_belong_to_their_slots(model: Segmenter, clip: Clip, run: SegmentedClip) -> None:
     costs = slot_costs(model, clip, run, [1, 2, 3], 4, guide=True)
     assert costs.shape == (4, CHOSEN)
     assert torch.allclose(
@@ -67,7 +67,7 @@ def test_costs_belong_to_their_slots(model: Segmenter, clip: Clip, run: Followed
 
 @torch.no_grad()
 def test_giving_up_a_twin_of_the_new_template_costs_what_keeping_it_does(
-    model: Segmenter, clip: Clip, run: FollowedClip
+    model: Segmenter, clip: Clip, run: SegmentedClip
 ) -> None:
     twins = replace(run, templates=[run.templates[4 if t == 2 else t] for t in range(len(run.templates))])
     with_twin = slot_costs(model, clip, twins, [1, 2, 3], 4, guide=True)[:, 1]

@@ -47,7 +47,7 @@ def clip() -> Clip:
 def logits_of(model: Segmenter, clip: Clip, policy: str) -> Tensor:
     """(T - 1, O, 1, h/4, w/4) by the code of training."""
     layout = MemoryLayout.of_slots(SLOTS)
-    return segment_clip(model, clip, layout, get_policy(policy), noise=False)[0].unsqueeze(2).detach()
+    return segment_clip(model, clip, layout, get_policy(policy), noise=False).logits[0].unsqueeze(2).detach()
 
 
 def enlarged(maps: Tensor) -> Tensor:

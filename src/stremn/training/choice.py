@@ -18,7 +18,7 @@ from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, SlotMemory, Template, get_policy
 from stremn.models import Segmenter
 from stremn.ops import update_similarity
-from stremn.training.clip import FollowedClip, follow_clip
+from stremn.training.clip import SegmentedClip, segment_clip
 from stremn.training.segmentation import SegmentationRecipe, SegmentationTask
 from stremn.training.task import StepDraw
 
@@ -75,7 +75,7 @@ class ChoiceTask(SegmentationTask):
         recipe, network = cast(ChoiceRecipe, self.recipe), cast(Segmenter, model)
         guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
         shuffle = bool(torch.rand((), generator=draw.shared) < recipe.shuffle_share)
-        run = follow_clip(
+        run = segment_clip(
             *(network, batch, MemoryLayout(chosen=recipe.chosen), get_policy("random-drop")),
             guide=guide,
             certainty=network.config.certainty,
@@ -98,7 +98,7 @@ class ChoiceTask(SegmentationTask):
 
 
 def slot_costs(
-    model: Segmenter, clip: Clip, run: FollowedClip, held: list[int], new: int, *, guide: bool
+    model: Segmenter, clip: Clip, run: SegmentedClip, held: list[int], new: int, *, guide: bool
 ) -> Tensor:
     """What it costs to give up each of the held templates for the new one.
 

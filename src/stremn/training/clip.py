@@ -9,10 +9,29 @@ from stremn.data import Clip
 from stremn.memory import MemoryLayout, Policy, SlotMemory, Template, shows
 from stremn.models import ImageFeatures, Segmenter
 
-__all__ = ["FollowedClip", "follow_clip", "segment_clip"]
+__all__ = ["SegmentedClip", "segment_clip"]
 
 ABSENT_LOGIT = -20.0
 """Logit of an object slot that holds no object, so that it takes no part in the aggregation."""
+
+
+@dataclass(frozen=True)
+class SegmentedClip:
+    """What came of ``B`` videos with ``O`` objects each.
+
+    Attributes:
+        logits: of the frames after the first ``(B, T - 1, O, h/4, w/4)``, float32.
+        features: of all frames.
+        owner: which video each object is of ``(B·O,)``.
+        templates: of all frames but the last: of the true masks first, then of the predicted ones.
+        previous: the probabilities that these were made of ``(B·O, 1, h/4, w/4)``.
+    """
+
+    logits: Tensor
+    features: list[ImageFeatures]
+    owner: Tensor
+    templates: list[Template]
+    previous: list[Tensor]
 
 
 def segment_clip(
@@ -25,8 +44,8 @@ def segment_clip(
     certainty: float = 0.0,
     noise: bool = True,
     generator: torch.Generator | None = None,
-) -> Tensor:
-    """Logits of every frame after the first, given the masks of the first.
+) -> SegmentedClip:
+    """Segment every frame after the first, given the masks of the first.
 
     Args:
         model: in training mode or not.
@@ -38,47 +57,7 @@ def segment_clip(
             :func:`stremn.memory.shows`.
         noise: Gumbel noise in the learned choice, Eq. (3).
         generator: of the noise.
-
-    Returns:
-        ``(B, T - 1, O, h/4, w/4)``.
     """
-    followed = follow_clip(
-        model, clip, layout, policy, guide=guide, certainty=certainty, noise=noise, generator=generator
-    )
-    return torch.stack(followed.logits, dim=1).unflatten(0, clip.valid.shape).squeeze(3).transpose(1, 2)
-
-
-@dataclass(frozen=True)
-class FollowedClip:
-    """A clip of ``B`` videos with ``O`` objects each that was segmented frame by frame.
-
-    Attributes:
-        features: of all frames.
-        owner: which video each object is of ``(B·O,)``.
-        logits: of the frames after the first ``(B·O, 1, h/4, w/4)``, float32.
-        templates: of all frames but the last: of the true masks first, then of the predicted ones.
-        previous: what the decoder was to see of these frames, ``(B·O, 1, h/4, w/4)``.
-    """
-
-    features: list[ImageFeatures]
-    owner: Tensor
-    logits: list[Tensor]
-    templates: list[Template]
-    previous: list[Tensor]
-
-
-def follow_clip(
-    model: Segmenter,
-    clip: Clip,
-    layout: MemoryLayout,
-    policy: Policy,
-    *,
-    guide: bool = True,
-    certainty: float = 0.0,
-    noise: bool = True,
-    generator: torch.Generator | None = None,
-) -> FollowedClip:
-    """All that :func:`segment_clip` comes by; its arguments."""
     batch, length = clip.frames.shape[:2]
     objects = clip.valid.shape[1]
     owner = torch.arange(batch, device=clip.frames.device).repeat_interleave(objects)
@@ -102,7 +81,8 @@ def follow_clip(
             memory = memory.update(
                 templates[-1], t, policy, present=present, noise=noise, generator=generator
             )
-    return FollowedClip(features, owner, result, templates, previous)
+    logits = torch.stack(result, dim=1).unflatten(0, (batch, objects)).squeeze(3).transpose(1, 2)
+    return SegmentedClip(logits, features, owner, templates, previous)
 
 
 def _frame(features: ImageFeatures, t: int, length: int) -> ImageFeatures:

@@ -203,11 +203,11 @@ class SegmentationTask(ModelTask):
         layout, policy = MemoryLayout(chosen=recipe.chosen), get_policy(network.config.policy)
         guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
         certainty = network.config.certainty
-        logits = segment_clip(
+        found = segment_clip(
             *(network, batch, layout, policy), guide=guide, certainty=certainty, generator=draw.own
         )
         weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
-        return segmentation_loss(logits, batch.labels[:, 1:], batch.valid, **weights)
+        return segmentation_loss(found.logits, batch.labels[:, 1:], batch.valid, **weights)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """J&F of the held-out sequences."""
