@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import common
-from stremn import SegmentationSession, create_model
+from stremn import SegmentationSession, create_model, from_pretrained
 
 WIDTHS = {480: 854, 240: 428}
 Step = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
@@ -53,7 +53,7 @@ def main() -> None:
         "cutie_commit": common.git_commit(args.cutie),
         "cutie_config": "eval_config, model=small: mem_every 5, max_mem_frames 5, no long-term memory",
         "parameters": {"stremn-lite": count(ours), "cutie-small": count(peer.network)},
-        "stremn_default_size": ours.config.size,
+        "stremn_default_size": shipped_size(),
         "weights": "random",
     }
     record["results"] = []
@@ -132,7 +132,12 @@ def load_cutie(path: Path) -> Cutie:
     return Cutie(model.CUTIE(config).eval(), config, inference.InferenceCore)
 
 
-def our_lane(precision: str, size: int | None) -> Step:
+def shipped_size() -> int:
+    """Internal size of the weights that ship; a model of random weights need not have it."""
+    return int(from_pretrained("stremn-lite").config.size)
+
+
+def our_lane(precision: str, size: int) -> Step:
     torch.manual_seed(0)
     session = SegmentationSession(create_model("stremn-lite"), precision=precision, size=size, device="cpu")
     return lambda frame, mask: session.step(frame, mask).labels
@@ -147,7 +152,7 @@ def compare(
         "cutie fp32": lambda: peer.lane(autocast=False),
         "cutie bf16": lambda: peer.lane(autocast=True),
         "stremn auto": lambda: our_lane("auto", side),
-        "stremn auto, default size": lambda: our_lane("auto", None),
+        "stremn auto, default size": lambda: our_lane("auto", shipped_size()),
         "stremn fp32": lambda: our_lane("fp32", side),
         "stremn bf16": lambda: our_lane("bf16", side),
     }
