@@ -16,10 +16,10 @@ from stremn.experiments import forecasts as module
 from stremn.experiments.clips import Protocol
 from stremn.experiments.forecast_rows import ForecastLine, ForecastRow, copy_row, summarise_forecasts
 from stremn.experiments.forecasts import COPY_LAST, frames_to_predict
-from stremn.experiments.store import tensors_digest
 from stremn.memory import POLICIES, Rules
 from stremn.metrics.prediction import PredictionScorer
 from stremn.models import Predictor, PredictorState, RecurrentConfig, create_model
+from stremn.models.tensorfile import tensors_digest
 from stremn.training.forecast import forecast_clip
 
 SIZE = 16

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from stremn import __version__
 from stremn.experiments.clips import TestClips
-from stremn.experiments.store import ResultStore, key_of, tensors_digest
+from stremn.experiments.store import ResultStore, key_of
 from stremn.memory import Rules
 from stremn.metrics.prediction import PredictionScorer, PredictionScores
 from stremn.metrics.prediction_lpips import Lpips
 from stremn.models import Predictor, PredictorState, for_inference
+from stremn.models.tensorfile import tensors_digest
 from stremn.sessions import Runtime
 from stremn.training.forecast import forecast_clip
 

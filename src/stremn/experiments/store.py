@@ -3,20 +3,19 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stremn.errors import StremnError
 from stremn.files.atomic import replacing, write_error
 from stremn.metrics import ObjectScore
 from stremn.models import ModelConfig
+from stremn.models.tensorfile import tensors_digest
 
-__all__ = ["Kept", "Result", "ResultStore", "key_of", "tensors_digest", "weights_digest"]
+__all__ = ["Kept", "Result", "ResultStore", "key_of", "weights_digest"]
 
 log = logging.getLogger("stremn")
 
@@ -133,15 +132,6 @@ def key_of(facts: dict[str, Any]) -> str:
 def weights_digest(model: nn.Module) -> str:
     """A digest of a model's config and weights."""
     return tensors_digest(model.state_dict(), cast(ModelConfig, model.config).to_json())
-
-
-def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """A digest of tensors with their names, and of a text."""
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _line(result: Kept) -> str:

@@ -1,15 +1,18 @@
 """Safetensors files with a text inside: weights and saved sessions. Nothing here can run code from a file."""
 
+import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from stremn.errors import StremnError
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["read_tensors", "tensors_digest", "write_tensors"]
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], key: str, text: str) -> None:
@@ -67,3 +70,12 @@ def read_tensors(path: Path, key: str, what: str) -> tuple[dict[str, Tensor], st
 def one_line(error: BaseException) -> str:
     """The message of an error without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """A digest of tensors with their names, and of a text."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

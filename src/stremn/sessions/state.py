@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.models import ModelConfig
-from stremn.models.tensorfile import one_line, read_tensors, write_tensors
+from stremn.models.tensorfile import one_line, read_tensors, tensors_digest, write_tensors
 from stremn.sessions.runtime import PRECISIONS, Runtime
 
 if TYPE_CHECKING:
@@ -82,7 +82,10 @@ class SavedSession(ABC):
         path = Path(path)
         text = json.dumps(self.facts, default=int)
         write_tensors(
-            path, self.tensors, self.key, json.dumps({"digest": _digest(text, self.tensors), "facts": text})
+            path,
+            self.tensors,
+            self.key,
+            json.dumps({"digest": tensors_digest(self.tensors, text), "facts": text}),
         )
         return path
 
@@ -96,7 +99,7 @@ class SavedSession(ABC):
         tensors, text = read_tensors(Path(path), cls.key, cls.writer)
         try:
             wrapped = json.loads(text)
-            whole = wrapped["digest"] == _digest(wrapped["facts"], tensors)
+            whole = wrapped["digest"] == tensors_digest(tensors, wrapped["facts"])
             facts = json.loads(wrapped["facts"])
             version = facts["version"]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -152,11 +155,3 @@ class SavedSession(ABC):
 def _fingerprint(config: ModelConfig) -> str:
     """A digest of a config, to tell whether a state is of a model."""
     return hashlib.sha256(config.to_json().encode()).hexdigest()
-
-
-def _digest(text: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
