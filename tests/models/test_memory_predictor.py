@@ -128,15 +128,6 @@ def test_the_decoder_sees_the_encoder_only_through_memory_and_value_unless_asked
     assert not torch.allclose(model.predict(state), before)
 
 
-@torch.no_grad()
-def test_the_residual_starts_from_the_last_frame() -> None:
-    model = small(residual=True)
-    nn.init.zeros_(model.decoder.pixels.weight)
-    nn.init.zeros_(model.decoder.pixels.bias)
-    state = observed(model, 3)
-    assert torch.equal(model.predict(state), state.carried["recent"][:, -3:])
-
-
 @pytest.mark.parametrize("strides", [(1,) * 6, (2, 1, 2, 1, 1, 1), (1, 4, 1, 1, 2, 1), (3, 1, 1, 1, 1, 1)])
 @torch.no_grad()
 def test_any_strides_give_back_the_frame_s_size(strides: tuple[int, ...]) -> None:

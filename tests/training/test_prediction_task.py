@@ -173,7 +173,7 @@ def test_videos_train_too(digits: Path, tmp_path: Path) -> None:
     model = task.new_model()
     assert batch_of(task).frames.shape == (2, 5, 3, 32, 32)
     figures = task.validate(model)
-    # An untrained residual is small: the prediction is about the last frame.
+    # An untrained model mixes mostly pixels of the last frame: the prediction is a blurred one.
     assert figures["score"] == figures["ssim"] > 0.1
     picture = task.picture(model)
     assert picture is not None

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stremn.memory import Rules, SlotMemory, Template, get_policy
+from stremn.models.moved import Moved
 from stremn.models.predict_config import BLOCKS, PredictorConfig
 from stremn.models.predictor import Predictor, PredictorState, to_unit_range
 from stremn.models.segmenter import to_map
@@ -71,17 +72,17 @@ class Decoder(nn.Module):
             self.joins.append(place if joins else None)
             channels = widths[place]
         self.pixels = nn.Conv2d(channels, config.channels, 3, padding=1)
-        if config.residual:
-            # An untrained model then nearly repeats the last frame.
-            with torch.no_grad():
-                for parameter in self.pixels.parameters():
-                    parameter.mul_(0.1)
+        self.moved = Moved(channels, config.motion, config.strides[0]) if config.motion else None
 
-    def forward(self, x: Tensor, maps: dict[int, Tensor]) -> Tensor:
-        """``(B, 2·Dv, H, W)`` to ``(B, C, h, w)``; ``maps`` are what the encoder's blocks took in."""
+    def forward(self, x: Tensor, maps: dict[int, Tensor], last: Tensor) -> Tensor:
+        """``(B, 2·Dv, H, W)`` to ``(B, C, h, w)``.
+
+        ``maps`` are what the encoder's blocks took in, ``last`` is the frame before ``(B, C, h, w)``.
+        """
         for block, place in zip(self.blocks, self.joins, strict=True):
             x = block(x, None if place is None else maps[place])
-        return self.pixels(x)
+        drawn = self.pixels(x)
+        return drawn if self.moved is None else self.moved(x, last, drawn)
 
 
 class MemoryPredictor(Predictor):
@@ -144,10 +145,10 @@ class MemoryPredictor(Predictor):
         """Decode readout and query value, concatenated as in Eq. (5); see the base class."""
         carried = state.carried
         fine = {int(n.removeprefix("fine.")): t for n, t in carried.items() if n.startswith("fine.")}
-        frame = self.decoder(torch.cat([carried["readout"], carried["value"]], dim=1), fine)
-        if self.config.residual:
-            frame = carried["recent"][:, -self.config.channels :] + frame
-        return to_unit_range(frame)
+        last = carried["recent"][:, -self.config.channels :]
+        return to_unit_range(
+            self.decoder(torch.cat([carried["readout"], carried["value"]], dim=1), fine, last)
+        )
 
     def _recent(self, frame: Tensor, state: PredictorState | None) -> Tensor:
         """The last frames, the newest last; before the first one there is the first one (P1)."""

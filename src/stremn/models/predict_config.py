@@ -15,6 +15,8 @@ BLOCKS = 6
 
 MOST_LAYERS = 64
 
+MOST_MOTION = 15
+
 
 @dataclass(frozen=True)
 class PredictorConfig(ModelConfig):
@@ -33,7 +35,8 @@ class PredictorConfig(ModelConfig):
         scale: factor on the similarity; ``None`` means 1/√Dk.
         skip: whether the decoder sees the encoder's maps of finer stride (highway connections); Sec. 3.3 of
             the paper says no.
-        residual: whether the decoder's output is added to the last frame, rather than being the next one.
+        motion: each pixel of the next frame is mixed from ``motion`` by ``motion`` places in the last one, odd,
+            see :class:`stremn.models.moved.Moved`; 0 leaves the decoder to draw every pixel, as in the paper.
         slots: K, all of them replaceable (Sec. 4.2).
         policy: default policy.
         size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
@@ -49,7 +52,7 @@ class PredictorConfig(ModelConfig):
     similarity: Similarity = "dot"
     scale: float | None = None
     skip: bool = False
-    residual: bool = False
+    motion: int = 0
     slots: int = 5
     policy: str = "learned"
     size: int = 128
@@ -73,7 +76,10 @@ class PredictorConfig(ModelConfig):
             update_dim=(1, MAX_DIM),
             slots=(1, None),
             size=(0, None),
+            motion=(0, MOST_MOTION),
         )
+        if self.motion and self.motion % 2 == 0:
+            raise StremnError(f"invalid model config: motion must be odd or 0, not {self.motion}")
         self._check_read(self.similarity, self.scale)
 
     @property

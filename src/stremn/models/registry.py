@@ -56,6 +56,7 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         update_dim=32,
         similarity="l2",
         skip=True,
+        motion=3,
         size=0,
     ),
     "stremn-predict-video": PredictorConfig(
@@ -67,7 +68,7 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         update_dim=32,
         similarity="l2",
         skip=True,
-        residual=True,
+        motion=3,
     ),
     "convlstm": RecurrentConfig(architecture="convlstm", hidden=(128, 64, 64), kernel=5),
     "convlstm-small": RecurrentConfig(architecture="convlstm", hidden=(64, 64, 64), kernel=3),
