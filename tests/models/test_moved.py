@@ -72,10 +72,13 @@ def test_no_frame_leaves_its_range(scale: float, seed: int, cell: int) -> None:
     layer = Moved(4, 3, cell)
     x, last = scale * torch.randn(1, 4, 8, 8), torch.rand(1, 1, 8, 8)
     found = layer(x, last, scale * torch.randn(1, 1, 8, 8))
-    assert found.isfinite().all() and found.min() >= 0 and found.max() <= 1 + 1e-6
+    assert found.isfinite().all()
+    assert found.min() >= 0
+    assert found.max() <= 1 + 1e-6
     # Without what is drawn, a frame also stays within the darkest and brightest pixel of the last one.
     with torch.no_grad():
         layer.share.weight.zero_()
         layer.share.bias.fill_(-1e4)
     moved = layer(x, last, torch.zeros(1, 1, 8, 8))
-    assert moved.min() >= last.min() - 1e-6 and moved.max() <= last.max() + 1e-6
+    assert moved.min() >= last.min() - 1e-6
+    assert moved.max() <= last.max() + 1e-6

@@ -20,8 +20,8 @@ class Moved(nn.Module):
     that are positive and sum to one (after the kernels of Jia et al. 2016, *Dynamic Filter Networks*,
     https://arxiv.org/abs/1605.09673, and the offsets of Dai et al. 2017, https://arxiv.org/abs/1703.06211). A
     share, foreseen as well, goes to what the decoder draws, for what was hidden or outside (Finn et al. 2016,
-    https://arxiv.org/abs/1605.07157). Neither leaves [0, 1], and no pixel is amplified: fed back for any number
-    of frames, the frames stay in range.
+    https://arxiv.org/abs/1605.07157). Neither leaves [0, 1], nor is any pixel amplified: fed back for any
+    number of frames, the frames stay in range.
     """
 
     def __init__(self, channels: int, side: int, cell: int) -> None:
@@ -38,7 +38,8 @@ class Moved(nn.Module):
         self.share = nn.Conv2d(channels, 1, 3, padding=1)
         steps = (torch.arange(side) - side // 2) * SPACING
         dy, dx = torch.meshgrid(steps, steps, indexing="ij")
-        assert self.places.bias is not None and self.share.bias is not None
+        assert self.places.bias is not None
+        assert self.share.bias is not None
         with torch.no_grad():
             self.places.bias.zero_()
             self.places.bias[: 2 * self.count] = torch.stack([dx, dy], dim=-1).flatten()
@@ -62,7 +63,7 @@ class Moved(nn.Module):
         return moved + share * (torch.sigmoid(drawn.float()) - moved)
 
     def _look(self, last: Tensor, shifts: Tensor) -> Tensor:
-        """``(B, C, N, h, w)``: what lies at each pixel's N places; shifts are ``(B, 2·N, h, w)``, x then y."""
+        """``(B, C, N, h, w)``: what lies at each pixel's N places; shifts ``(B, 2·N, h, w)``, x then y."""
         batch, channels, height, width = last.shape
         rows = torch.arange(height, device=last.device, dtype=last.dtype)
         columns = torch.arange(width, device=last.device, dtype=last.dtype)

@@ -35,8 +35,9 @@ class PredictorConfig(ModelConfig):
         scale: factor on the similarity; ``None`` means 1/√Dk.
         skip: whether the decoder sees the encoder's maps of finer stride (highway connections); Sec. 3.3 of
             the paper says no.
-        motion: each pixel of the next frame is mixed from ``motion`` by ``motion`` places in the last one, odd,
-            see :class:`stremn.models.moved.Moved`; 0 leaves the decoder to draw every pixel, as in the paper.
+        motion: each pixel of the next frame is mixed from ``motion`` by ``motion`` places in the last one,
+            odd, see :class:`stremn.models.moved.Moved`; 0 leaves the decoder to draw every pixel, as in the
+            paper.
         slots: K, all of them replaceable (Sec. 4.2).
         policy: default policy.
         size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
