@@ -85,3 +85,10 @@ def test_the_digest_sees_weights_and_config(model: Segmenter) -> None:
     with torch.no_grad():
         next(other.parameters()).view(-1)[0] += 1e-3
     assert weights_digest(other) != digest
+
+
+def test_missing_is_what_has_no_result(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "results.jsonl", Result)
+    store.add(result("a"))
+    assert store.missing({1: "b", 2: "a", 3: "c"}) == [1, 3]
+    assert ResultStore(tmp_path / "results.jsonl", Result).missing({2: "a"}) == []

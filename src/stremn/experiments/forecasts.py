@@ -137,7 +137,7 @@ def frames_to_predict(
     """Frames of all trials that are not in the store yet."""
     trials, horizon = list(dict.fromkeys(trials)), setting.clips.protocol.horizon
     return sum(
-        horizon * len(numbers) * len(_missing(setting, trials, part, store))
+        horizon * len(numbers) * len(store.missing(_keys(setting, trials, part)))
         for part, numbers in enumerate(setting.parts)
     )
 
@@ -164,7 +164,7 @@ def run_forecasts(
     results: dict[ForecastTrial, list[Forecast]] = {trial: [] for trial in trials}
     ready: dict[str, Predictor] = {}
     for part, numbers in enumerate(setting.parts):
-        missing = _missing(setting, trials, part, store)
+        missing = store.missing(_keys(setting, trials, part))
         for trial in missing:
             if trial not in runs:
                 runs[trial] = _Run(setting, trial, _ready(setting, trial, ready))
@@ -172,17 +172,15 @@ def run_forecasts(
         for trial in missing:
             assert clips is not None
             store.add(runs[trial].predict(clips, part, on_frames))
-        for trial in trials:
-            kept = store.find(setting.key(trial, part))
+        for trial, key in _keys(setting, trials, part).items():
+            kept = store.find(key)
             assert kept is not None
             results[trial].append(kept)
     return results
 
 
-def _missing(
-    setting: ForecastSetting, trials: list[ForecastTrial], part: int, store: ResultStore[Forecast]
-) -> list[ForecastTrial]:
-    return [trial for trial in trials if store.find(setting.key(trial, part)) is None]
+def _keys(setting: ForecastSetting, trials: list[ForecastTrial], part: int) -> dict[ForecastTrial, str]:
+    return {trial: setting.key(trial, part) for trial in trials}
 
 
 def _ready(setting: ForecastSetting, trial: ForecastTrial, ready: dict[str, Predictor]) -> Predictor | None:

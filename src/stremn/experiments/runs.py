@@ -69,7 +69,7 @@ def frames_to_play(
     """Frames of all runs that are not in the store yet, each trial's counted on its own."""
     trials = list(trials)
     return sum(
-        played_frames(sequence, setting.least) * len(_missing(setting, trials, sequence, store))
+        played_frames(sequence, setting.least) * len(store.missing(_keys(setting, trials, sequence)))
         for sequence in sequences
     )
 
@@ -100,24 +100,22 @@ def run_trials(
     sessions: dict[Trial, SegmentationSession] = {}
     results: dict[Trial, list[Result]] = {trial: [] for trial in trials}
     for sequence in sequences:
-        missing = _missing(setting, trials, sequence, store)
+        missing = store.missing(_keys(setting, trials, sequence))
         for trial in missing:
             if trial not in sessions:
                 sessions[trial] = _opened(setting, trial, next(iter(sessions.values()), None))
         if missing:
             for result in _run_sequence(setting, {t: sessions[t] for t in missing}, sequence, on_frame):
                 store.add(result)
-        for trial in trials:
-            kept = store.find(setting.key(trial, sequence))
+        for trial, key in _keys(setting, trials, sequence).items():
+            kept = store.find(key)
             assert kept is not None
             results[trial].append(kept)
     return results
 
 
-def _missing(
-    setting: Setting, trials: list[Trial], sequence: Sequence, store: ResultStore[Result]
-) -> list[Trial]:
-    return [trial for trial in trials if store.find(setting.key(trial, sequence)) is None]
+def _keys(setting: Setting, trials: list[Trial], sequence: Sequence) -> dict[Trial, str]:
+    return {trial: setting.key(trial, sequence) for trial in trials}
 
 
 def _opened(setting: Setting, trial: Trial, other: SegmentationSession | None) -> SegmentationSession:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
@@ -35,6 +36,7 @@ class Kept(Protocol):
 
 
 Kind = TypeVar("Kind", bound=Kept)
+Asked = TypeVar("Asked")
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ class ResultStore(Generic[Kind]):
     def find(self, key: str) -> Kind | None:
         """The result of that key."""
         return self._results.get(key)
+
+    def missing(self, keys: Mapping[Asked, str]) -> list[Asked]:
+        """What of ``keys`` has no result yet."""
+        return [asked for asked, key in keys.items() if key not in self._results]
 
     def add(self, result: Kind) -> None:
         """Keep a result, in the file at once.
