@@ -1,12 +1,14 @@
 """A moved frame: what its places and weights say, by hand."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from stremn.models.moved import SPACING, Moved
+from stremn.models.moved import CENTRE, SPACING, Moved
 
 
 def still(side: int = 3, cell: int = 1) -> Moved:
@@ -54,7 +56,9 @@ def test_places_start_as_a_square_around_the_pixel() -> None:
     found = run(still(), last)[0, 0]
     assert found.nonzero().tolist() == [[y, x] for y in (2, 4, 6) for x in (2, 4, 6)]
     assert SPACING == 2
-    torch.testing.assert_close(found[found > 0], torch.full((9,), 1 / 9))
+    share = torch.full((9,), 1 / (8 + math.exp(CENTRE)))
+    share[4] *= math.exp(CENTRE)
+    torch.testing.assert_close(found[found > 0], share)
 
 
 def test_the_share_that_is_drawn() -> None:

@@ -9,8 +9,11 @@ __all__ = ["Moved"]
 SPACING = 2.0
 """Pixels between the places that an untrained model mixes a pixel from."""
 
-DRAWN = -2.0
-"""Logit of the share that an untrained model draws anew, about a tenth."""
+CENTRE = 4.0
+"""Logit of the pixel's own place at first, others 0: an untrained model nearly repeats the last frame."""
+
+DRAWN = -4.0
+"""Logit of the share that an untrained model draws anew."""
 
 
 class Moved(nn.Module):
@@ -43,6 +46,7 @@ class Moved(nn.Module):
         with torch.no_grad():
             self.places.bias.zero_()
             self.places.bias[: 2 * self.count] = torch.stack([dx, dy], dim=-1).flatten()
+            self.places.bias[2 * self.count + self.count // 2] = CENTRE
             self.share.bias.fill_(DRAWN)
 
     def forward(self, x: Tensor, last: Tensor, drawn: Tensor) -> Tensor:
