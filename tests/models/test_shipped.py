@@ -1,13 +1,13 @@
 """The weights that come with the package."""
 
+import numpy as np
 import pytest
 
-from stremn.errors import StremnError
 from stremn.models import MODELS, PREDICTORS, Predictor, Segmenter, from_pretrained, ships
 from stremn.models.checkpoint import SHIPPED
 from stremn.sessions import PredictionSession, SegmentationSession
 
-NAMES = ("stremn-lite",)
+NAMES = ("stremn-lite", "stremn-predict-video", "stremn-predict-mnist")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,10 +25,25 @@ def test_nothing_else_ships() -> None:
     assert not ships("../weights/stremn-lite")
 
 
+def test_prediction_ships_in_twelve_megabytes() -> None:
+    assert sum((SHIPPED / f"{name}.safetensors").stat().st_size for name in NAMES[1:]) <= 12e6
+
+
 def test_sessions_open_them_by_default() -> None:
     assert SegmentationSession(device="cpu").model.config.architecture == "lite"
+    assert PredictionSession(device="cpu").model.config.channels == 3
 
 
-def test_prediction_without_weights_says_what_to_give() -> None:
-    with pytest.raises(StremnError, match=r"stremn-predict-video.*give"):
-        PredictionSession(device="cpu")
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_square_that_moves_is_foreseen_better_than_as_the_last_frame(name: str) -> None:
+    def frame(index: int) -> np.ndarray:
+        image = np.zeros((64, 64), np.uint8)
+        image[20:36, 4 + 3 * index : 20 + 3 * index] = 255
+        return image
+
+    session = PredictionSession(name, device="cpu")
+    for index in range(8):
+        session.observe(frame(index))
+    for ahead, found in enumerate(session.predict(2), 1):
+        truth = frame(7 + ahead).astype(float)
+        assert np.square(found - truth).mean() < np.square(frame(7) - truth).mean()
