@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from stremn.errors import StremnError
+from stremn.models import create_model
 from stremn.models.moved import CENTRE, SPACING, Moved
 
 
@@ -86,3 +88,9 @@ def test_no_frame_leaves_its_range(scale: float, seed: int, cell: int) -> None:
     moved = layer(x, last, torch.zeros(1, 1, 8, 8))
     assert moved.min() >= last.min() - 1e-6
     assert moved.max() <= last.max() + 1e-6
+
+
+@pytest.mark.parametrize("motion", [2, -1, 17])
+def test_a_square_without_a_centre_is_refused(motion: int) -> None:
+    with pytest.raises(StremnError, match="motion must be"):
+        create_model("stremn-predict", motion=motion)

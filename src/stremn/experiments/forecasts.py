@@ -164,7 +164,8 @@ def run_forecasts(
     results: dict[ForecastTrial, list[Forecast]] = {trial: [] for trial in trials}
     ready: dict[str, Predictor] = {}
     for part, numbers in enumerate(setting.parts):
-        missing = store.missing(_keys(setting, trials, part))
+        keys = _keys(setting, trials, part)
+        missing = store.missing(keys)
         for trial in missing:
             if trial not in runs:
                 runs[trial] = _Run(setting, trial, _ready(setting, trial, ready))
@@ -172,7 +173,7 @@ def run_forecasts(
         for trial in missing:
             assert clips is not None
             store.add(runs[trial].predict(clips, part, on_frames))
-        for trial, key in _keys(setting, trials, part).items():
+        for trial, key in keys.items():
             kept = store.find(key)
             assert kept is not None
             results[trial].append(kept)

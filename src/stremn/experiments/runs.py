@@ -100,14 +100,15 @@ def run_trials(
     sessions: dict[Trial, SegmentationSession] = {}
     results: dict[Trial, list[Result]] = {trial: [] for trial in trials}
     for sequence in sequences:
-        missing = store.missing(_keys(setting, trials, sequence))
+        keys = _keys(setting, trials, sequence)
+        missing = store.missing(keys)
         for trial in missing:
             if trial not in sessions:
                 sessions[trial] = _opened(setting, trial, next(iter(sessions.values()), None))
         if missing:
             for result in _run_sequence(setting, {t: sessions[t] for t in missing}, sequence, on_frame):
                 store.add(result)
-        for trial, key in _keys(setting, trials, sequence).items():
+        for trial, key in keys.items():
             kept = store.find(key)
             assert kept is not None
             results[trial].append(kept)
