@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stremn.errors import StremnError
 from stremn.models import create_model
-from stremn.models.moved import CENTRE, SPACING, Moved
+from stremn.models.moved import DRAWN, SPACING, STILL, Moved
 
 
 def still(side: int = 3, cell: int = 1) -> Moved:
@@ -52,15 +52,22 @@ def test_half_a_pixel_is_the_mean_of_two() -> None:
     torch.testing.assert_close(found[..., :-1], (last[..., :-1] + last[..., 1:]) / 2, atol=1e-5, rtol=0)
 
 
-def test_places_start_as_a_square_around_the_pixel() -> None:
-    last = torch.zeros(1, 1, 9, 9)
-    last[0, 0, 4, 4] = 1
-    found = run(still(), last)[0, 0]
-    assert found.nonzero().tolist() == [[y, x] for y in (2, 4, 6) for x in (2, 4, 6)]
-    assert SPACING == 2
-    share = torch.full((9,), 1 / (8 + math.exp(CENTRE)))
-    share[4] *= math.exp(CENTRE)
-    torch.testing.assert_close(found[found > 0], share)
+@pytest.mark.parametrize(("start", "centre"), [(True, STILL), (False, 0.0)])
+def test_places_start_as_a_square_around_the_pixel(start: bool, centre: float) -> None:
+    layer = Moved(4, 3, 1, still=start)
+    nn.init.zeros_(layer.places.weight)
+    nn.init.zeros_(layer.share.weight)
+    # A ramp tells where each place is; nothing in it is lost by reading between pixels.
+    last = torch.arange(16.0).expand(1, 1, 16, 16) / 16
+    steps = torch.tensor([-SPACING, 0, SPACING])
+    weights = torch.ones(9)
+    weights[4] = math.exp(centre)
+    seen = layer._look(last, layer.places.bias[:18].view(1, 18, 1, 1).expand(1, 18, 16, 16))
+    torch.testing.assert_close(seen[0, 0, :, 8, 8], (8 + steps.repeat(3)) / 16)
+    share = 1 / (1 + math.exp(-DRAWN))
+    found = run(layer, last)[0, 0, 8, 8]
+    moved = (weights / weights.sum() * seen[0, 0, :, 8, 8]).sum()
+    torch.testing.assert_close(found, moved + share * (0.5 - moved))
 
 
 def test_the_share_that_is_drawn() -> None:

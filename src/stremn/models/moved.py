@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 __all__ = ["Moved"]
 
-SPACING = 2.0
+SPACING = 2.5
 """Pixels between the places that an untrained model mixes a pixel from."""
 
-CENTRE = 4.0
-"""Logit of the pixel's own place at first, others 0: an untrained model nearly repeats the last frame."""
+STILL = 4.0
+"""Logit, others 0, of a pixel's own place where an untrained model is to nearly repeat the last frame."""
 
 DRAWN = -4.0
 """Logit of the share that an untrained model draws anew."""
@@ -27,13 +27,14 @@ class Moved(nn.Module):
     number of frames, the frames stay in range.
     """
 
-    def __init__(self, channels: int, side: int, cell: int) -> None:
+    def __init__(self, channels: int, side: int, cell: int, *, still: bool = True) -> None:
         """Weights.
 
         Args:
             channels: of the decoder's map.
             side: the places of a pixel start as a square of so many by so many around it; odd.
             cell: places are foreseen for every ``cell`` by ``cell`` pixels and interpolated between.
+            still: start from the last frame, else from an even mixture of the places.
         """
         super().__init__()
         self.count, self.cell = side**2, cell
@@ -46,7 +47,7 @@ class Moved(nn.Module):
         with torch.no_grad():
             self.places.bias.zero_()
             self.places.bias[: 2 * self.count] = torch.stack([dx, dy], dim=-1).flatten()
-            self.places.bias[2 * self.count + self.count // 2] = CENTRE
+            self.places.bias[2 * self.count + self.count // 2] = STILL if still else 0.0
             self.share.bias.fill_(DRAWN)
 
     def forward(self, x: Tensor, last: Tensor, drawn: Tensor) -> Tensor:

@@ -11,7 +11,9 @@ from stremn.memory import Rules, SlotMemory, Template, get_policy
 from stremn.models.moved import Moved
 from stremn.models.predict_config import BLOCKS, PredictorConfig
 from stremn.models.predictor import Predictor, PredictorState, to_unit_range
+from stremn.models.recurrence import Recurrence, Step
 from stremn.models.segmenter import to_map
+from stremn.ops import space_time_read
 
 __all__ = ["MemoryPredictor"]
 
@@ -72,7 +74,9 @@ class Decoder(nn.Module):
             self.joins.append(place if joins else None)
             channels = widths[place]
         self.pixels = nn.Conv2d(channels, config.channels, 3, padding=1)
-        self.moved = Moved(channels, config.motion, config.strides[0]) if config.motion else None
+        self.moved = (
+            Moved(channels, config.motion, config.strides[0], still=config.still) if config.motion else None
+        )
 
     def forward(self, x: Tensor, maps: dict[int, Tensor], last: Tensor) -> Tensor:
         """``(B, 2·Dv, H, W)`` to ``(B, C, h, w)``.
@@ -83,6 +87,11 @@ class Decoder(nn.Module):
             x = block(x, None if place is None else maps[place])
         drawn = self.pixels(x)
         return drawn if self.moved is None else self.moved(x, last, drawn)
+
+
+def flat(x: Tensor) -> Tensor:
+    """A map ``(B, C, H, W)`` as positions ``(B, H·W, C)``."""
+    return x.flatten(2).transpose(1, 2)
 
 
 class MemoryPredictor(Predictor):
@@ -103,9 +112,14 @@ class MemoryPredictor(Predictor):
             _down(channels, width, stride)
             for channels, width, stride in zip(inputs, config.widths, config.strides, strict=True)
         )
-        self.key = nn.Conv2d(config.widths[-1], config.key_dim, 1)
-        self.value = nn.Conv2d(config.widths[-1], config.value_dim, 1)
-        self.update_key = nn.Conv2d(config.widths[-1], config.update_dim, 1)
+        width = config.widths[-1]
+        self.recurrence: Recurrence | None = None
+        if config.recurrent:
+            self.recurrence = Recurrence(width, config.key_dim, config.value_dim)
+        else:
+            self.key = nn.Conv2d(width, config.key_dim, 1)
+            self.value = nn.Conv2d(width, config.value_dim, 1)
+        self.update_key = nn.Conv2d(width, config.update_dim, 1)
         self.decoder = Decoder(config)
 
     def rules(self, slots: int | None = None, policy: str | None = None) -> Rules:
@@ -125,20 +139,19 @@ class MemoryPredictor(Predictor):
         rules = self.rules() if rules is None else rules
         recent = self._recent(frame, state)
         fine, coarse = self._encode(recent)
-        key, value, update_key = (p(coarse) for p in (self.key, self.value, self.update_key))
-        template = Template(*(t.flatten(2).transpose(1, 2) for t in (key, value, update_key)))
         if state is None or state.memory is None:
-            index = torch.zeros(frame.shape[0], dtype=torch.long, device=frame.device)
-            memory = SlotMemory.of_first_frame(template, index, rules.layout)
-            readout = self._read(template.key, memory)
+            memory, index = None, torch.zeros(frame.shape[0], dtype=torch.long, device=frame.device)
         else:
-            index = state.carried["frame_index"] + 1
-            readout = self._read(template.key, state.memory)
-            memory = state.memory.update(
+            memory, index = state.memory, state.carried["frame_index"] + 1
+        step = self._step(coarse, index, memory)
+        template = Template(flat(step.key), flat(step.value), flat(self.update_key(coarse)))
+        if memory is None:
+            memory = SlotMemory.of_first_frame(template, index, rules.layout)
+        else:
+            memory = memory.update(
                 template, index, rules.policy, noise=rules.noise, generator=rules.generator
             )
-        grid = (coarse.shape[2], coarse.shape[3])
-        carried = {"recent": recent, "frame_index": index, "readout": to_map(readout, grid), "value": value}
+        carried = {"recent": recent, "frame_index": index, "readout": step.readout, "value": step.state}
         return PredictorState(carried | {f"fine.{place}": m for place, m in fine.items()}, memory)
 
     def predict(self, state: PredictorState) -> Tensor:
@@ -168,5 +181,15 @@ class MemoryPredictor(Predictor):
             x = block(x)
         return fine, x
 
-    def _read(self, key: Tensor, memory: SlotMemory) -> Tensor:
-        return memory.read(key, similarity=self.config.similarity, scale=self.config.scale)
+    def _step(self, coarse: Tensor, index: Tensor, memory: SlotMemory | None) -> Step:
+        """What is read for the encoder's map, and what is to be remembered of it."""
+        if self.recurrence is not None:
+            return self.recurrence(coarse, index, memory)
+        key, value = self.key(coarse), self.value(coarse)
+        query, similarity, scale = flat(key), self.config.similarity, self.config.scale
+        if memory is None:
+            readout = space_time_read(query, query, flat(value), similarity=similarity, scale=scale)
+        else:
+            readout = memory.read(query, similarity=similarity, scale=scale)
+        readout = to_map(readout, (coarse.shape[2], coarse.shape[3]))
+        return Step(key, value, value, readout)

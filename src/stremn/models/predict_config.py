@@ -38,6 +38,10 @@ class PredictorConfig(ModelConfig):
         motion: each pixel of the next frame is mixed from ``motion`` by ``motion`` places in the last one,
             odd, see :class:`stremn.models.moved.Moved`; 0 leaves the decoder to draw every pixel, as in the
             paper.
+        still: whether an untrained model with ``motion`` nearly repeats the last frame, which starts well
+            where little moves; else it mixes all places alike, which starts well where everything does.
+        recurrent: templates are made of what was read as well, see
+            :class:`stremn.models.recurrence.Recurrence`; ``similarity`` must be ``"l2"``.
         slots: K, all of them replaceable (Sec. 4.2).
         policy: default policy.
         size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
@@ -54,6 +58,8 @@ class PredictorConfig(ModelConfig):
     scale: float | None = None
     skip: bool = False
     motion: int = 0
+    still: bool = True
+    recurrent: bool = False
     slots: int = 5
     policy: str = "learned"
     size: int = 128
@@ -82,6 +88,10 @@ class PredictorConfig(ModelConfig):
         if self.motion and self.motion % 2 == 0:
             raise StremnError(f"invalid model config: motion must be odd or 0, not {self.motion}")
         self._check_read(self.similarity, self.scale)
+        if self.recurrent and self.similarity != "l2":
+            raise StremnError(
+                f"invalid model config: recurrent needs similarity 'l2', not {self.similarity!r}"
+            )
 
     @property
     def layout(self) -> MemoryLayout:
