@@ -57,8 +57,7 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         similarity="l2",
         skip=True,
         motion=3,
-        still=False,
-        recurrent=True,
+        still=False,  # only the start of training: the shipped weights were trained before there was a choice
         size=0,
     ),
     "stremn-predict-video": PredictorConfig(
