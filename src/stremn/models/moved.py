@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 __all__ = ["Moved"]
 
-SPACING = 2.5
+SPACING = 2.0
 """Pixels between the places that an untrained model mixes a pixel from."""
 
 STILL = 4.0

@@ -57,7 +57,7 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         similarity="l2",
         skip=True,
         motion=3,
-        still=False,  # only the start of training: the shipped weights were trained before there was a choice
+        still=False,
         size=0,
     ),
     "stremn-predict-video": PredictorConfig(
