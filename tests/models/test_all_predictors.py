@@ -167,14 +167,19 @@ def test_the_copy_for_inference_computes_the_same(model: Predictor) -> None:
     assert not any(p.requires_grad for p in ready.parameters())
 
 
+@pytest.mark.parametrize("ready", [False, True])
 @torch.no_grad()
-def test_under_autocast_the_result_is_close_and_the_state_keeps_its_types(model: Predictor) -> None:
+def test_under_autocast_the_result_is_close_and_the_state_keeps_its_types(
+    model: Predictor, ready: bool
+) -> None:
     frames = clip(model, length=7)
+    # As in training, and as in a session, where convolutions keep their weights in half precision.
+    used = for_inference(model, torch.device("cpu"), torch.bfloat16) if ready else model
     with torch.autocast("cpu", torch.bfloat16):
-        half = forecast(model, frames, 2)
-        state = model.observe(frames[:, 0])
+        half = forecast(used, frames, 2)
+        state = used.observe(frames[:, 0])
         types = {name: t.dtype for name, t in state.tensors().items()}
-        state = model.observe(frames[:, 1], state)
+        state = used.observe(frames[:, 1], state)
     assert {name: t.dtype for name, t in state.tensors().items()} == types
     assert half.dtype == torch.float32
     assert (half - forecast(model, frames, 2)).abs().mean() < 0.02

@@ -96,13 +96,13 @@ class Recurrence(nn.Module):
             memory: what there is to read; ``None`` at the first frame.
         """
         grid = (seen.shape[2], seen.shape[3])
-        # In half precision, distances between places of a large map would be lost.
-        with torch.autocast(seen.device.type, enabled=False):
-            key, far_key, far_value = self._project(seen.float())
-            if memory is None:
-                readout = seen.new_zeros((len(seen), self.value_dim, *grid), dtype=torch.float32)
-                found = seen.new_zeros((len(seen), FAR_VALUE + 3, *grid), dtype=torch.float32)
-            else:
+        key, far_key, far_value = self._project(seen)
+        if memory is None:
+            readout = seen.new_zeros((len(seen), self.value_dim, *grid), dtype=torch.float32)
+            found = seen.new_zeros((len(seen), FAR_VALUE + 3, *grid), dtype=torch.float32)
+        else:
+            # In half precision, distances between places of a large map would be lost.
+            with torch.autocast(seen.device.type, enabled=False):
                 readout, found = self._read(key, far_key, index, memory, grid)
         joined = torch.cat([seen, readout.to(seen.dtype), found.to(seen.dtype)], dim=1)
         state = self.value(seen + self.join(joined))
@@ -116,10 +116,10 @@ class Recurrence(nn.Module):
         )
 
     def _project(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys of both reads, scaled so that their squared distances are what Eq. (5) exponentiates."""
+        """Keys of both reads, scaled so that their squared distances are what Eq. (5) exponentiates; float32."""
         scale = self.key_dim**-0.25
-        far_key, far_value = self.far(seen).split([self.key_dim, FAR_VALUE], dim=1)
-        return self.key(seen) * scale, far_key * (scale * self.sharpness.exp()), far_value
+        far_key, far_value = self.far(seen).float().split([self.key_dim, FAR_VALUE], dim=1)
+        return self.key(seen).float() * scale, far_key * (scale * self.sharpness.exp()), far_value
 
     def _read(
         self, key: Tensor, far_key: Tensor, index: Tensor, memory: SlotMemory, grid: tuple[int, int]
