@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from stremn.training.prediction_losses import (
     prediction_loss,
-    psnr_loss,
     scale_invariant_gradient_loss,
     scale_invariant_gradients,
     shrinkage_loss,
@@ -82,7 +81,6 @@ LOSSES = [
     lambda a, b: shrinkage_loss(a, b, power=2),
     lambda a, b: scale_invariant_gradient_loss(a, b, spacings=(1, 2)),
     prediction_loss,
-    psnr_loss,
 ]
 
 
@@ -126,17 +124,6 @@ def test_weights_choose_the_terms() -> None:
     assert prediction_loss(a, b, l1_weight=0, gradient_weight=0) == shrinkage_loss(a, b)
     with pytest.raises(ValueError, match="power 3"):
         shrinkage_loss(a, b, power=3)
-
-
-def test_psnr_loss_is_how_much_better_the_psnr_could_be() -> None:
-    truth = torch.zeros(2, 1, 1, 4, 4, dtype=torch.float64)
-    found = torch.stack([torch.full_like(truth[0], error) for error in (0.1, 0.01)])
-    # 20 and 40 dB, with 60 dB the best: 40 and 20 to gain.
-    assert psnr_loss(found, truth, epsilon=1e-6).item() == pytest.approx(30, abs=0.05)
-    # By the same factor less error in a clip that moves much and in one that moves little is worth the same.
-    halved = [torch.stack([found[0] / a, found[1] / b]) for a, b in ((2, 1), (1, 2))]
-    much, little = (psnr_loss(x, truth, epsilon=1e-9).item() for x in halved)
-    assert much == pytest.approx(little, abs=1e-3)
 
 
 def test_half_precision_is_computed_in_float32() -> None:

@@ -78,7 +78,6 @@ def test_the_recipe_that_ships_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"train_digits": (3,)}, "'train_digits'"),
         ({"feed_truth": 1.5}, "'feed_truth'"),
         ({"mse_weight": -1.0}, "'mse_weight'"),
-        ({"psnr_weight": -1.0}, "'psnr_weight'"),
         ({"policy": "best"}, "best"),
     ],
 )
@@ -119,9 +118,6 @@ def test_the_weights_of_the_loss_are_weights(digits: Path) -> None:
     plain = loss()
     assert loss(mse_weight=3.0) == pytest.approx(3 * plain, rel=1e-5)
     assert loss(observed_weight=1.0) > plain
-    ratio = loss(mse_weight=0.0, psnr_weight=0.5)
-    assert loss(psnr_weight=0.5) == pytest.approx(plain + ratio, rel=1e-5)
-    assert loss(mse_weight=0.0, psnr_weight=1.0) == pytest.approx(2 * ratio, rel=1e-5)
     paper = loss(mse_weight=0.0, l1_weight=1.0, l2_weight=1.0, gradient_weight=1.0)
     parts = [loss(mse_weight=0.0, **{name: 1.0}) for name in none]
     assert paper == pytest.approx(sum(parts), rel=1e-5)

@@ -11,9 +11,7 @@ from stremn.memory import Rules, SlotMemory, Template, get_policy
 from stremn.models.moved import Moved
 from stremn.models.predict_config import BLOCKS, PredictorConfig
 from stremn.models.predictor import Predictor, PredictorState, to_unit_range
-from stremn.models.recurrence import Recurrence, Step
 from stremn.models.segmenter import to_map
-from stremn.ops import space_time_read
 
 __all__ = ["MemoryPredictor"]
 
@@ -89,11 +87,6 @@ class Decoder(nn.Module):
         return drawn if self.moved is None else self.moved(x, last, drawn)
 
 
-def flat(x: Tensor) -> Tensor:
-    """A map ``(B, C, H, W)`` as positions ``(B, H·W, C)``."""
-    return x.flatten(2).transpose(1, 2)
-
-
 class MemoryPredictor(Predictor):
     """See the module; input and output as in :class:`~stremn.models.predictor.Predictor`.
 
@@ -112,14 +105,9 @@ class MemoryPredictor(Predictor):
             _down(channels, width, stride)
             for channels, width, stride in zip(inputs, config.widths, config.strides, strict=True)
         )
-        width = config.widths[-1]
-        self.recurrence: Recurrence | None = None
-        if config.recurrent:
-            self.recurrence = Recurrence(width, config.key_dim, config.value_dim)
-        else:
-            self.key = nn.Conv2d(width, config.key_dim, 1)
-            self.value = nn.Conv2d(width, config.value_dim, 1)
-        self.update_key = nn.Conv2d(width, config.update_dim, 1)
+        self.key = nn.Conv2d(config.widths[-1], config.key_dim, 1)
+        self.value = nn.Conv2d(config.widths[-1], config.value_dim, 1)
+        self.update_key = nn.Conv2d(config.widths[-1], config.update_dim, 1)
         self.decoder = Decoder(config)
 
     def rules(self, slots: int | None = None, policy: str | None = None) -> Rules:
@@ -139,19 +127,20 @@ class MemoryPredictor(Predictor):
         rules = self.rules() if rules is None else rules
         recent = self._recent(frame, state)
         fine, coarse = self._encode(recent)
+        key, value, update_key = (p(coarse) for p in (self.key, self.value, self.update_key))
+        template = Template(*(t.flatten(2).transpose(1, 2) for t in (key, value, update_key)))
         if state is None or state.memory is None:
-            memory, index = None, torch.zeros(frame.shape[0], dtype=torch.long, device=frame.device)
-        else:
-            memory, index = state.memory, state.carried["frame_index"] + 1
-        step = self._step(coarse, index, memory)
-        template = Template(flat(step.key), flat(step.value), flat(self.update_key(coarse)))
-        if memory is None:
+            index = torch.zeros(frame.shape[0], dtype=torch.long, device=frame.device)
             memory = SlotMemory.of_first_frame(template, index, rules.layout)
+            readout = self._read(template.key, memory)
         else:
-            memory = memory.update(
+            index = state.carried["frame_index"] + 1
+            readout = self._read(template.key, state.memory)
+            memory = state.memory.update(
                 template, index, rules.policy, noise=rules.noise, generator=rules.generator
             )
-        carried = {"recent": recent, "frame_index": index, "readout": step.readout, "value": step.state}
+        grid = (coarse.shape[2], coarse.shape[3])
+        carried = {"recent": recent, "frame_index": index, "readout": to_map(readout, grid), "value": value}
         return PredictorState(carried | {f"fine.{place}": m for place, m in fine.items()}, memory)
 
     def predict(self, state: PredictorState) -> Tensor:
@@ -181,15 +170,5 @@ class MemoryPredictor(Predictor):
             x = block(x)
         return fine, x
 
-    def _step(self, coarse: Tensor, index: Tensor, memory: SlotMemory | None) -> Step:
-        """What is read for the encoder's map, and what is to be remembered of it."""
-        if self.recurrence is not None:
-            return self.recurrence(coarse, index, memory)
-        key, value = self.key(coarse), self.value(coarse)
-        query, similarity, scale = flat(key), self.config.similarity, self.config.scale
-        if memory is None:
-            readout = space_time_read(query, query, flat(value), similarity=similarity, scale=scale)
-        else:
-            readout = memory.read(query, similarity=similarity, scale=scale)
-        readout = to_map(readout, (coarse.shape[2], coarse.shape[3]))
-        return Step(key, value, value, readout)
+    def _read(self, key: Tensor, memory: SlotMemory) -> Tensor:
+        return memory.read(key, similarity=self.config.similarity, scale=self.config.scale)

@@ -40,8 +40,6 @@ class PredictorConfig(ModelConfig):
             paper.
         still: whether an untrained model with ``motion`` nearly repeats the last frame, which starts well
             where little moves; else it mixes all places alike, which starts well where everything does.
-        recurrent: templates are made of what was read as well, see
-            :class:`stremn.models.recurrence.Recurrence`; ``similarity`` must be ``"l2"``.
         slots: K, all of them replaceable (Sec. 4.2).
         policy: default policy.
         size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
@@ -59,7 +57,6 @@ class PredictorConfig(ModelConfig):
     skip: bool = False
     motion: int = 0
     still: bool = True
-    recurrent: bool = False
     slots: int = 5
     policy: str = "learned"
     size: int = 128
@@ -88,10 +85,6 @@ class PredictorConfig(ModelConfig):
         if self.motion and self.motion % 2 == 0:
             raise StremnError(f"invalid model config: motion must be odd or 0, not {self.motion}")
         self._check_read(self.similarity, self.scale)
-        if self.recurrent and self.similarity != "l2":
-            raise StremnError(
-                f"invalid model config: recurrent needs similarity 'l2', not {self.similarity!r}"
-            )
 
     @property
     def layout(self) -> MemoryLayout:

@@ -70,7 +70,6 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         similarity="l2",
         skip=True,
         motion=3,
-        recurrent=True,
     ),
     "convlstm": RecurrentConfig(architecture="convlstm", hidden=(128, 64, 64), kernel=5),
     "convlstm-small": RecurrentConfig(architecture="convlstm", hidden=(64, 64, 64), kernel=3),

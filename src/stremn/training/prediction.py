@@ -19,7 +19,7 @@ from stremn.sessions import Runtime
 from stremn.training.forecast import forecast_clip
 from stremn.training.model_task import ModelTask, session_precision
 from stremn.training.prediction_data import PredictionData
-from stremn.training.prediction_losses import prediction_loss, psnr_loss
+from stremn.training.prediction_losses import prediction_loss
 from stremn.training.recipe import Recipe
 from stremn.training.task import SCORE, StepDraw
 
@@ -52,7 +52,6 @@ class PredictionRecipe(Recipe):
         l2_weight: see there.
         gradient_weight: see there.
         mse_weight: of the plain mean squared error.
-        psnr_weight: see :func:`stremn.training.prediction_losses.psnr_loss`.
         observed_weight: weight of the same loss on the observed frames, predicted one ahead.
         validate_clips: how many fixed clips validation predicts.
     """
@@ -84,7 +83,6 @@ class PredictionRecipe(Recipe):
     l2_weight: float = 1.0
     gradient_weight: float = 1.0
     mse_weight: float = 0.0
-    psnr_weight: float = 0.0
     observed_weight: float = 0.0
     validate_clips: int = 64
 
@@ -99,7 +97,6 @@ class PredictionRecipe(Recipe):
         "l2_weight": 0,
         "gradient_weight": 0,
         "mse_weight": 0,
-        "psnr_weight": 0,
         "observed_weight": 0,
         "validate_clips": 1,
     }
@@ -194,9 +191,7 @@ class PredictionTask(ModelTask):
             l2_weight=recipe.l2_weight,
             gradient_weight=recipe.gradient_weight,
         )
-        if recipe.mse_weight:
-            loss = loss + recipe.mse_weight * F.mse_loss(found, truth)
-        return loss + recipe.psnr_weight * psnr_loss(found, truth) if recipe.psnr_weight else loss
+        return loss + recipe.mse_weight * F.mse_loss(found, truth) if recipe.mse_weight else loss
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """SSIM (the score, P4), PSNR, and MSE and MAE summed over pixels, means over the horizon."""

@@ -1,18 +1,11 @@
 """Losses of video prediction (Sec. 4.2)."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = [
-    "prediction_loss",
-    "psnr_loss",
-    "scale_invariant_gradient_loss",
-    "scale_invariant_gradients",
-    "shrinkage_loss",
-]
+__all__ = ["prediction_loss", "scale_invariant_gradient_loss", "scale_invariant_gradients", "shrinkage_loss"]
 
 SPACINGS = (1, 2, 4, 8, 16)
 
@@ -94,29 +87,6 @@ def scale_invariant_gradient_loss(
             )
             loss = loss + torch.linalg.vector_norm(found - wanted, dim=0).mean()
     return loss
-
-
-def psnr_loss(prediction: Tensor, truth: Tensor, *, epsilon: float = 1e-4) -> Tensor:
-    """How far the PSNR of each frame is from its best in dB, mean over all: ``10 log10(1 + MSE / epsilon)``.
-
-    After Chen et al., "HINet: Half Instance Normalization Network for Image Restoration" (CVPRW 2021,
-    https://arxiv.org/abs/2105.06086). What counts is by which factor an error shrinks, so that a clip in
-    which little moves weighs as much as one in which all does.
-
-    Args:
-        prediction: ``(B, T, C, h, w)``, frames in about [0, 1].
-        truth: of the same shape.
-        epsilon: mean squared error of the best PSNR there is something to gain up to; 1e-4 is 40 dB.
-
-    Returns:
-        A scalar, float32 (float64 for frames of float64).
-
-    Raises:
-        ValueError: if the shapes differ.
-    """
-    prediction, truth = _pair(prediction, truth)
-    error = (prediction - truth).square().mean(dim=(-3, -2, -1))
-    return 10 / math.log(10) * torch.log1p(error / epsilon).mean()
 
 
 def prediction_loss(
