@@ -20,13 +20,21 @@ from stremn.data import (
     collate,
     read_sequences,
 )
+from stremn.data.videos import _copy_paste
 from stremn.errors import StremnError
 from stremn.files import write_mask
 from stremn.training.plan import StepSampler
 
 LENGTH, FRAMES, SIZE, OBJECTS = 12, 3, 64, 2
 SHAPES = [(3, FRAMES, SIZE), (2, 5, 48)]
-KINDS = ("synthetic", "video", "video without stills", "mixture")
+KINDS = (
+    "synthetic",
+    "video",
+    "video without stills",
+    "copy-paste",
+    "copy-paste without stills",
+    "mixture",
+)
 
 
 @pytest.fixture
@@ -53,6 +61,9 @@ def make(kind: str, stills: StillFolder, sequences: list[Sequence], seed: int = 
         return VideoClips(sequences, [stills], max_gap=3, **common)
     if kind == "video without stills":
         return VideoClips(sequences, [], max_gap=3, **common)
+    if kind.startswith("copy-paste"):
+        used = [] if kind.endswith("without stills") else [stills]
+        return VideoClips(sequences, used, max_gap=3, copy_paste_share=1, **common)
     parts = [make("synthetic", stills, sequences, seed), make("video", stills, sequences, seed)]
     return ClipMixture(parts, [1, 2], seed)
 
@@ -160,6 +171,33 @@ def test_objects_and_labels_move_together(sequences: list[Sequence]) -> None:
             assert all(c > 0.15 for c in contrasts) or all(c < -0.15 for c in contrasts)
             both += object_id == 2 and len(contrasts) > 0
     assert both > 0
+
+
+@pytest.mark.parametrize("number", [0, 202])
+def test_copy_paste_lays_one_object_over_another_clip(number: int, rng: np.random.Generator) -> None:
+    """What is laid over is the guest's object and no more; 0 hides what is below."""
+    guest_ids = [labels(t) for t in range(3)]
+    guests = [np.full((64, 96, 3), 0.9, np.float32) for _ in range(3)]
+    images = [np.full((64, 96, 3), 0.1, np.float32) for _ in range(3)]
+    ids = [np.full((64, 96), 7, np.uint8) for _ in range(3)]
+    _copy_paste(rng, guests, guest_ids, images, ids, number)
+    chosen = {t: [i for i in (1, 2) if (ids[t][guest_ids[t] == i] == number).all()] for t in range(3)}
+    assert chosen[0] == chosen[1] == chosen[2]
+    (only,) = chosen[0]
+    for t in range(3):
+        inside = (guest_ids[t] == only).astype(np.uint8)
+        assert ((ids[t] == number) == inside).all()
+        assert images[t][cv2.erode(inside, np.ones((3, 3))) == 1].min() > 0.4
+        assert (images[t][cv2.dilate(inside, np.ones((3, 3))) == 0] == np.float32(0.1)).all()
+
+
+def test_copy_paste_brings_other_objects(sequences: list[Sequence]) -> None:
+    """In a sequence whose second object joins late, clips with two objects become more."""
+    joins = [s for s in sequences if s.name == "two"]
+    common = {"objects": 2, "max_gap": 1, "seed": 0, "look_alike_share": 0}
+    plain, pasted = (VideoClips(joins, [], copy_paste_share=share, **common) for share in (0, 1))
+    both = [sum(bool(clips[ask(i, 5, 64)].valid[1]) for i in range(20)) for clips in (plain, pasted)]
+    assert both[1] > both[0]
 
 
 def test_real_stills_and_videos(shared_data: Path) -> None:

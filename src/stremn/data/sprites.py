@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from stremn.data.clip import Clip, make_clip
-from stremn.data.motion import Motion, jitter_colors, motion_blur, random_motion
+from stremn.data.motion import Motion, jitter_colors, motion_blur, random_motion, warp
 from stremn.data.stills import Still, StillSet
 from stremn.errors import StremnError
 
@@ -18,6 +18,7 @@ __all__ = [
     "first_usable",
     "hide_objects",
     "look_alike",
+    "moving_background",
     "present_ids",
     "random_sprite",
     "random_still",
@@ -212,6 +213,29 @@ def random_still(rng: Rng, stills: Sequence[StillSet]) -> Still:
     if rng.random() < 0.5:
         still = Still(cv2.flip(still.image, 1), cv2.flip(still.labels, 1))
     return still
+
+
+def moving_background(
+    rng: Rng, stills: Sequence[StillSet], frames: int, size: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """A still that moves slowly, and empty ids: lists of ``(size, size, 3)`` float32 and ``(size, size)``."""
+    still = random_still(rng, stills)
+    height, width = still.labels.shape
+    motion = random_motion(
+        rng,
+        frames,
+        center=(width / 2, height / 2),
+        target=(size / 2, size / 2),
+        scale=size / min(height, width) * np.exp(rng.uniform(0, 0.6)),
+        speed=size * rng.uniform(0, 0.03),
+        turn=rng.choice([0.5, 4.0]),
+        zoom=rng.choice([0.03, 0.12]),
+    )
+    images = [
+        warp(still.image, motion, t, size, border=cv2.BORDER_REFLECT_101).astype(np.float32) / 255
+        for t in range(frames)
+    ]
+    return images, [np.zeros((size, size), np.uint8) for _ in range(frames)]
 
 
 def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], objects: int) -> Clip | None:

@@ -1,5 +1,6 @@
 """Training clips cut from annotated videos."""
 
+import functools
 import logging
 from collections import abc
 
@@ -10,13 +11,14 @@ from torch.utils.data import Dataset
 from stremn.data.clip import Clip, ClipRequest
 from stremn.data.davis import Sequence
 from stremn.data.images import check_sizes, read_object_labels, read_rgb
-from stremn.data.motion import Motion, random_motion, warp
+from stremn.data.motion import Motion, jitter_colors, random_motion, warp
 from stremn.data.sprites import (
     Sprite,
     finish_clip,
     first_usable,
     hide_objects,
     look_alike,
+    moving_background,
     present_ids,
     random_sprite,
 )
@@ -29,13 +31,21 @@ log = logging.getLogger("stremn")
 
 Rng = np.random.Generator
 
+Part = tuple[list[np.ndarray], list[np.ndarray]]
+"""Frames and ids of a clip."""
+
+OVER_A_STILL = 0.3
+"""Share of copy-paste clips whose object moves over a still in place of a video."""
+
 
 class VideoClips(Dataset[Clip]):
     """Endless clips of annotated videos; clip ``i`` depends only on the seed and ``i``.
 
     Annotated frames in order or reversed, with random gaps; one random crop, moved a little from frame to
     frame; sometimes a cut-out of a still, or a copy of the object itself, moves across and is followed too,
-    or hides what is below. In some clips the objects disappear for a few frames.
+    or hides what is below. In some clips the objects disappear for a few frames. With copy-paste (the idea of
+    https://arxiv.org/abs/2012.07177, for videos) an object of another sequence, with the motion it had there,
+    is laid over this one, or over a moving still.
 
     Args:
         sequences: videos; of those with sparse annotation the annotated frames are used.
@@ -44,6 +54,7 @@ class VideoClips(Dataset[Clip]):
         max_gap: most frames from one frame of the clip to the next.
         hidden_share: share of clips whose objects disappear for a few frames.
         look_alike_share: share of clips with a copy of an object that moves by itself.
+        copy_paste_share: share of clips with an object of another sequence.
         seed: of everything random.
     """
 
@@ -57,6 +68,7 @@ class VideoClips(Dataset[Clip]):
         seed: int,
         hidden_share: float = 0.1,
         look_alike_share: float = 0.1,
+        copy_paste_share: float = 0.0,
     ) -> None:
         """See the class.
 
@@ -77,6 +89,7 @@ class VideoClips(Dataset[Clip]):
         self.sequences, self.stills = sequences, stills
         self.objects, self.max_gap, self.seed = objects, max_gap, seed
         self.hidden_share, self.look_alike_share = hidden_share, look_alike_share
+        self.copy_paste_share = copy_paste_share
 
     def __getitem__(self, request: ClipRequest) -> Clip:
         """Make the clip.
@@ -97,6 +110,45 @@ class VideoClips(Dataset[Clip]):
         )
 
     def _attempt(self, rng: Rng, sequences: list[Sequence], frames: int, size: int) -> Clip | None:
+        # Drawn only where wanted: without copy-paste a seed gives the clips that it gave before.
+        copy_paste = self.copy_paste_share > 0 and rng.random() < self.copy_paste_share
+        if copy_paste and self.stills and rng.random() < OVER_A_STILL:
+            host: Part | None = moving_background(rng, self.stills, frames, size)
+        else:
+            crop = functools.partial(self._crop, rng, frames=frames, size=size)
+            host = self._part(rng, sequences, frames, crop, size)
+        if host is None:
+            return None
+        canvas, ids = host
+        if copy_paste:
+            path = functools.partial(_path, rng, frames=frames, size=size)
+            guest = self._part(rng, sequences, frames, path, size, border=cv2.BORDER_CONSTANT)
+            if guest is not None:
+                # Four times in five it is followed, else it hides what is below.
+                _copy_paste(rng, *guest, canvas, ids, 202 if rng.random() < 0.8 else 0)
+        if self.stills and rng.random() < 0.5:
+            sprite = random_sprite(rng, self.stills, frames, size)
+            _paste_all(sprite, canvas, ids, 200 if rng.random() < 0.5 else 0)
+        if rng.random() < self.look_alike_share:
+            sprite = look_alike(rng, canvas[0], ids[0], frames)
+            _paste_all(sprite, canvas, ids, 201 if rng.random() < 0.5 else 0)
+        if self.stills and rng.random() < self.hidden_share:
+            hide_objects(rng, canvas, ids, self.stills)
+        return finish_clip(rng, canvas, ids, self.objects)
+
+    def _part(
+        self,
+        rng: Rng,
+        sequences: list[Sequence],
+        frames: int,
+        motion_for: abc.Callable[..., Motion],
+        size: int,
+        border: int = cv2.BORDER_REFLECT_101,
+    ) -> Part | None:
+        """Frames and ids of a random sequence under the motion made for its first labels.
+
+        ``border`` is a cv2 border mode. ``None`` where the first frame has no object.
+        """
         sequence = sequences[int(rng.integers(len(sequences)))]
         picks = self._pick_frames(rng, sequence.annotated, frames)
         paths = [sequence.frames[i] for i in picks]
@@ -109,22 +161,13 @@ class VideoClips(Dataset[Clip]):
             check_sizes(file, image, mask)
         if rng.random() < 0.5:
             images, labels = ([cv2.flip(a, 1) for a in arrays] for arrays in (images, labels))
-        motion = self._crop(rng, labels[0], frames, size)
-        border = cv2.BORDER_REFLECT_101
+        motion = motion_for(labels=labels[0])
         canvas = [
             warp(image, motion, t, size, border=border).astype(np.float32) / 255
             for t, image in enumerate(images)
         ]
         ids = [warp(m, motion, t, size, nearest=True, border=border) for t, m in enumerate(labels)]
-        if self.stills and rng.random() < 0.5:
-            sprite = random_sprite(rng, self.stills, frames, size)
-            _paste_all(sprite, canvas, ids, 200 if rng.random() < 0.5 else 0)
-        if rng.random() < self.look_alike_share:
-            sprite = look_alike(rng, canvas[0], ids[0], frames)
-            _paste_all(sprite, canvas, ids, 201 if rng.random() < 0.5 else 0)
-        if self.stills and rng.random() < self.hidden_share:
-            hide_objects(rng, canvas, ids, self.stills)
-        return finish_clip(rng, canvas, ids, self.objects)
+        return canvas, ids
 
     def _pick_frames(self, rng: Rng, annotated: abc.Sequence[int], frames: int) -> list[int]:
         """Indices of frames; ``max_gap`` counts frames, also where only every fifth is annotated."""
@@ -137,7 +180,7 @@ class VideoClips(Dataset[Clip]):
         picks = int(rng.integers(0, count - gaps.sum())) + np.concatenate([[0], np.cumsum(gaps)])
         return [annotated[i] for i in (picks[::-1] if rng.random() < 0.5 else picks)]
 
-    def _crop(self, rng: Rng, labels: np.ndarray, frames: int, size: int) -> Motion:
+    def _crop(self, rng: Rng, labels: np.ndarray, *, frames: int, size: int) -> Motion:
         """A crop that holds at least part of a random object, with a slight motion of the camera."""
         height, width = labels.shape
         ys, xs = np.nonzero(labels == rng.choice(present_ids(labels)))
@@ -170,3 +213,37 @@ def _paste_all(
     """Draw a cut-out on all frames of a clip, in place."""
     for t in range(len(images) if sprite else 0):
         sprite.paste(images[t], labels[t], number, t)  # type: ignore[union-attr]
+
+
+def _path(rng: Rng, labels: np.ndarray, *, frames: int, size: int) -> Motion:
+    """A path that puts all objects of a first frame, at a random size, somewhere on the canvas."""
+    left, top, width, height = cv2.boundingRect((labels > 0).astype(np.uint8))
+    wanted = size * np.exp(rng.uniform(np.log(0.15), np.log(0.8)))
+    return random_motion(
+        rng,
+        frames,
+        center=(left + width / 2, top + height / 2),
+        target=tuple(rng.uniform(0.2 * size, 0.8 * size, 2)),
+        # No more than twice its own size: what is blown up further is only blurred.
+        scale=min(2.0, wanted / max(width, height)),
+        speed=size * rng.choice([0.0, 0.01, 0.03]),
+        turn=rng.choice([0.5, 4.0]),
+        zoom=rng.choice([0.03, 0.12]),
+    )
+
+
+def _copy_paste(
+    rng: Rng,
+    guests: list[np.ndarray],
+    guest_ids: list[np.ndarray],
+    images: list[np.ndarray],
+    labels: list[np.ndarray],
+    number: int,
+) -> None:
+    """Lay one object of the first clip, in other colours, over the second, as ``number``; in place."""
+    chosen = rng.choice(present) if len(present := present_ids(guest_ids[0])) else 0
+    for guest, ids, image, label in zip(jitter_colors(rng, guests), guest_ids, images, labels, strict=True):
+        mask = (ids == chosen) & (ids > 0)
+        alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)[..., None]
+        image += (guest - image) * alpha
+        label[mask] = number

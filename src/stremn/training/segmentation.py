@@ -51,6 +51,7 @@ class SegmentationRecipe(Recipe):
         max_gap: most frames from one frame of a video clip to the next.
         hidden_share: share of clips whose objects disappear for a few frames.
         look_alike_share: share of clips with a copy of an object that moves by itself.
+        copy_paste_share: share of the clips from videos with an object of another video.
         chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
             chosen slots, in clips of at least ``chosen + 4`` frames.
         backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
@@ -71,6 +72,7 @@ class SegmentationRecipe(Recipe):
     max_gap: int = 8
     hidden_share: float = 0.1
     look_alike_share: float = 0.1
+    copy_paste_share: float = 0.0
     chosen: int = 1
     backbone_rate: float = 2e-5
     frozen_blocks: int = 3
@@ -94,6 +96,7 @@ class SegmentationRecipe(Recipe):
         "video_share",
         "hidden_share",
         "look_alike_share",
+        "copy_paste_share",
         "hard_share",
         "guide_share",
     )
@@ -148,7 +151,15 @@ class SegmentationTask(ModelTask):
         parts: list[Dataset[Clip]] = []
         shares: list[float] = []
         if sequences and recipe.video_share > 0:
-            parts.append(VideoClips(sequences, stills, max_gap=recipe.max_gap, **common))
+            parts.append(
+                VideoClips(
+                    sequences,
+                    stills,
+                    max_gap=recipe.max_gap,
+                    copy_paste_share=recipe.copy_paste_share,
+                    **common,
+                )
+            )
             shares.append(recipe.video_share)
         if stills and recipe.video_share < 1:
             parts.append(SyntheticClips(stills, **common))
