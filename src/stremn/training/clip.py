@@ -8,6 +8,7 @@ from torch import Tensor
 from stremn.data import Clip
 from stremn.memory import MemoryLayout, Policy, SlotMemory, Template, shows
 from stremn.models import ImageFeatures, Segmenter
+from stremn.training.damage import damaged
 
 __all__ = ["SegmentedClip", "segment_clip"]
 
@@ -42,6 +43,7 @@ def segment_clip(
     *,
     guide: bool = True,
     certainty: float = 0.0,
+    damage: float = 0.0,
     noise: bool = True,
     generator: torch.Generator | None = None,
 ) -> SegmentedClip:
@@ -55,8 +57,10 @@ def segment_clip(
         guide: False withholds the previous probabilities from the decoder.
         certainty: how sure of its pixels an object must be for its template to be written, see
             :func:`stremn.memory.shows`.
+        damage: share of the objects of a frame whose mask is spoilt before it goes on, see
+            :func:`stremn.training.damage.damaged`.
         noise: Gumbel noise in the learned choice, Eq. (3).
-        generator: of the noise.
+        generator: of the noise and of the damage.
     """
     batch, length = clip.frames.shape[:2]
     objects = clip.valid.shape[1]
@@ -75,7 +79,8 @@ def segment_clip(
         logits = model.segment(features[t], memory, owner, previous[-1] if guide else None)
         result.append(logits.float().masked_fill(absent, ABSENT_LOGIT))
         if t + 1 < length:
-            previous.append(model.aggregate(result[-1], owner, batch))
+            seen = model.aggregate(result[-1], owner, batch)
+            previous.append(damaged(seen, damage, generator) if damage else seen)
             templates.append(model.encode_template(features[t], previous[-1], owner))
             present = shows(previous[-1], certainty) if certainty else None
             memory = memory.update(

@@ -52,6 +52,8 @@ class SegmentationRecipe(Recipe):
         hidden_share: share of clips whose objects disappear for a few frames.
         look_alike_share: share of clips with a copy of an object that moves by itself.
         copy_paste_share: share of the clips from videos with an object of another video.
+        damage_share: share of the objects of a frame whose mask is spoilt before it is written into the
+            memory, see :func:`stremn.training.damage.damaged`.
         chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
             chosen slots, in clips of at least ``chosen + 4`` frames.
         backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
@@ -73,6 +75,7 @@ class SegmentationRecipe(Recipe):
     hidden_share: float = 0.1
     look_alike_share: float = 0.1
     copy_paste_share: float = 0.0
+    damage_share: float = 0.0
     chosen: int = 1
     backbone_rate: float = 2e-5
     frozen_blocks: int = 3
@@ -97,6 +100,7 @@ class SegmentationRecipe(Recipe):
         "hidden_share",
         "look_alike_share",
         "copy_paste_share",
+        "damage_share",
         "hard_share",
         "guide_share",
     )
@@ -215,7 +219,11 @@ class SegmentationTask(ModelTask):
         guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
         certainty = network.config.certainty
         found = segment_clip(
-            *(network, batch, layout, policy), guide=guide, certainty=certainty, generator=draw.own
+            *(network, batch, layout, policy),
+            guide=guide,
+            certainty=certainty,
+            damage=recipe.damage_share,
+            generator=draw.own,
         )
         weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
         return segmentation_loss(found.logits, batch.labels[:, 1:], batch.valid, **weights)
