@@ -84,3 +84,23 @@ def test_the_comparison_would_notice_another_policy(model: Segmenter, clip: Clip
     with torch.no_grad():
         learned, oldest = (logits_of(model, clip, policy) for policy in ("learned", "oldest"))
     assert (learned - oldest).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("burn_in", [1, 3, FRAMES - 2])
+def test_burn_in_changes_which_frames_teach_and_nothing_else(
+    burn_in: int, model: Segmenter, clip: Clip
+) -> None:
+    """The logits of the frames that are left are the same, and the given masks still get a gradient."""
+    given = (model, clip, MemoryLayout.of_slots(SLOTS), get_policy("learned"))
+    with torch.no_grad():
+        whole = segment_clip(*given, noise=False).logits
+    model.zero_grad()
+    found = segment_clip(*given, noise=False, burn_in=burn_in)
+    torch.testing.assert_close(found.logits.detach(), whole[:, burn_in:], atol=1e-3, rtol=1e-3)
+    assert not any(t.value.requires_grad for t in found.templates[1 : burn_in + 1])
+    assert found.templates[0].value.requires_grad
+    found.logits.square().mean().backward()
+    gradient = model.get_parameter("value_encoder.from_quarter.weight").grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+    model.zero_grad()

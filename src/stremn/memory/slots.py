@@ -211,6 +211,16 @@ class SlotMemory:
             memory = memory._write(template, frame, latest)
         return memory
 
+    def with_permanent(self, template: Template) -> "SlotMemory":
+        """The same memory with another template in its permanent slot.
+
+        Raises:
+            ValueError: if the layout has no such slot.
+        """
+        if not self.layout.permanent:
+            raise ValueError("this memory has no permanent slot")
+        return self._write(template, self.frame_index[:, 0].clone(), torch.zeros_like(self.seen))
+
     def _compete(
         self,
         contender: Template,

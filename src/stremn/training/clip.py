@@ -44,10 +44,15 @@ def segment_clip(
     guide: bool = True,
     certainty: float = 0.0,
     damage: float = 0.0,
+    burn_in: int = 0,
     noise: bool = True,
     generator: torch.Generator | None = None,
 ) -> SegmentedClip:
     """Segment every frame after the first, given the masks of the first.
+
+    With ``burn_in`` the first of them are segmented without gradients, so that the memory holds what the
+    model made of them, mistakes and all, at a third of the cost; only the given masks and the frames after
+    them teach.
 
     Args:
         model: in training mode or not.
@@ -59,6 +64,7 @@ def segment_clip(
             :func:`stremn.memory.shows`.
         damage: share of the objects of a frame whose mask is spoilt before it goes on, see
             :func:`stremn.training.damage.damaged`.
+        burn_in: frames after the first that are segmented without gradients; not returned among the logits.
         noise: Gumbel noise in the learned choice, Eq. (3).
         generator: of the noise and of the damage.
     """
@@ -66,28 +72,47 @@ def segment_clip(
     objects = clip.valid.shape[1]
     owner = torch.arange(batch, device=clip.frames.device).repeat_interleave(objects)
     absent = ~clip.valid.flatten()[:, None, None, None]
-    every = model.encode_image(clip.frames.flatten(0, 1))
-    features = [_frame(every, t, length) for t in range(length)]
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not burn_in):
+        seen = _encoded(model, clip.frames[:, : burn_in + 1])
+    features = seen + _encoded(model, clip.frames[:, burn_in + 1 :])
     ids = torch.arange(1, objects + 1, device=clip.labels.device).view(1, -1, 1, 1)
     masks = (clip.labels[:, :1] == ids).flatten(0, 1).unsqueeze(1).to(clip.frames.dtype)
 
-    templates = [model.encode_template(features[0], masks, owner)]
-    memory = SlotMemory.of_first_frame(templates[0], 0, layout)
     previous = [model.resize(masks, features[0].maps[0].shape[-2:])]
+    templates: list[Template] = []
     result: list[Tensor] = []
-    for t in range(1, length):
+
+    def advance(memory: SlotMemory, t: int) -> SlotMemory:
         logits = model.segment(features[t], memory, owner, previous[-1] if guide else None)
         result.append(logits.float().masked_fill(absent, ABSENT_LOGIT))
-        if t + 1 < length:
-            seen = model.aggregate(result[-1], owner, batch)
-            previous.append(damaged(seen, damage, generator) if damage else seen)
-            templates.append(model.encode_template(features[t], previous[-1], owner))
-            present = shows(previous[-1], certainty) if certainty else None
-            memory = memory.update(
-                templates[-1], t, policy, present=present, noise=noise, generator=generator
-            )
-    logits = torch.stack(result, dim=1).unflatten(0, (batch, objects)).squeeze(3).transpose(1, 2)
-    return SegmentedClip(logits, features, owner, templates, previous)
+        if t + 1 == length:
+            return memory
+        found = model.aggregate(result[-1], owner, batch)
+        previous.append(damaged(found, damage, generator) if damage else found)
+        templates.append(model.encode_template(features[t], previous[-1], owner))
+        present = shows(previous[-1], certainty) if certainty else None
+        return memory.update(templates[-1], t, policy, present=present, noise=noise, generator=generator)
+
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not burn_in):
+        templates.append(model.encode_template(features[0], masks, owner))
+        memory = SlotMemory.of_first_frame(templates[0], 0, layout)
+        for t in range(1, burn_in + 1):
+            memory = advance(memory, t)
+    if burn_in:
+        features[0] = _encoded(model, clip.frames[:, :1])[0]
+        templates[0] = model.encode_template(features[0], masks, owner)
+        memory = memory.with_permanent(templates[0])
+    for t in range(burn_in + 1, length):
+        memory = advance(memory, t)
+    logits = torch.stack(result[burn_in:], dim=1).unflatten(0, (batch, objects))
+    return SegmentedClip(logits.squeeze(3).transpose(1, 2), features, owner, templates, previous)
+
+
+def _encoded(model: Segmenter, frames: Tensor) -> list[ImageFeatures]:
+    """Features of each of the frames ``(B, T, 3, h, w)``."""
+    length = frames.shape[1]
+    every = model.encode_image(frames.flatten(0, 1))
+    return [_frame(every, t, length) for t in range(length)]
 
 
 def _frame(features: ImageFeatures, t: int, length: int) -> ImageFeatures:

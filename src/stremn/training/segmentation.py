@@ -54,6 +54,8 @@ class SegmentationRecipe(Recipe):
         copy_paste_share: share of the clips from videos with an object of another video.
         damage_share: share of the objects of a frame whose mask is spoilt before it is written into the
             memory, see :func:`stremn.training.damage.damaged`.
+        burn_in: most frames of a clip that are segmented without gradients before those that teach; how many
+            is drawn for each step, and at least one frame is left to teach.
         chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
             chosen slots, in clips of at least ``chosen + 4`` frames.
         backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
@@ -76,6 +78,7 @@ class SegmentationRecipe(Recipe):
     look_alike_share: float = 0.1
     copy_paste_share: float = 0.0
     damage_share: float = 0.0
+    burn_in: int = 0
     chosen: int = 1
     backbone_rate: float = 2e-5
     frozen_blocks: int = 3
@@ -89,6 +92,7 @@ class SegmentationRecipe(Recipe):
         "objects": 1,
         "max_gap": 1,
         "chosen": 0,
+        "burn_in": 0,
         "backbone_rate": 0,
         "frozen_blocks": 0,
         "dice_weight": 0,
@@ -217,16 +221,20 @@ class SegmentationTask(ModelTask):
         recipe, network = self.recipe, cast(Segmenter, model)
         layout, policy = MemoryLayout(chosen=recipe.chosen), get_policy(network.config.policy)
         guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
-        certainty = network.config.certainty
+        certainty, burn_in = network.config.certainty, 0
+        if recipe.burn_in:
+            most = min(recipe.burn_in, batch.frames.shape[1] - 2)
+            burn_in = int(torch.randint(most + 1, (), generator=draw.shared))
         found = segment_clip(
             *(network, batch, layout, policy),
             guide=guide,
             certainty=certainty,
             damage=recipe.damage_share,
+            burn_in=burn_in,
             generator=draw.own,
         )
         weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
-        return segmentation_loss(found.logits, batch.labels[:, 1:], batch.valid, **weights)
+        return segmentation_loss(found.logits, batch.labels[:, burn_in + 1 :], batch.valid, **weights)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """J&F of the held-out sequences."""
