@@ -100,3 +100,9 @@ def test_only_the_update_keys_change(choice: ChoiceRecipe, tmp_path: Path) -> No
 def test_too_short_clips_are_refused(choice: ChoiceRecipe) -> None:
     with pytest.raises(StremnError, match=r"'frames' must be at least 'chosen' \+ 4 = 6, not 5"):
         replace(choice, frames=(5,))
+
+
+@pytest.mark.parametrize(("key", "value"), [("damage_share", 0.1), ("burn_in", 2)])
+def test_keys_without_effect_are_refused(choice: ChoiceRecipe, key: str, value: float) -> None:
+    with pytest.raises(StremnError, match=f"'{key}' must be 0"):
+        replace(choice, **{key: value})

@@ -44,8 +44,8 @@ class VideoClips(Dataset[Clip]):
     Annotated frames in order or reversed, with random gaps; one random crop, moved a little from frame to
     frame; sometimes a cut-out of a still, or a copy of the object itself, moves across and is followed too,
     or hides what is below. In some clips the objects disappear for a few frames. With copy-paste (the idea of
-    https://arxiv.org/abs/2012.07177, for videos) an object of another sequence, with the motion it had there,
-    is laid over this one, or over a moving still.
+    https://arxiv.org/abs/2012.07177, for videos) an object of a second random sequence, with the motion it
+    had there, is laid over this one, or over a moving still.
 
     Args:
         sequences: videos; of those with sparse annotation the annotated frames are used.
@@ -54,7 +54,7 @@ class VideoClips(Dataset[Clip]):
         max_gap: most frames from one frame of the clip to the next.
         hidden_share: share of clips whose objects disappear for a few frames.
         look_alike_share: share of clips with a copy of an object that moves by itself.
-        copy_paste_share: share of clips with an object of another sequence.
+        copy_paste_share: share of clips with an object of a second random sequence.
         seed: of everything random.
     """
 
@@ -241,9 +241,12 @@ def _copy_paste(
     number: int,
 ) -> None:
     """Lay one object of the first clip, in other colours, over the second, as ``number``; in place."""
-    chosen = rng.choice(present) if len(present := present_ids(guest_ids[0])) else 0
+    present = present_ids(guest_ids[0])
+    if not len(present):
+        return
+    chosen = rng.choice(present)
     for guest, ids, image, label in zip(jitter_colors(rng, guests), guest_ids, images, labels, strict=True):
-        mask = (ids == chosen) & (ids > 0)
+        mask = ids == chosen
         alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)[..., None]
         image += (guest - image) * alpha
         label[mask] = number

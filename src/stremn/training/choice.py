@@ -54,6 +54,9 @@ class ChoiceRecipe(SegmentationRecipe):
             raise StremnError(
                 f"recipe: 'frames' must be at least 'chosen' + 4 = {self.chosen + 4}, not {min(self.frames)}"
             )
+        for name in ("damage_share", "burn_in"):
+            if getattr(self, name):
+                raise StremnError(f"recipe: '{name}' must be 0 where the choice alone is trained")
 
 
 class ChoiceTask(SegmentationTask):

@@ -21,7 +21,7 @@ class SegmentedClip:
     """What came of ``B`` videos with ``O`` objects each.
 
     Attributes:
-        logits: of the frames after the first ``(B, T - 1, O, h/4, w/4)``, float32.
+        logits: of the frames after the first and the burn-in ``(B, T - 1 - burn_in, O, h/4, w/4)``, float32.
         features: of all frames.
         owner: which video each object is of ``(B·O,)``.
         templates: of all frames but the last: of the true masks first, then of the predicted ones.
@@ -72,40 +72,36 @@ def segment_clip(
     objects = clip.valid.shape[1]
     owner = torch.arange(batch, device=clip.frames.device).repeat_interleave(objects)
     absent = ~clip.valid.flatten()[:, None, None, None]
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not burn_in):
-        seen = _encoded(model, clip.frames[:, : burn_in + 1])
-    features = seen + _encoded(model, clip.frames[:, burn_in + 1 :])
+    learns = torch.is_grad_enabled()
+    features = _encoded(model, clip.frames[:, [0, *range(burn_in + 1, length)]])
+    first = features[0]
+    if burn_in:
+        with torch.no_grad():
+            features[1:1] = _encoded(model, clip.frames[:, 1 : burn_in + 1])
     ids = torch.arange(1, objects + 1, device=clip.labels.device).view(1, -1, 1, 1)
     masks = (clip.labels[:, :1] == ids).flatten(0, 1).unsqueeze(1).to(clip.frames.dtype)
 
-    previous = [model.resize(masks, features[0].maps[0].shape[-2:])]
-    templates: list[Template] = []
-    result: list[Tensor] = []
-
-    def advance(memory: SlotMemory, t: int) -> SlotMemory:
-        logits = model.segment(features[t], memory, owner, previous[-1] if guide else None)
-        result.append(logits.float().masked_fill(absent, ABSENT_LOGIT))
-        if t + 1 == length:
-            return memory
-        found = model.aggregate(result[-1], owner, batch)
-        previous.append(damaged(found, damage, generator) if damage else found)
-        templates.append(model.encode_template(features[t], previous[-1], owner))
-        present = shows(previous[-1], certainty) if certainty else None
-        return memory.update(templates[-1], t, policy, present=present, noise=noise, generator=generator)
-
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not burn_in):
-        templates.append(model.encode_template(features[0], masks, owner))
+    templates = [model.encode_template(first, masks, owner)]
+    with torch.set_grad_enabled(learns and not burn_in):
         memory = SlotMemory.of_first_frame(templates[0], 0, layout)
-        for t in range(1, burn_in + 1):
-            memory = advance(memory, t)
-    if burn_in:
-        features[0] = _encoded(model, clip.frames[:, :1])[0]
-        templates[0] = model.encode_template(features[0], masks, owner)
-        memory = memory.with_permanent(templates[0])
-    for t in range(burn_in + 1, length):
-        memory = advance(memory, t)
-    logits = torch.stack(result[burn_in:], dim=1).unflatten(0, (batch, objects))
-    return SegmentedClip(logits.squeeze(3).transpose(1, 2), features, owner, templates, previous)
+    previous = [model.resize(masks, first.maps[0].shape[-2:])]
+    result: list[Tensor] = []
+    for t in range(1, length):
+        if burn_in and t == burn_in + 1:
+            memory = memory.with_permanent(templates[0])
+        with torch.set_grad_enabled(learns and t > burn_in):
+            logits = model.segment(features[t], memory, owner, previous[-1] if guide else None)
+            result.append(logits.float().masked_fill(absent, ABSENT_LOGIT))
+            if t + 1 < length:
+                found = model.aggregate(result[-1], owner, batch)
+                previous.append(damaged(found, damage, generator) if damage else found)
+                templates.append(model.encode_template(features[t], previous[-1], owner))
+                present = shows(previous[-1], certainty) if certainty else None
+                memory = memory.update(
+                    templates[-1], t, policy, present=present, noise=noise, generator=generator
+                )
+    logits = torch.stack(result[burn_in:], dim=1).unflatten(0, (batch, objects)).squeeze(3).transpose(1, 2)
+    return SegmentedClip(logits, features, owner, templates, previous)
 
 
 def _encoded(model: Segmenter, frames: Tensor) -> list[ImageFeatures]:
