@@ -151,6 +151,35 @@ def test_a_read_sees_the_occupied_slots_and_no_other(
         torch.testing.assert_close(readout[o : o + 1], expected)
 
 
+@settings(max_examples=20, deadline=None)
+@given(histories(), st.sampled_from([VOS, *LAYOUTS[3:5]]), st.sampled_from(["dot", "l2"]))
+def test_each_part_is_read_by_itself_and_an_empty_one_as_the_permanent_slot(
+    history: History, layout: MemoryLayout, similarity: str
+) -> None:
+    query = history.templates[0].key + 1
+    for memory in history.run(get_policy("oldest"), layout):
+        parts = memory.read_parts(query, similarity=similarity, scale=0.7).chunk(3, dim=-1)
+        bounds = (0, 1, layout.first_chosen, memory.slots)
+        for part, readout in enumerate(parts):
+            for o, row in enumerate(memory.frame_index.tolist()):
+                frames = [frame for frame in row[bounds[part] : bounds[part + 1]] if frame >= 0] or row[:1]
+                held = [history.templates[frame] for frame in frames]
+                key, value = (
+                    torch.cat([getattr(t, n)[o : o + 1] for t in held], dim=1) for n in ("key", "value")
+                )
+                expected = space_time_read(
+                    query[o : o + 1], key, value, similarity=similarity, scale=0.7, method="dense"
+                )
+                torch.testing.assert_close(readout[o : o + 1], expected)
+
+
+def test_parts_need_a_permanent_slot() -> None:
+    history = random_history(0, objects=1, length=2)
+    memory = history.run(get_policy("oldest"), PREDICTION)[-1]
+    with pytest.raises(ValueError, match="permanent"):
+        memory.read_parts(history.templates[0].key)
+
+
 @every_policy
 @settings(max_examples=6, deadline=None)
 @given(history=histories(), layout=st.sampled_from([VOS, PREDICTION]), pause=st.integers(0, 11))

@@ -12,10 +12,14 @@ from stremn.training.clip import segment_clip
 HEIGHT, WIDTH = 64, 96
 
 
-@pytest.fixture(scope="module", params=MODELS)
+EVERY_READ = [(name, parted) for name in MODELS for parted in (False, True)]
+
+
+@pytest.fixture(scope="module", params=EVERY_READ, ids=lambda p: f"{p[0]}-parted" if p[1] else p[0])
 def model(request: pytest.FixtureRequest) -> Segmenter:
     torch.manual_seed(0)
-    return create_model(request.param).eval()
+    name, parted = request.param
+    return create_model(name, parted=parted).eval()
 
 
 @torch.no_grad()
@@ -33,7 +37,7 @@ def test_the_verbs_give_the_documented_shapes(model: Segmenter) -> None:
     memory = SlotMemory.of_first_frame(template, 0, config.layout)
     assert memory.slots == config.slots
     readout = model.read(features, memory, owner)
-    assert readout.shape == (3, positions, config.value_dim)
+    assert readout.shape == (3, positions, config.readout_dim)
     logits = model.decode(features, readout, owner, torch.rand(3, 1, HEIGHT // 4, WIDTH // 4))
     assert logits.shape == (3, 1, HEIGHT // 4, WIDTH // 4)
     assert torch.equal(
@@ -94,9 +98,11 @@ def without_zero_branches(model: Segmenter) -> None:
             nn.init.ones_(module.weight)
 
 
-def parameters_without_gradient(name: str, layout: MemoryLayout, length: int) -> list[str]:
+def parameters_without_gradient(
+    name: str, layout: MemoryLayout, length: int, parted: bool = False
+) -> list[str]:
     torch.manual_seed(0)
-    model = create_model(name).train()
+    model = create_model(name, parted=parted).train()
     without_zero_branches(model)
     logits = segment_clip(model, moving_squares(length), layout, get_policy("learned")).logits
     assert logits.shape == (1, length - 1, 2, HEIGHT // 4, WIDTH // 4)
@@ -106,10 +112,10 @@ def parameters_without_gradient(name: str, layout: MemoryLayout, length: int) ->
     ]
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_gradients_reach_every_parameter_where_the_policy_chooses_among_two(name: str) -> None:
+@pytest.mark.parametrize(("name", "parted"), EVERY_READ)
+def test_gradients_reach_every_parameter_where_the_policy_chooses_among_two(name: str, parted: bool) -> None:
     # Three contenders for two chosen slots in five frames; with a latest slot it would take six.
-    assert parameters_without_gradient(name, MemoryLayout(latest=False, chosen=2), 5) == []
+    assert parameters_without_gradient(name, MemoryLayout(latest=False, chosen=2), 5, parted) == []
 
 
 def test_one_chosen_slot_teaches_the_update_key_nothing() -> None:

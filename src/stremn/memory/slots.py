@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -164,6 +165,45 @@ class SlotMemory:
             method=method,
         )
 
+    def read_parts(
+        self,
+        query_key: Tensor,
+        *,
+        similarity: Similarity = "dot",
+        scale: float | None = None,
+        method: Method = "auto",
+    ) -> Tensor:
+        """Readouts of the permanent slot, the latest slot and the chosen slots, each read by itself.
+
+        Read together, nearly all weight goes to the latest template, which looks most like the query, and the
+        others have no say. What an object's part does not hold yet is replaced by its permanent slot's.
+
+        Args:
+            query_key: ``(O, N, Ck)``.
+            similarity: see :func:`stremn.ops.affinity`.
+            scale: see there.
+            method: see :func:`stremn.ops.space_time_read`.
+
+        Returns:
+            ``(O, N, 3·Cv)``.
+
+        Raises:
+            ValueError: if the layout has no permanent slot.
+        """
+        if not self.layout.permanent:
+            raise ValueError("a memory is read in parts only if it has a permanent slot")
+        bounds = (0, 1, self.layout.first_chosen, self.slots)
+        readouts: list[Tensor] = []
+        for start, end in pairwise(bounds):
+            if start == end:
+                readouts.append(readouts[0])
+                continue
+            part = self._part(slice(start, end))
+            readout = part.read(query_key, similarity=similarity, scale=scale, method=method)
+            holds = part.occupied.any(dim=1)[:, None, None]
+            readouts.append(torch.where(holds, readout, readouts[0]) if readouts else readout)
+        return torch.cat(readouts, dim=-1)
+
     def update(
         self,
         template: Template,
@@ -288,6 +328,13 @@ class SlotMemory:
         if bool((self.frame_index[:, self.layout.first_chosen :] == EMPTY).any(dim=1).all()):
             return self
         return self._with_slots(self.slots + 1)
+
+    def _part(self, slots: slice) -> "SlotMemory":
+        """The same memory with some of its slots only, to read from."""
+        banks = {
+            name: getattr(self, name)[:, slots] for name in ("key", "value", "update_key", "frame_index")
+        }
+        return replace(self, **banks)
 
     def append_objects(self, other: "SlotMemory") -> "SlotMemory":
         """This memory's objects followed by those of ``other``, whose layout must be the same."""

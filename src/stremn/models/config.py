@@ -80,6 +80,8 @@ class SegmenterConfig(ModelConfig):
         update_dim: width of the update keys of Eq. (1).
         similarity: of the read: ``"dot"`` (Eq. 5) or ``"l2"``.
         scale: factor on the similarity; ``None`` means 1/√Dk.
+        parted: whether the permanent slot, the latest slot and the chosen slots are read each by itself, for
+            a decoder that sees all three; Eq. (5) reads all slots together.
         skip: whether the decoder sees the frame's own features of finer stride (highway connections);
             Sec. 3.3 of the paper says no, STM and Sec. 4.1.1 say yes.
         guidance: whether the decoder sees the previous frame's probabilities.
@@ -98,6 +100,7 @@ class SegmenterConfig(ModelConfig):
     update_dim: int = 128
     similarity: Similarity = "dot"
     scale: float | None = None
+    parted: bool = False
     skip: bool = False
     guidance: bool = False
     slots: int = 6
@@ -126,6 +129,11 @@ class SegmenterConfig(ModelConfig):
             value = getattr(self, name)
             if len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):
                 raise StremnError(f"invalid model config: {name} must be three numbers, not {value!r}")
+
+    @property
+    def readout_dim(self) -> int:
+        """Channels of what is read: Dv, three times as many where the parts of the memory are read apart."""
+        return (3 if self.parted else 1) * self.value_dim
 
     @property
     def layout(self) -> MemoryLayout:

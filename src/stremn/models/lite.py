@@ -45,11 +45,14 @@ class ValueEncoder(nn.Module):
 class Decoder(nn.Module):
     """Readout, the frame's features and, as guidance, the previous probabilities to logits at stride 4."""
 
-    def __init__(self, channels: list[int], value_dim: int, *, skip: bool, guidance: bool) -> None:
+    def __init__(
+        self, channels: list[int], value_dim: int, *, parted: bool, skip: bool, guidance: bool
+    ) -> None:
         super().__init__()
         quarter, eighth = channels
         self.guidance = guidance
         self.fuse = nn.Conv2d(value_dim + WIDTH + 2 * guidance, WIDTH, 3, padding=1)
+        self.fuse_rest = nn.Conv2d(2 * value_dim, WIDTH, 1) if parted else None
         self.refine = nn.Sequential(ResidualBlock(WIDTH), ResidualBlock(WIDTH))
         self.to_eighth = nn.Conv2d(WIDTH, 64, 1)
         self.skip_eighth = nn.Conv2d(eighth, 64, 1) if skip else None
@@ -62,12 +65,17 @@ class Decoder(nn.Module):
     def forward(
         self, maps: tuple[Tensor, ...], readout: Tensor, owner: Tensor, previous: Tensor | None
     ) -> Tensor:
-        """Logits ``(O, 1, h/4, w/4)``; ``readout`` is ``(O, Cv, H, W)``."""
+        """Logits ``(O, 1, h/4, w/4)``; ``readout`` is ``(O, Cr, H, W)``."""
         quarter, eighth, coarse = maps
+        rest = None
+        if self.fuse_rest is not None:
+            permanent, readout, chosen = readout.chunk(3, dim=1)
+            rest = self.fuse_rest(torch.cat([permanent, chosen], dim=1))
         parts = [readout, coarse[owner]]
         if self.guidance:
             parts.append(self._guidance(readout, owner, previous, coarse.shape[0]))
-        x = self.refine(self.fuse(torch.cat(parts, dim=1)))
+        x = self.fuse(torch.cat(parts, dim=1))
+        x = self.refine(x if rest is None else x + rest)
         x = self._up(self.to_eighth(x), self.skip_eighth, eighth, owner)
         x = self.refine_eighth(x)
         x = self._up(self.to_quarter(x), self.skip_quarter, quarter, owner)
@@ -104,7 +112,13 @@ class LiteSegmenter(Segmenter):
         self.update_key = nn.Conv2d(WIDTH, config.update_dim, 1)
         self.value_encoder = ValueEncoder(channels[:2])
         self.value = nn.Conv2d(WIDTH, config.value_dim, 1)
-        self.decoder = Decoder(channels[:2], config.value_dim, skip=config.skip, guidance=config.guidance)
+        self.decoder = Decoder(
+            channels[:2],
+            config.value_dim,
+            parted=config.parted,
+            skip=config.skip,
+            guidance=config.guidance,
+        )
 
     def train(self, mode: bool = True) -> "LiteSegmenter":
         """As usual, but the backbone's batch norm always keeps its ImageNet statistics."""

@@ -55,7 +55,7 @@ class PaperSegmenter(Segmenter):
         self.memory_key = nn.Conv2d(coarse, config.key_dim, 3, padding=1)
         self.memory_value = nn.Conv2d(coarse, config.value_dim, 3, padding=1)
         self.update_key = nn.Conv2d(coarse, config.update_dim, 3, padding=1)
-        self.aspp = ASPP(2 * config.value_dim, DECODER_WIDTH)
+        self.aspp = ASPP(config.readout_dim + config.value_dim, DECODER_WIDTH)
         self.fuse = nn.Sequential(
             nn.Conv2d(DECODER_WIDTH, DECODER_WIDTH, 3, padding=1), ResidualBlock(DECODER_WIDTH)
         )

@@ -82,15 +82,16 @@ class Segmenter(nn.Module, ABC):
     def decode(
         self, features: ImageFeatures, readout: Tensor, owner: Tensor, previous: Tensor | None = None
     ) -> Tensor:
-        """Readout ``(O, N, Cv)`` to logits ``(O, 1, h/4, w/4)``.
+        """Readout ``(O, N, Cr)`` to logits ``(O, 1, h/4, w/4)``.
 
         ``previous`` are the probabilities of the frame before ``(O, 1, h/4, w/4)``, used where
         ``config.guidance`` says so; ``None`` where there are none.
         """
 
     def read(self, features: ImageFeatures, memory: SlotMemory, owner: Tensor) -> Tensor:
-        """What the memory knows of each position: ``(O, N, Cv)``, Eq. (5)."""
-        return memory.read(features.key[owner], similarity=self.config.similarity, scale=self.config.scale)
+        """What the memory knows of each position: ``(O, N, Cr)``, Eq. (5); Cr is ``config.readout_dim``."""
+        read = memory.read_parts if self.config.parted else memory.read
+        return read(features.key[owner], similarity=self.config.similarity, scale=self.config.scale)
 
     def segment(
         self, features: ImageFeatures, memory: SlotMemory, owner: Tensor, previous: Tensor | None = None
