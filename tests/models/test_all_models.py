@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from stremn.data import Clip
+from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, SlotMemory, get_policy
-from stremn.models import MODELS, Segmenter, create_model, for_inference
+from stremn.models import MODELS, Segmenter, create_model, for_inference, in_parts
 from stremn.training.clip import segment_clip
 
 HEIGHT, WIDTH = 64, 96
@@ -93,9 +94,11 @@ def moving_squares(length: int) -> Clip:
 
 def without_zero_branches(model: Segmenter) -> None:
     """timm starts the last norm of every residual branch at zero, which stops gradients into the branch."""
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, nn.GroupNorm):
             nn.init.ones_(module.weight)
+        if name.endswith("fuse_rest"):
+            nn.init.normal_(module.weight, std=0.01)
 
 
 def parameters_without_gradient(
@@ -146,3 +149,27 @@ def test_the_copy_for_inference_computes_the_same_and_leaves_the_model_alone(mod
     torch.testing.assert_close(run(ready), run(model), rtol=1e-3, atol=1e-4)
     assert all(torch.equal(t, state[n]) for n, t in model.state_dict().items())
     assert not any(p.requires_grad for p in ready.parameters())
+
+
+@torch.no_grad()
+def test_a_model_made_to_read_in_parts_starts_with_the_latest_template_alone() -> None:
+    torch.manual_seed(0)
+    together = create_model("stremn-lite").eval()
+    parted = in_parts(together).eval()
+    assert parted.config.parted
+    state = together.state_dict()
+    assert all(torch.equal(t, state[n]) for n, t in parted.state_dict().items() if n in state)
+    features, owner = together.encode_image(torch.rand(1, 3, HEIGHT, WIDTH)), torch.tensor([0])
+    templates = [together.encode_template(features, torch.rand(1, 1, HEIGHT, WIDTH), owner) for _ in range(3)]
+    memory = SlotMemory.of_first_frame(templates[0], 0, together.config.layout)
+    for t in (1, 2):
+        memory = memory.update(templates[t], t, get_policy("learned"))
+    latest = SlotMemory.of_first_frame(templates[2], 2, MemoryLayout(chosen=0, latest=False))
+    torch.testing.assert_close(
+        parted.segment(features, memory, owner), together.segment(features, latest, owner)
+    )
+
+
+def test_weights_whose_layers_would_change_their_shape_cannot_be_made_to_read_in_parts() -> None:
+    with pytest.raises(StremnError, match=r"'stm'.*'aspp\..*another shape"):
+        in_parts(create_model("stremn-r50"))

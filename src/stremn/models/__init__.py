@@ -5,7 +5,7 @@ from stremn.models.config import ModelConfig, SegmenterConfig
 from stremn.models.inference import for_inference
 from stremn.models.predict_config import PredictorConfig, RecurrentConfig
 from stremn.models.predictor import Predictor, PredictorState
-from stremn.models.registry import MODELS, PREDICTORS, build_model, create_model, model_names
+from stremn.models.registry import MODELS, PREDICTORS, build_model, create_model, in_parts, model_names
 from stremn.models.segmenter import ImageFeatures, Segmenter
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "create_model",
     "for_inference",
     "from_pretrained",
+    "in_parts",
     "model_names",
     "save_pretrained",
     "ships",

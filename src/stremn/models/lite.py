@@ -53,6 +53,10 @@ class Decoder(nn.Module):
         self.guidance = guidance
         self.fuse = nn.Conv2d(value_dim + WIDTH + 2 * guidance, WIDTH, 3, padding=1)
         self.fuse_rest = nn.Conv2d(2 * value_dim, WIDTH, 1) if parted else None
+        if self.fuse_rest is not None:
+            # A model that was trained without them starts with the latest template alone.
+            for parameter in self.fuse_rest.parameters():
+                nn.init.zeros_(parameter)
         self.refine = nn.Sequential(ResidualBlock(WIDTH), ResidualBlock(WIDTH))
         self.to_eighth = nn.Conv2d(WIDTH, 64, 1)
         self.skip_eighth = nn.Conv2d(eighth, 64, 1) if skip else None

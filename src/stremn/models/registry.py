@@ -15,8 +15,17 @@ from stremn.models.predict import MemoryPredictor
 from stremn.models.predict_config import PredictorConfig, RecurrentConfig
 from stremn.models.predrnn import PredRNN
 from stremn.models.r50 import PaperSegmenter
+from stremn.models.segmenter import Segmenter
 
-__all__ = ["MODELS", "PREDICTORS", "build_model", "config_from_json", "create_model", "model_names"]
+__all__ = [
+    "MODELS",
+    "PREDICTORS",
+    "build_model",
+    "config_from_json",
+    "create_model",
+    "in_parts",
+    "model_names",
+]
 
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[nn.Module]]] = {
     "lite": (SegmenterConfig, LiteSegmenter),
@@ -36,7 +45,7 @@ MODELS: dict[str, SegmenterConfig] = {
         similarity="l2",
         skip=True,
         guidance=True,
-        size=432,  # the shipped weights have a certainty of 0.8 as well; an untrained model is never so sure
+        size=432,  # the shipped weights have a certainty of 0.8 as well (an untrained model is never so sure)
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
     ),
@@ -119,6 +128,30 @@ def create_model(name: str, **changes: Any) -> Any:
         return build_model(replace(config, **changes))
     except TypeError as error:
         raise StremnError(f"model '{name}': {error}") from error
+
+
+def in_parts(model: Segmenter) -> Segmenter:
+    """The same weights in a model that reads the parts of its memory apart, to be trained further.
+
+    The latest template takes the place of all slots together; what else is read has no weight yet.
+
+    Args:
+        model: one that reads all slots together.
+
+    Raises:
+        StremnError: if layers would have to change their shape, as in ``stremn-r50``.
+    """
+    wider = build_model(replace(model.config, parted=True))
+    own = wider.state_dict()
+    for name, tensor in model.state_dict().items():
+        if own[name].shape != tensor.shape:
+            raise StremnError(
+                f"architecture '{model.config.architecture}': trained weights cannot be made to read in "
+                f"parts, '{name}' has another shape then; train a new model with parted=True"
+            )
+        own[name] = tensor
+    wider.load_state_dict(own)
+    return wider
 
 
 def config_from_json(text: str) -> ModelConfig:

@@ -24,7 +24,7 @@ from stremn.data import (
 )
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, get_policy
-from stremn.models import Segmenter, create_model
+from stremn.models import Segmenter, create_model, in_parts
 from stremn.training.backbone import depthwise_in_float32, load_imagenet
 from stremn.training.clip import segment_clip
 from stremn.training.losses import segmentation_loss
@@ -56,6 +56,8 @@ class SegmentationRecipe(Recipe):
             memory, see :func:`stremn.training.damage.damaged`.
         burn_in: most frames of a clip that are segmented without gradients before those that teach; how many
             is drawn for each step, and at least one frame is left to teach.
+        parted: whether a model that reads all slots of its memory together reads them in parts from now on,
+            see :func:`stremn.models.in_parts`.
         chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
             chosen slots, in clips of at least ``chosen + 4`` frames.
         backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
@@ -79,6 +81,7 @@ class SegmentationRecipe(Recipe):
     copy_paste_share: float = 0.0
     damage_share: float = 0.0
     burn_in: int = 0
+    parted: bool = False
     chosen: int = 1
     backbone_rate: float = 2e-5
     frozen_blocks: int = 3
@@ -184,6 +187,11 @@ class SegmentationTask(ModelTask):
     def collate(self, clips: list[Any]) -> Clip:
         """As many objects as the clip with the most has."""
         return collate(clips)
+
+    def new_model(self) -> Segmenter:
+        """From ``start``, or a new one; reading in parts where the recipe says so."""
+        model: Segmenter = super().new_model()
+        return in_parts(model) if self.recipe.parted and not model.config.parted else model
 
     def untrained_model(self) -> Segmenter:
         """Of the recipe's ``model``, with ImageNet weights in its backbone."""
