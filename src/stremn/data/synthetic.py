@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 
 from stremn.data.clip import Clip, ClipRequest
 from stremn.data.motion import Motion, random_motion
+from stremn.data.regions import invert, with_regions
 from stremn.data.sprites import (
     Sprite,
     finish_clip,
@@ -29,13 +30,16 @@ class SyntheticClips(Dataset[Clip]):
 
     Half of the clips move a whole still, whose own objects are followed; the others use a still as
     background. Up to three cut-outs move above, and hide what is below; some have a look-alike. In some clips
-    the objects disappear for a few frames.
+    the objects disappear for a few frames. Where regions or inverse clips are wanted, what is followed need
+    not be what stands out.
 
     Args:
         stills: folders of stills.
         objects: O, the most objects to follow.
         hidden_share: share of clips whose objects disappear for a few frames.
         look_alike_share: share of clips with a copy of an object that moves by itself.
+        region_share: share of clips that move a whole still of which random regions are followed.
+        inverse_share: share of clips in which all but the object is followed.
         seed: of everything random.
     """
 
@@ -47,10 +51,13 @@ class SyntheticClips(Dataset[Clip]):
         seed: int,
         hidden_share: float = 0.1,
         look_alike_share: float = 0.1,
+        region_share: float = 0.0,
+        inverse_share: float = 0.0,
     ) -> None:
         """See the class."""
         self.stills, self.objects, self.seed = stills, objects, seed
         self.hidden_share, self.look_alike_share = hidden_share, look_alike_share
+        self.region_share, self.inverse_share = region_share, inverse_share
 
     def __getitem__(self, request: ClipRequest) -> Clip:
         """Make the clip."""
@@ -61,6 +68,9 @@ class SyntheticClips(Dataset[Clip]):
     def _attempt(self, rng: Rng, frames: int, size: int) -> Clip | None:
         base = random_still(rng, self.stills)
         follow_base = rng.random() < 0.5
+        # Drawn only where wanted: without regions a seed gives the clips that it gave before.
+        if self.region_share > 0 and rng.random() < self.region_share:
+            base, follow_base = with_regions(rng, base), True
         height, width = base.labels.shape
         center = np.array([width, height]) / 2
         if follow_base and base.labels.any():
@@ -82,6 +92,8 @@ class SyntheticClips(Dataset[Clip]):
         if sprites and rng.random() < self.look_alike_share:
             sprites.append(twin_of(rng, sprites[0], frames, size))
         images, labels = self._render(base, motion, sprites, follow_base, size)
+        if self.inverse_share > 0 and rng.random() < self.inverse_share:
+            invert(rng, labels)
         if rng.random() < self.hidden_share:
             hide_objects(rng, images, labels, self.stills)
         return finish_clip(rng, images, labels, self.objects)

@@ -12,6 +12,7 @@ from stremn.data.clip import Clip, ClipRequest
 from stremn.data.davis import Sequence
 from stremn.data.images import check_sizes, read_object_labels, read_rgb
 from stremn.data.motion import Motion, jitter_colors, random_motion, warp
+from stremn.data.regions import invert
 from stremn.data.sprites import (
     Sprite,
     finish_clip,
@@ -55,6 +56,7 @@ class VideoClips(Dataset[Clip]):
         hidden_share: share of clips whose objects disappear for a few frames.
         look_alike_share: share of clips with a copy of an object that moves by itself.
         copy_paste_share: share of clips with an object of a second random sequence.
+        inverse_share: share of clips in which all but the object is followed.
         seed: of everything random.
     """
 
@@ -69,6 +71,7 @@ class VideoClips(Dataset[Clip]):
         hidden_share: float = 0.1,
         look_alike_share: float = 0.1,
         copy_paste_share: float = 0.0,
+        inverse_share: float = 0.0,
     ) -> None:
         """See the class.
 
@@ -89,7 +92,7 @@ class VideoClips(Dataset[Clip]):
         self.sequences, self.stills = sequences, stills
         self.objects, self.max_gap, self.seed = objects, max_gap, seed
         self.hidden_share, self.look_alike_share = hidden_share, look_alike_share
-        self.copy_paste_share = copy_paste_share
+        self.copy_paste_share, self.inverse_share = copy_paste_share, inverse_share
 
     def __getitem__(self, request: ClipRequest) -> Clip:
         """Make the clip.
@@ -132,6 +135,8 @@ class VideoClips(Dataset[Clip]):
         if rng.random() < self.look_alike_share:
             sprite = look_alike(rng, canvas[0], ids[0], frames)
             _paste_all(sprite, canvas, ids, 201 if rng.random() < 0.5 else 0)
+        if self.inverse_share > 0 and rng.random() < self.inverse_share:
+            invert(rng, ids)
         if self.stills and rng.random() < self.hidden_share:
             hide_objects(rng, canvas, ids, self.stills)
         return finish_clip(rng, canvas, ids, self.objects)

@@ -52,6 +52,8 @@ class SegmentationRecipe(Recipe):
         hidden_share: share of clips whose objects disappear for a few frames.
         look_alike_share: share of clips with a copy of an object that moves by itself.
         copy_paste_share: share of the clips from videos with an object of another video.
+        region_share: share of the clips from stills in which random regions are followed.
+        inverse_share: share of clips in which all but the object is followed.
         damage_share: share of the objects of a frame whose mask is spoilt before it is written into the
             memory, see :func:`stremn.training.damage.damaged`.
         burn_in: most frames of a clip that are segmented without gradients before those that teach; how many
@@ -79,6 +81,8 @@ class SegmentationRecipe(Recipe):
     hidden_share: float = 0.1
     look_alike_share: float = 0.1
     copy_paste_share: float = 0.0
+    region_share: float = 0.0
+    inverse_share: float = 0.0
     damage_share: float = 0.0
     burn_in: int = 0
     parted: bool = False
@@ -107,6 +111,8 @@ class SegmentationRecipe(Recipe):
         "hidden_share",
         "look_alike_share",
         "copy_paste_share",
+        "region_share",
+        "inverse_share",
         "damage_share",
         "hard_share",
         "guide_share",
@@ -158,6 +164,7 @@ class SegmentationTask(ModelTask):
             "seed": recipe.seed,
             "hidden_share": recipe.hidden_share,
             "look_alike_share": recipe.look_alike_share,
+            "inverse_share": recipe.inverse_share,
         }
         parts: list[Dataset[Clip]] = []
         shares: list[float] = []
@@ -173,7 +180,7 @@ class SegmentationTask(ModelTask):
             )
             shares.append(recipe.video_share)
         if stills and recipe.video_share < 1:
-            parts.append(SyntheticClips(stills, **common))
+            parts.append(SyntheticClips(stills, region_share=recipe.region_share, **common))
             shares.append(1 - recipe.video_share)
         if not parts:
             raise StremnError("recipe: nothing to train on; check 'videos', 'stills' and 'video_share'")
