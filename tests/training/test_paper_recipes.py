@@ -1,7 +1,7 @@
 """The paper's recipes run: stremn-r50, 384x384, 5 and 10 frames, on generated data of the right layouts.
 
-Reduced for the test: batch 1 (for 4), one object (for 3), two steps, random weights for ImageNet's; bfloat16 where
-the processor computes it fast (elsewhere it is emulated, and a step takes minutes).
+Reduced for the test: batch 1 (for 4), one object (for 3), two steps, random weights for ImageNet's; bfloat16
+where the processor computes it fast (elsewhere it is emulated, and a step takes minutes).
 """
 
 import json
