@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from stremn.data.sprites import present_ids
 from stremn.data.stills import Still
 
 __all__ = ["INVERSE", "invert", "with_regions"]
@@ -52,7 +53,7 @@ def invert(rng: Rng, labels: list[np.ndarray]) -> None:
 
     Without an object nothing changes.
     """
-    present = np.unique(labels[0][labels[0] > 0])
+    present = present_ids(labels[0])
     if len(present):
         one = rng.choice(present)
         for ids in labels:
