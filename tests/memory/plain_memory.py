@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from stremn.memory import POLICIES, MemoryLayout, Policy, SlotMemory, Template
+from stremn.ops import target_moments
 
 VOS = MemoryLayout(chosen=3)
 PREDICTION = MemoryLayout(False, False, 5)
@@ -73,9 +74,11 @@ def copy_of(memory: SlotMemory) -> SlotMemory:
 def random_template(
     generator: torch.Generator, objects: int, positions: int = 2, dtype: torch.dtype = torch.float64
 ) -> Template:
-    """Normally distributed keys and values of widths that differ."""
-    draw = (torch.randn(objects, positions, c, generator=generator, dtype=dtype) for c in (3, 4, 2))
-    return Template(*draw)
+    """Normally distributed keys and values of widths that differ, and moments of three features."""
+    draw = [torch.randn(objects, positions, c, generator=generator, dtype=dtype) for c in (3, 4, 2, 3, 2)]
+    *projections, features, targets = draw
+    weights = torch.ones(features.shape[:2], dtype=dtype)
+    return Template(*projections, target_moments(features, targets, weights))
 
 
 def random_history(seed: int, objects: int, length: int, contests: list[bool] | None = None) -> History:

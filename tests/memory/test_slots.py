@@ -1,5 +1,7 @@
 """Laws of the slot memory: M1, M4-M6, M12."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from plain_memory import (
 from safetensors.torch import load, save
 
 from stremn.memory import POLICIES, Contest, MemoryLayout, Policy, SlotMemory, Template, get_policy, shows
-from stremn.ops import space_time_read
+from stremn.ops import space_time_read, target_read
 
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 
@@ -171,6 +173,32 @@ def test_each_part_is_read_by_itself_and_an_empty_one_as_the_permanent_slot(
                     query[o : o + 1], key, value, similarity=similarity, scale=0.7, method="dense"
                 )
                 torch.testing.assert_close(readout[o : o + 1], expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(histories(), st.sampled_from([VOS, *LAYOUTS[3:5]]))
+def test_the_target_models_are_fitted_to_the_permanent_slot_and_to_all_of_them(
+    history: History, layout: MemoryLayout
+) -> None:
+    query = history.templates[-1].key * 2
+    for memory in history.run(get_policy("oldest"), layout):
+        first, every = memory.read_target(query).chunk(2, dim=-1)
+        for o, row in enumerate(memory.frame_index.tolist()):
+            given, *others = [history.templates[f].moments[o : o + 1] for f in row if f >= 0]
+            expected = given + sum(others) / len(others) if others else given
+            torch.testing.assert_close(first[o : o + 1], target_read(query[o : o + 1], given))
+            torch.testing.assert_close(every[o : o + 1], target_read(query[o : o + 1], expected))
+
+
+def test_a_target_model_needs_moments_and_a_permanent_slot() -> None:
+    history = random_history(0, objects=1, length=2)
+    query = history.templates[0].key
+    for memory in (
+        history.run(get_policy("oldest"), PREDICTION)[-1],
+        replace(history.run(get_policy("oldest"), VOS)[-1], moments=None),
+    ):
+        with pytest.raises(ValueError, match="moments and a permanent slot"):
+            memory.read_target(query)
 
 
 def test_parts_need_a_permanent_slot() -> None:

@@ -13,14 +13,15 @@ from stremn.training.clip import segment_clip
 HEIGHT, WIDTH = 64, 96
 
 
-EVERY_READ = [(name, parted) for name in MODELS for parted in (False, True)]
+READS = {"together": {}, "parted": {"parted": True}, "target": {"parted": True, "target_model": True}}
+EVERY_READ = [(name, read) for name in MODELS for read in READS]
 
 
-@pytest.fixture(scope="module", params=EVERY_READ, ids=lambda p: f"{p[0]}-parted" if p[1] else p[0])
+@pytest.fixture(scope="module", params=EVERY_READ, ids="-".join)
 def model(request: pytest.FixtureRequest) -> Segmenter:
     torch.manual_seed(0)
-    name, parted = request.param
-    return create_model(name, parted=parted).eval()
+    name, read = request.param
+    return create_model(name, **READS[read]).eval()
 
 
 @torch.no_grad()
@@ -34,7 +35,11 @@ def test_the_verbs_give_the_documented_shapes(model: Segmenter) -> None:
     assert features.maps[0].shape[-2:] == (HEIGHT // 4, WIDTH // 4)
     template = model.encode_template(features, torch.rand(3, 1, HEIGHT // 4, WIDTH // 4), owner)
     widths = (config.key_dim, config.value_dim, config.update_dim)
-    assert [tuple(t.shape) for t in template] == [(3, positions, width) for width in widths]
+    shapes = [tuple(t.shape) for t in template]
+    assert shapes[:3] == [(3, positions, width) for width in widths]
+    channels = config.key_dim + features.maps[-1].shape[1] + 1
+    moments = (3, channels, channels + config.value_dim + 2)
+    assert shapes[3:] == ([moments] if config.target_model else [])
     memory = SlotMemory.of_first_frame(template, 0, config.layout)
     assert memory.slots == config.slots
     readout = model.read(features, memory, owner)
@@ -97,15 +102,15 @@ def without_zero_branches(model: Segmenter) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.GroupNorm):
             nn.init.ones_(module.weight)
-        if name.endswith("fuse_rest"):
+        if name.endswith(("fuse_rest", "fuse_target")):
             nn.init.normal_(module.weight, std=0.01)
 
 
 def parameters_without_gradient(
-    name: str, layout: MemoryLayout, length: int, parted: bool = False
+    name: str, layout: MemoryLayout, length: int, read: str = "together"
 ) -> list[str]:
     torch.manual_seed(0)
-    model = create_model(name, parted=parted).train()
+    model = create_model(name, **READS[read]).train()
     without_zero_branches(model)
     logits = segment_clip(model, moving_squares(length), layout, get_policy("learned")).logits
     assert logits.shape == (1, length - 1, 2, HEIGHT // 4, WIDTH // 4)
@@ -115,10 +120,10 @@ def parameters_without_gradient(
     ]
 
 
-@pytest.mark.parametrize(("name", "parted"), EVERY_READ)
-def test_gradients_reach_every_parameter_where_the_policy_chooses_among_two(name: str, parted: bool) -> None:
+@pytest.mark.parametrize(("name", "read"), EVERY_READ)
+def test_gradients_reach_every_parameter_where_the_policy_chooses_among_two(name: str, read: str) -> None:
     # Three contenders for two chosen slots in five frames; with a latest slot it would take six.
-    assert parameters_without_gradient(name, MemoryLayout(latest=False, chosen=2), 5, parted) == []
+    assert parameters_without_gradient(name, MemoryLayout(latest=False, chosen=2), 5, read) == []
 
 
 def test_one_chosen_slot_teaches_the_update_key_nothing() -> None:
@@ -151,23 +156,23 @@ def test_the_copy_for_inference_computes_the_same_and_leaves_the_model_alone(mod
     assert not any(p.requires_grad for p in ready.parameters())
 
 
+@pytest.mark.parametrize("target_model", [False, True])
 @torch.no_grad()
-def test_a_model_made_to_read_in_parts_starts_with_the_latest_template_alone() -> None:
+def test_a_model_made_to_read_in_parts_starts_with_the_latest_template_alone(target_model: bool) -> None:
     torch.manual_seed(0)
     together = create_model("stremn-lite").eval()
-    parted = in_parts(together).eval()
-    assert parted.config.parted
+    parted = in_parts(together, target_model=target_model).eval()
+    assert (parted.config.parted, parted.config.target_model) == (True, target_model)
     state = together.state_dict()
     assert all(torch.equal(t, state[n]) for n, t in parted.state_dict().items() if n in state)
     features, owner = together.encode_image(torch.rand(1, 3, HEIGHT, WIDTH)), torch.tensor([0])
-    templates = [together.encode_template(features, torch.rand(1, 1, HEIGHT, WIDTH), owner) for _ in range(3)]
+    templates = [parted.encode_template(features, torch.rand(1, 1, HEIGHT, WIDTH), owner) for _ in range(3)]
     memory = SlotMemory.of_first_frame(templates[0], 0, together.config.layout)
     for t in (1, 2):
         memory = memory.update(templates[t], t, get_policy("learned"))
     latest = SlotMemory.of_first_frame(templates[2], 2, MemoryLayout(chosen=0, latest=False))
-    torch.testing.assert_close(
-        parted.segment(features, memory, owner), together.segment(features, latest, owner)
-    )
+    expected = together.segment(features, latest, owner)
+    torch.testing.assert_close(parted.segment(features, memory, owner), expected)
 
 
 def test_weights_whose_layers_would_change_their_shape_cannot_be_made_to_read_in_parts() -> None:

@@ -90,6 +90,13 @@ _READ_BAD = (
     ((O, N, CK), (O, M, CK), (O + 1, M, CV)),
     ((O, N, CK), (O, M, CK), (O, M)),
 )
+
+
+def _target(features: Tensor, targets: Tensor, weights: Tensor, query: Tensor) -> Tensor:
+    moments = ops.target_moments(features, targets, weights.square())
+    return ops.target_read(query, moments, ridge=0.1)
+
+
 _OCCUPIED_BAD = ((O, N, CK), (O, M + 1, CK))
 _SIMILARITIES: tuple[Similarity, ...] = ("dot", "l2")
 _METHODS: tuple[Method, ...] = ("dense", "blockwise", "fused")
@@ -153,6 +160,33 @@ CASES: dict[str, OperatorCase] = {
         lambda candidate, slots: ops.update_similarity(candidate, slots, block=2),
         ((O, N, CK), (O, K, M, CK)),
         (O, K),
+        wide=True,
+    ),
+    "balanced-weights": OperatorCase(
+        "balanced_weights", lambda logits: ops.balanced_weights(logits.sigmoid()), ((O, N),), (O, N)
+    ),
+    "target-moments": OperatorCase(
+        "target_moments",
+        ops.target_moments,
+        ((O, N, CK), (O, N, CV), (O, N)),
+        (O, CK, CK + CV),
+        bad=(
+            ((O, N, CK), (O, N + 1, CV), (O, N)),
+            ((O, N, CK), (O, N, CV), (O, N, 1)),
+            ((N, CK), (N, CV), (N,)),
+        ),
+        wide=True,
+    ),
+    "target-read": OperatorCase(
+        "target_read",
+        _target,
+        ((O, N, CK), (O, N, CV), (O, N), (O, M, CK)),
+        (O, M, CV),
+        bad=(
+            ((O, N, CK), (O, N, CV), (O, N), (O, M, CK + 1)),
+            ((O, N, CK), (O, N, CV), (O, N), (O + 1, M, CK)),
+            ((O, N, CK), (O, N, 0), (O, N), (O, M, CK)),
+        ),
         wide=True,
     ),
     "gumbel-softmax": OperatorCase("gumbel_softmax", ops.gumbel_softmax, ((O, K),), (O, K)),

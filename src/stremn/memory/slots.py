@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from stremn.memory.policies import Contest, Policy
-from stremn.ops import mix_slots, replace_slots, space_time_read, update_similarity
+from stremn.ops import mix_slots, replace_slots, space_time_read, target_read, update_similarity
 from stremn.ops.read import Method, Similarity
 
 __all__ = ["EMPTY", "MemoryLayout", "SlotMemory", "Template"]
@@ -72,15 +73,22 @@ class Template:
         key: ``(O, N, Ck)``.
         value: ``(O, N, Cv)``.
         update_key: ``(O, N, Cu)``.
+        moments: what a target model is fitted to ``(O, C, C + T)``, see :func:`stremn.ops.target_moments`;
+            ``None`` in a model without one.
     """
 
     key: Tensor
     value: Tensor
     update_key: Tensor
+    moments: Tensor | None = None
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Key, value, update key: the order of the banks."""
-        return iter((self.key, self.value, self.update_key))
+        """Key, value, update key and, where there are any, moments: the order of the banks."""
+        return iter(t for t in (self.key, self.value, self.update_key, self.moments) if t is not None)
+
+    def of_objects(self, objects: slice) -> "Template":
+        """Only these of the objects."""
+        return Template(*(t[objects] for t in self))
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,7 @@ class SlotMemory:
         update_key: ``(O, K, N, Cu)``.
         frame_index: frame in each slot ``(O, K)`` int64, :data:`EMPTY` where there is none.
         seen: contenders so far for each object ``(O,)`` int64.
+        moments: ``(O, K, C, C + T)``; ``None`` in a model without a target model.
     """
 
     layout: MemoryLayout
@@ -105,6 +114,7 @@ class SlotMemory:
     update_key: Tensor
     frame_index: Tensor
     seen: Tensor
+    moments: Tensor | None = None
 
     @classmethod
     def of_first_frame(
@@ -119,8 +129,10 @@ class SlotMemory:
         # Without a permanent slot the first frame is the first contender.
         start = layout.first_chosen if layout.chosen and not layout.permanent else 0
         seen = torch.full((objects,), int(not layout.permanent), device=index.device)
-        key, value, update_key = (t.new_zeros((objects, layout.slots, *t.shape[1:])) for t in template)
-        memory = cls(layout, key, value, update_key, index, seen)
+        key, value, update_key, *moments = (
+            t.new_zeros((objects, layout.slots, *t.shape[1:])) for t in template
+        )
+        memory = cls(layout, key, value, update_key, index, seen, *moments)
         slot = torch.full((objects,), start, device=index.device)
         return memory._write(
             template, torch.as_tensor(frame_index, device=index.device).expand(objects), slot
@@ -143,7 +155,12 @@ class SlotMemory:
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, to save or to move them."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "layout"}
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "layout"}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def _banks(self) -> dict[str, Tensor]:
+        """What templates are written to, by name, in the order of a template's tensors."""
+        return {n: t for n, t in self.tensors().items() if n not in ("frame_index", "seen")}
 
     def read(
         self,
@@ -204,6 +221,29 @@ class SlotMemory:
             readouts.append(torch.where(holds, readout, readouts[0]) if readouts else readout)
         return torch.cat(readouts, dim=-1)
 
+    def read_target(self, features: Tensor) -> Tensor:
+        """Predictions of two target models: one fitted to the permanent slot, one to all slots.
+
+        In the second the permanent slot counts as much as all others together.
+
+        Args:
+            features: of the frame ``(O, N, C)``, the same channels that the moments are of.
+
+        Returns:
+            ``(O, N, 2·T)`` float32, of the permanent slot first.
+
+        Raises:
+            ValueError: if there are no moments or the layout has no permanent slot.
+        """
+        if self.moments is None or not self.layout.permanent:
+            raise ValueError("a target model needs moments and a permanent slot to be fitted to")
+        permanent = self.moments[:, 0]
+        weights = self.occupied.to(permanent.dtype)
+        weights = weights / weights[:, 1:].sum(dim=1, keepdim=True).clamp(min=1)
+        everything = permanent + (self.moments[:, 1:] * weights[:, 1:, None, None]).sum(dim=1)
+        both = (target_read(features, moments) for moments in (permanent, everything))
+        return torch.cat(tuple(both), dim=-1)
+
     def update(
         self,
         template: Template,
@@ -239,7 +279,7 @@ class SlotMemory:
             contender, contender_frame = template, frame
             if self.layout.latest:
                 slot = self.layout.latest_slot
-                contender = Template(self.key[:, slot], self.value[:, slot], self.update_key[:, slot])
+                contender = Template(*(bank[:, slot] for bank in self._banks().values()))
                 contender_frame = self.frame_index[:, slot].clone()
             if present is not None:
                 contender_frame = torch.where(present, contender_frame, EMPTY)
@@ -309,19 +349,20 @@ class SlotMemory:
 
         ``weights`` ``(O, K)`` replace the one-hot vector of ``slot`` where gradients are to pass.
         """
-        banks = (self.key, self.value, self.update_key)
+        banks = self._banks()
         if not torch.is_grad_enabled():
-            for bank, new in zip(banks, template, strict=True):
+            for bank, new in zip(banks.values(), template, strict=True):
                 replace_slots(bank, new, slot)
             replace_slots(self.frame_index, frame, slot)
             return self
         hot = torch.arange(self.slots, device=slot.device) == slot.unsqueeze(1)
         weights = hot.to(self.key.dtype) if weights is None else weights
-        key, value, update_key = (
-            mix_slots(bank, new, weights) for bank, new in zip(banks, template, strict=True)
-        )
+        mixed: dict[str, Any] = {
+            name: mix_slots(bank, new, weights)
+            for (name, bank), new in zip(banks.items(), template, strict=True)
+        }
         index = torch.where(hot, frame.unsqueeze(1), self.frame_index)
-        return replace(self, key=key, value=value, update_key=update_key, frame_index=index)
+        return replace(self, **mixed, frame_index=index)
 
     def _grown(self) -> "SlotMemory":
         """With one more chosen slot unless every object still has an empty one."""
@@ -348,10 +389,7 @@ class SlotMemory:
         extra = slots - self.slots
         if extra == 0:
             return self
-        wide = {
-            name: F.pad(getattr(self, name), (0, 0, 0, 0, 0, extra))
-            for name in ("key", "value", "update_key")
-        }
+        wide = {name: F.pad(bank, (0, 0, 0, 0, 0, extra)) for name, bank in self._banks().items()}
         frame_index = F.pad(self.frame_index, (0, extra), value=EMPTY)
         return SlotMemory(self.layout, **wide, frame_index=frame_index, seen=self.seen)
 

@@ -82,6 +82,8 @@ class SegmenterConfig(ModelConfig):
         scale: factor on the similarity; ``None`` means 1/√Dk.
         parted: whether the permanent slot, the latest slot and the chosen slots are read each by itself, for
             a decoder that sees all three; Eq. (5) reads all slots together.
+        target_model: whether a linear model of the target, fitted to the slots in closed form, is read
+            besides, see :mod:`stremn.ops.target`; goes with ``parted``.
         skip: whether the decoder sees the frame's own features of finer stride (highway connections);
             Sec. 3.3 of the paper says no, STM and Sec. 4.1.1 say yes.
         guidance: whether the decoder sees the previous frame's probabilities.
@@ -101,6 +103,7 @@ class SegmenterConfig(ModelConfig):
     similarity: Similarity = "dot"
     scale: float | None = None
     parted: bool = False
+    target_model: bool = False
     skip: bool = False
     guidance: bool = False
     slots: int = 6
@@ -123,6 +126,8 @@ class SegmenterConfig(ModelConfig):
             size=(0, None),
         )
         self._check_read(self.similarity, self.scale)
+        if self.target_model and not self.parted:
+            raise StremnError("invalid model config: a target model needs parted=True")
         if not isinstance(self.certainty, (int, float)) or not 0 <= self.certainty <= 1:
             raise StremnError(f"invalid model config: certainty must be from 0 to 1, not {self.certainty!r}")
         for name in ("mean", "std"):
@@ -132,8 +137,16 @@ class SegmenterConfig(ModelConfig):
 
     @property
     def readout_dim(self) -> int:
-        """Channels of what is read: Dv, three times as many where the parts of the memory are read apart."""
-        return (3 if self.parted else 1) * self.value_dim
+        """Channels of what is read: Dv, three times as many where the parts of the memory are read apart.
+
+        Two target models add what they predict: value, mask and masks of the others.
+        """
+        return (3 if self.parted else 1) * self.value_dim + self.target_dim
+
+    @property
+    def target_dim(self) -> int:
+        """Channels of what two target models predict; 0 without them."""
+        return 2 * (self.value_dim + 2) if self.target_model else 0
 
     @property
     def layout(self) -> MemoryLayout:

@@ -46,16 +46,25 @@ class Decoder(nn.Module):
     """Readout, the frame's features and, as guidance, the previous probabilities to logits at stride 4."""
 
     def __init__(
-        self, channels: list[int], value_dim: int, *, parted: bool, skip: bool, guidance: bool
+        self,
+        channels: list[int],
+        value_dim: int,
+        *,
+        parted: bool,
+        target_dim: int,
+        skip: bool,
+        guidance: bool,
     ) -> None:
         super().__init__()
         quarter, eighth = channels
         self.guidance = guidance
         self.fuse = nn.Conv2d(value_dim + WIDTH + 2 * guidance, WIDTH, 3, padding=1)
         self.fuse_rest = nn.Conv2d(2 * value_dim, WIDTH, 1) if parted else None
-        if self.fuse_rest is not None:
+        self.fuse_target = nn.Conv2d(target_dim, WIDTH, 1) if target_dim else None
+        self.parts = [value_dim, value_dim, value_dim, target_dim]
+        for added in (self.fuse_rest, self.fuse_target):
             # A model that was trained without them starts with the latest template alone.
-            for parameter in self.fuse_rest.parameters():
+            for parameter in [] if added is None else added.parameters():
                 nn.init.zeros_(parameter)
         self.refine = nn.Sequential(ResidualBlock(WIDTH), ResidualBlock(WIDTH))
         self.to_eighth = nn.Conv2d(WIDTH, 64, 1)
@@ -73,8 +82,10 @@ class Decoder(nn.Module):
         quarter, eighth, coarse = maps
         rest = None
         if self.fuse_rest is not None:
-            permanent, readout, chosen = readout.chunk(3, dim=1)
+            permanent, readout, chosen, target = readout.split(self.parts, dim=1)
             rest = self.fuse_rest(torch.cat([permanent, chosen], dim=1))
+            if self.fuse_target is not None:
+                rest = rest + self.fuse_target(target)
         parts = [readout, coarse[owner]]
         if self.guidance:
             parts.append(self._guidance(readout, owner, previous, coarse.shape[0]))
@@ -120,6 +131,7 @@ class LiteSegmenter(Segmenter):
             channels[:2],
             config.value_dim,
             parted=config.parted,
+            target_dim=config.target_dim,
             skip=config.skip,
             guidance=config.guidance,
         )
@@ -148,10 +160,12 @@ class LiteSegmenter(Segmenter):
         masks = self.resize(masks, quarter.shape[-2:])
         others = others_of(masks, owner, quarter.shape[0])
         encoded = self.value_encoder(features.maps, masks, others, owner)
+        value = self.project_key(encoded, self.value)
         return Template(
             key=features.key[owner],
-            value=self.project_key(encoded, self.value),
+            value=value,
             update_key=self.project_key(encoded, self.update_key),
+            moments=self.moments_of(features, masks, value, owner) if self.config.target_model else None,
         )
 
     def decode(

@@ -74,10 +74,12 @@ class PaperSegmenter(Segmenter):
         masks = self.resize(masks, features.image.shape[-2:]).to(features.image)
         others = others_of(masks, owner, features.image.shape[0])
         encoded = self.memory_encoder(torch.cat([features.image[owner], masks, others], dim=1))[-1]
+        value = self.project_key(encoded, self.memory_value)
         return Template(
             key=self.project_key(encoded, self.memory_key),
-            value=self.project_key(encoded, self.memory_value),
+            value=value,
             update_key=self.project_key(encoded, self.update_key),
+            moments=self.moments_of(features, masks, value, owner) if self.config.target_model else None,
         )
 
     def decode(

@@ -130,18 +130,20 @@ def create_model(name: str, **changes: Any) -> Any:
         raise StremnError(f"model '{name}': {error}") from error
 
 
-def in_parts(model: Segmenter) -> Segmenter:
+def in_parts(model: Segmenter, *, target_model: bool = False) -> Segmenter:
     """The same weights in a model that reads the parts of its memory apart, to be trained further.
 
     The latest template takes the place of all slots together; what else is read has no weight yet.
 
     Args:
-        model: one that reads all slots together.
+        model: any segmentation model.
+        target_model: whether to read a target model besides, see :mod:`stremn.ops.target`.
 
     Raises:
         StremnError: if layers would have to change their shape, as in ``stremn-r50``.
     """
-    wider = build_model(replace(model.config, parted=True))
+    target_model = target_model or model.config.target_model
+    wider = build_model(replace(model.config, parted=True, target_model=target_model))
     own = wider.state_dict()
     for name, tensor in model.state_dict().items():
         if own[name].shape != tensor.shape:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from stremn.memory import SlotMemory, Template
 from stremn.models.config import SegmenterConfig
-from stremn.ops import soft_aggregation
+from stremn.ops import balanced_weights, soft_aggregation, target_moments
 
 __all__ = ["ImageFeatures", "Segmenter", "others_of", "to_map"]
 
@@ -91,7 +91,34 @@ class Segmenter(nn.Module, ABC):
     def read(self, features: ImageFeatures, memory: SlotMemory, owner: Tensor) -> Tensor:
         """What the memory knows of each position: ``(O, N, Cr)``, Eq. (5); Cr is ``config.readout_dim``."""
         read = memory.read_parts if self.config.parted else memory.read
-        return read(features.key[owner], similarity=self.config.similarity, scale=self.config.scale)
+        readout = read(features.key[owner], similarity=self.config.similarity, scale=self.config.scale)
+        if not self.config.target_model:
+            return readout
+        target = memory.read_target(self.target_features(features)[owner])
+        return torch.cat([readout, target.to(readout.dtype)], dim=-1)
+
+    @staticmethod
+    def target_features(features: ImageFeatures) -> Tensor:
+        """What a target model is linear in ``(B, N, Ck + C + 1)``: query key, coarsest map and a constant."""
+        coarse = features.maps[-1].flatten(2).transpose(1, 2).float()
+        return torch.cat([features.key.float(), coarse, torch.ones_like(coarse[..., :1])], dim=-1)
+
+    def moments_of(self, features: ImageFeatures, masks: Tensor, value: Tensor, owner: Tensor) -> Tensor:
+        """What the target model learns from a frame: to predict value, mask and masks of the others.
+
+        Args:
+            features: of the frame.
+            masks: of the objects ``(O, 1, h', w')`` in [0, 1].
+            value: ``(O, N, Cv)``.
+            owner: which frame each object is of ``(O,)``.
+
+        Returns:
+            ``(O, C, C + Cv + 2)``, see :func:`stremn.ops.target_moments`.
+        """
+        masks = self.resize(masks, features.grid)
+        mask, others = (m.flatten(1) for m in (masks, others_of(masks, owner, features.key.shape[0])))
+        targets = torch.cat([value.float(), torch.stack([mask, others], dim=-1)], dim=-1)
+        return target_moments(self.target_features(features)[owner], targets, balanced_weights(mask))
 
     def segment(
         self, features: ImageFeatures, memory: SlotMemory, owner: Tensor, previous: Tensor | None = None

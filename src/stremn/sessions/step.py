@@ -173,7 +173,7 @@ def _write(
     memory = None
     if state is not None:
         memory = state.memory.update(
-            Template(template.key[:known], template.value[:known], template.update_key[:known]),
+            template.of_objects(slice(known)),
             frame_index,
             rules.policy,
             candidate=candidate,
@@ -183,6 +183,6 @@ def _write(
         )
         if template.key.shape[0] == known:
             return memory
-    new = Template(template.key[known:], template.value[known:], template.update_key[known:])
+    new = template.of_objects(slice(known, None))
     fresh = SlotMemory.of_first_frame(new, frame_index, rules.layout)
     return fresh if memory is None else memory.append_objects(fresh)

@@ -60,6 +60,7 @@ class SegmentationRecipe(Recipe):
             is drawn for each step, and at least one frame is left to teach.
         parted: whether a model that reads all slots of its memory together reads them in parts from now on,
             see :func:`stremn.models.in_parts`.
+        target_model: whether it reads a target model besides from now on, see there; goes with ``parted``.
         chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
             chosen slots, in clips of at least ``chosen + 4`` frames.
         backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
@@ -86,6 +87,7 @@ class SegmentationRecipe(Recipe):
     damage_share: float = 0.0
     burn_in: int = 0
     parted: bool = False
+    target_model: bool = False
     chosen: int = 1
     backbone_rate: float = 2e-5
     frozen_blocks: int = 3
@@ -198,7 +200,10 @@ class SegmentationTask(ModelTask):
     def new_model(self) -> Segmenter:
         """From ``start``, or a new one; reading in parts where the recipe says so."""
         model: Segmenter = super().new_model()
-        return in_parts(model) if self.recipe.parted and not model.config.parted else model
+        has, wants = model.config, self.recipe
+        if has.parted >= wants.parted and has.target_model >= wants.target_model:
+            return model
+        return in_parts(model, target_model=wants.target_model)
 
     def untrained_model(self) -> Segmenter:
         """Of the recipe's ``model``, with ImageNet weights in its backbone."""
