@@ -10,7 +10,10 @@ from safetensors.torch import load_file
 from small_data import write_davis, write_stills
 from stremn.training import SegmentationRecipe, load_recipe, train
 
-RECIPES = sorted((Path(str(files("stremn"))) / "recipes").glob("lite-stage*.yaml"))
+RECIPES = sorted(
+    (Path(str(files("stremn"))) / "recipes").glob("lite-stage*.yaml"),
+    key=lambda path: int(path.stem.removeprefix("lite-stage")),
+)
 SMALL = ("steps=1", "batch=1", "size=32", "workers=0", "precision='no'", "validate_every=0")
 
 

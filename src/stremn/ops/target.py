@@ -87,5 +87,6 @@ def target_read(query: Tensor, moments: Tensor, *, ridge: float = 0.03) -> Tenso
     with torch.autocast(query.device.type, enabled=False):
         gram, cross = moments.to(exact).split([channels, moments.shape[-1] - channels], dim=-1)
         penalty = ridge * gram.diagonal(dim1=-2, dim2=-1) + 1e-4
-        coefficients, _ = torch.linalg.solve_ex(gram + torch.diag_embed(penalty), cross)
+        factor, _ = torch.linalg.cholesky_ex(gram + torch.diag_embed(penalty))
+        coefficients = torch.cholesky_solve(cross, factor)
         return query.to(exact) @ coefficients
