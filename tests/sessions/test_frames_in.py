@@ -203,8 +203,13 @@ def test_half_precision_is_close_to_full(
     for t in range(3):
         a, b = (s.step(video[t], boxes(1) if t == 0 else None) for s in (full, half))
     assert half.memory is not None
+    assert full.memory is not None
     assert half.memory.key.dtype == torch.bfloat16
-    assert half.state_bytes < 0.6 * full.state_bytes
+    # What is solved with stays in float32.
+    assert half.memory.moments is not None
+    assert half.memory.moments.dtype == torch.float32
+    moments = half.memory.moments.nbytes
+    assert half.state_bytes - moments < 0.6 * (full.state_bytes - moments)
     assert np.abs(a.probabilities - b.probabilities).mean() < 0.02
     assert next(model.parameters()).dtype == torch.float32
 

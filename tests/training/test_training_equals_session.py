@@ -28,7 +28,8 @@ def model() -> Segmenter:
     with torch.no_grad():
         cast(nn.Conv2d, model.get_submodule("value_encoder.from_quarter")).weight[:, -2:] *= 100
         cast(nn.Conv2d, model.get_submodule("value")).weight *= 20
-        nn.init.normal_(cast(nn.Conv2d, model.get_submodule("decoder.predict")).weight, std=0.2)
+        for name, std in (("predict", 0.2), ("fuse_rest", 0.05), ("fuse_target", 0.05)):
+            nn.init.normal_(cast(nn.Conv2d, model.get_submodule(f"decoder.{name}")).weight, std=std)
     return model
 
 

@@ -133,10 +133,12 @@ def slot_costs(
 
 
 def _memory(templates: list[Template], frames: list[int]) -> SlotMemory:
-    key, value, update_key = (torch.stack(list(banks), dim=1) for banks in zip(*templates, strict=True))
+    key, value, update_key, *moments = (
+        torch.stack(list(banks), dim=1) for banks in zip(*templates, strict=True)
+    )
     index = torch.tensor(frames, device=key.device).expand(key.shape[:2])
     layout = MemoryLayout(chosen=len(frames) - 2)
-    return SlotMemory(layout, key, value, update_key, index, torch.zeros_like(index[:, 0]))
+    return SlotMemory(layout, key, value, update_key, index, torch.zeros_like(index[:, 0]), *moments)
 
 
 def _cost(logits: Tensor, truth: Tensor) -> Tensor:

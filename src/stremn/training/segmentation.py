@@ -58,8 +58,8 @@ class SegmentationRecipe(Recipe):
             memory, see :func:`stremn.training.damage.damaged`.
         burn_in: most frames of a clip that are segmented without gradients before those that teach; how many
             is drawn for each step, and at least one frame is left to teach.
-        parted: whether a model that reads all slots of its memory together reads them in parts from now on,
-            see :func:`stremn.models.in_parts`.
+        parted: whether a new model, or one that reads all slots of its memory together, reads them in parts
+            from now on, see :func:`stremn.models.in_parts`.
         target_model: whether it reads a target model besides from now on, see there; goes with ``parted``.
         chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
             chosen slots, in clips of at least ``chosen + 4`` frames.
@@ -206,8 +206,9 @@ class SegmentationTask(ModelTask):
         return in_parts(model, target_model=wants.target_model)
 
     def untrained_model(self) -> Segmenter:
-        """Of the recipe's ``model``, with ImageNet weights in its backbone."""
-        model = create_model(self.recipe.model)
+        """Of the recipe's ``model``, read as the recipe says, with ImageNet weights in its backbone."""
+        reads = {"parted": self.recipe.parted, "target_model": self.recipe.target_model}
+        model = create_model(self.recipe.model, **reads)
         load_imagenet(model, expand(self.recipe.backbone_weights) or None)
         return model
 
