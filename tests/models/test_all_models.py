@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from small_models import fill_added
 from stremn.data import Clip
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, SlotMemory, get_policy
@@ -103,11 +104,10 @@ def moving_squares(length: int) -> Clip:
 
 def without_zero_branches(model: Segmenter) -> None:
     """timm starts the last norm of every residual branch at zero, which stops gradients into the branch."""
-    for name, module in model.named_modules():
+    for module in model.modules():
         if isinstance(module, nn.GroupNorm):
             nn.init.ones_(module.weight)
-        if name.endswith(("fuse_rest", "fuse_target")):
-            nn.init.normal_(module.weight, std=0.01)
+    fill_added(model)
 
 
 def parameters_without_gradient(

@@ -1,15 +1,13 @@
 """A small video and an untrained model, for all tests of sessions."""
 
 from collections.abc import Callable
-from typing import cast
 
 import numpy as np
 import pytest
-import torch
 from prediction_sessions import make
-from torch import nn
 
-from stremn.models import PREDICTORS, Predictor, Segmenter, create_model
+from small_models import untrained_lite
+from stremn.models import PREDICTORS, Predictor, Segmenter
 from stremn.sessions import SegmentationSession
 
 SIZE = (64, 96)
@@ -17,12 +15,7 @@ SIZE = (64, 96)
 
 @pytest.fixture(scope="session")
 def model() -> Segmenter:
-    torch.manual_seed(0)
-    model = create_model("stremn-lite").eval()
-    for name, module in model.named_modules():
-        if name.endswith(("fuse_rest", "fuse_target")):  # zero in a new model
-            nn.init.normal_(cast(nn.Conv2d, module).weight, std=0.01)
-    return model
+    return untrained_lite(seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stremn import create_model
+from small_models import untrained_lite
 from stremn.data import Clip
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, get_policy
@@ -28,8 +28,7 @@ def choice(recipe: SegmentationRecipe) -> ChoiceRecipe:
 
 @pytest.fixture(scope="module")
 def model() -> Segmenter:
-    torch.manual_seed(2)
-    return create_model("stremn-lite").eval()
+    return untrained_lite(seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +76,7 @@ def test_giving_up_a_twin_of_the_new_template_costs_what_keeping_it_does(
 
 
 def test_the_cheapest_slot_becomes_likelier(choice: ChoiceRecipe, clip: Clip) -> None:
-    torch.manual_seed(2)
-    model = create_model("stremn-lite").eval()
+    model = untrained_lite(seed=2)
     task = ChoiceTask(choice, torch.device("cpu"))
     optimizer = torch.optim.Adam(task.parameter_groups(model), lr=0.01)
     losses = []

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from small_data import frame, labels
-from stremn import SegmentationSession, create_model
+from small_models import untrained_lite
+from stremn import SegmentationSession
 from stremn.data import Clip
 from stremn.memory import MemoryLayout, get_policy
 from stremn.models import Segmenter
@@ -22,14 +23,12 @@ ONE_FRAME = torch.zeros(2, dtype=torch.long)
 @pytest.fixture(scope="module")
 def model() -> Segmenter:
     """Random weights, in which masks and memory weigh so much that a wrong slot would show."""
-    torch.manual_seed(1)
     torch.set_num_threads(1)
-    model = create_model("stremn-lite").eval()
+    model = untrained_lite(seed=1, std=0.05)
     with torch.no_grad():
         cast(nn.Conv2d, model.get_submodule("value_encoder.from_quarter")).weight[:, -2:] *= 100
         cast(nn.Conv2d, model.get_submodule("value")).weight *= 20
-        for name, std in (("predict", 0.2), ("fuse_rest", 0.05), ("fuse_target", 0.05)):
-            nn.init.normal_(cast(nn.Conv2d, model.get_submodule(f"decoder.{name}")).weight, std=std)
+        nn.init.normal_(cast(nn.Conv2d, model.get_submodule("decoder.predict")).weight, std=0.2)
     return model
 
 
