@@ -28,7 +28,7 @@ def choice(recipe: SegmentationRecipe) -> ChoiceRecipe:
 
 @pytest.fixture(scope="module")
 def model() -> Segmenter:
-    return untrained_lite(seed=2)
+    return untrained_lite(seed=2, std=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_giving_up_a_twin_of_the_new_template_costs_what_keeping_it_does(
 
 
 def test_the_cheapest_slot_becomes_likelier(choice: ChoiceRecipe, clip: Clip) -> None:
-    model = untrained_lite(seed=2)
+    model = untrained_lite(seed=2, std=0.1)
     task = ChoiceTask(choice, torch.device("cpu"))
     optimizer = torch.optim.Adam(task.parameter_groups(model), lr=0.01)
     losses = []
