@@ -78,6 +78,11 @@ def _seeded_gumbel(like: Tensor) -> Tensor:
     return ops.sample_gumbel(like, torch.Generator(like.device).manual_seed(3))
 
 
+def _target(features: Tensor, targets: Tensor, weights: Tensor, query: Tensor) -> Tensor:
+    moments = ops.target_moments(features, targets, weights.square())
+    return ops.target_read(query, moments, ridge=0.1)
+
+
 _QK_BAD = (
     ((O, N, CK), (O, M, CK + 1)),
     ((O, N, CK), (O + 1, M, CK)),
@@ -90,13 +95,6 @@ _READ_BAD = (
     ((O, N, CK), (O, M, CK), (O + 1, M, CV)),
     ((O, N, CK), (O, M, CK), (O, M)),
 )
-
-
-def _target(features: Tensor, targets: Tensor, weights: Tensor, query: Tensor) -> Tensor:
-    moments = ops.target_moments(features, targets, weights.square())
-    return ops.target_read(query, moments, ridge=0.1)
-
-
 _OCCUPIED_BAD = ((O, N, CK), (O, M + 1, CK))
 _SIMILARITIES: tuple[Similarity, ...] = ("dot", "l2")
 _METHODS: tuple[Method, ...] = ("dense", "blockwise", "fused")

@@ -372,10 +372,8 @@ class SlotMemory:
 
     def _part(self, slots: slice) -> "SlotMemory":
         """The same memory with some of its slots only, to read from."""
-        banks = {
-            name: getattr(self, name)[:, slots] for name in ("key", "value", "update_key", "frame_index")
-        }
-        return replace(self, **banks)
+        banks: dict[str, Any] = {name: bank[:, slots] for name, bank in self._banks().items()}
+        return replace(self, **banks, frame_index=self.frame_index[:, slots])
 
     def append_objects(self, other: "SlotMemory") -> "SlotMemory":
         """This memory's objects followed by those of ``other``, whose layout must be the same."""

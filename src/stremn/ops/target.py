@@ -14,6 +14,9 @@ __all__ = ["balanced_weights", "target_moments", "target_read"]
 LEAST_SHARE = 1e-3
 """Share of the frame that object and rest cover at least, for their weights."""
 
+LEAST_PENALTY = 1e-4
+"""Added to every penalty, so that a feature that is zero in all templates can be solved for."""
+
 
 def balanced_weights(mask: Tensor) -> Tensor:
     """Weights by which an object counts as much as all that is not the object, however small it is.
@@ -86,7 +89,7 @@ def target_read(query: Tensor, moments: Tensor, *, ridge: float = 0.03) -> Tenso
     exact = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
         gram, cross = moments.to(exact).split([channels, moments.shape[-1] - channels], dim=-1)
-        penalty = ridge * gram.diagonal(dim1=-2, dim2=-1) + 1e-4
+        penalty = ridge * gram.diagonal(dim1=-2, dim2=-1) + LEAST_PENALTY
         factor, _ = torch.linalg.cholesky_ex(gram + torch.diag_embed(penalty))
         coefficients = torch.cholesky_solve(cross, factor)
         return query.to(exact) @ coefficients
