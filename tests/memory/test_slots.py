@@ -21,7 +21,7 @@ from plain_memory import (
 from safetensors.torch import load, save
 
 from stremn.memory import POLICIES, Contest, MemoryLayout, Policy, SlotMemory, Template, get_policy, shows
-from stremn.ops import space_time_read, target_read
+from stremn.ops import space_time_read, target_fit
 
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 
@@ -186,8 +186,8 @@ def test_the_target_models_are_fitted_to_the_permanent_slot_and_to_all_of_them(
         for o, row in enumerate(memory.frame_index.tolist()):
             given, *others = [history.templates[f].moments[o : o + 1] for f in row if f >= 0]
             expected = given + sum(others) / len(others) if others else given
-            torch.testing.assert_close(first[o : o + 1], target_read(query[o : o + 1], given))
-            torch.testing.assert_close(every[o : o + 1], target_read(query[o : o + 1], expected))
+            torch.testing.assert_close(first[o : o + 1], query[o : o + 1] @ target_fit(given))
+            torch.testing.assert_close(every[o : o + 1], query[o : o + 1] @ target_fit(expected))
 
 
 def test_a_target_model_needs_moments_and_a_permanent_slot() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from stremn.models import MODELS, create_model, for_inference
+from stremn.models import MODELS, create_model, for_inference, strips
 
 CPU = torch.device("cpu")
 
@@ -44,3 +44,21 @@ def test_convolutions_keep_their_weights_in_the_dtype_of_autocast(name: str) -> 
     ready = for_inference(create_model(name), CPU, torch.bfloat16)
     assert {m.weight.dtype for m in ready.modules() if isinstance(m, nn.Conv2d)} == {torch.bfloat16}
     assert not any(p.requires_grad for p in ready.parameters())
+
+
+@pytest.mark.parametrize("size", [(64, 96), (96, 64), (48, 160)])
+def test_blocks_in_strips_give_what_they_give_in_one_go(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_with_lively_batch_norm("stremn-lite")
+    ready = for_inference(model, CPU, torch.float32)
+    assert sum(isinstance(m, strips.Strips) for m in ready.modules()) == 15
+    monkeypatch.setattr(strips, "LARGEST", 0)
+    # From a strip of a single row to one that holds all of them.
+    monkeypatch.setattr(strips, "STRIP", 40_000)
+    frame = torch.rand(2, 3, *size)
+    with torch.inference_mode():
+        expected, got = model.encode_image(frame), ready.encode_image(frame)
+    torch.testing.assert_close(got.key, expected.key, atol=1e-4, rtol=1e-3)
+    for a, b in zip(got.maps, expected.maps, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stremn.ops import balanced_weights, target_moments, target_read
+from stremn.ops import balanced_weights, target_fit, target_moments
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:
@@ -20,7 +20,7 @@ def test_what_is_linear_in_the_features_is_found_whatever_the_weights_and_the_sc
     features, query, truth = draw(seed, 2, 40, 4), draw(seed + 1, 2, 9, 4), draw(seed + 2, 2, 4, 3)
     weights = draw(seed + 3, 2, 40).abs() + 0.1
     moments = target_moments(features * scale, features @ truth, weights)
-    found = target_read(query * scale, moments, ridge=0)
+    found = query * scale @ target_fit(moments, ridge=0)
     torch.testing.assert_close(found, query @ truth, rtol=1e-2, atol=2e-2)
 
 
@@ -38,7 +38,7 @@ def test_moments_of_two_halves_add_up_to_those_of_the_whole(seed: int, cut: int)
 
 def test_it_is_the_minimum_of_the_weighted_squared_error_and_the_penalty() -> None:
     features, targets, weights = draw(0, 1, 30, 3), draw(1, 1, 30, 2), draw(2, 1, 30).abs()
-    found = target_read(torch.eye(3, dtype=torch.float64)[None], target_moments(features, targets, weights))
+    found = target_fit(target_moments(features, targets, weights))
     scale = (weights.unsqueeze(-1) * features.square()).mean(dim=1).squeeze(0)
 
     def cost(coefficients: torch.Tensor) -> torch.Tensor:
@@ -62,4 +62,4 @@ def test_an_empty_mask_and_features_that_are_always_zero_give_numbers() -> None:
     mask = torch.zeros(1, 6)
     features = torch.cat([torch.zeros(1, 6, 2), torch.ones(1, 6, 1)], dim=-1)
     moments = target_moments(features, mask.unsqueeze(-1), balanced_weights(mask))
-    assert target_read(features, moments).abs().max() < 1e-6
+    assert (features @ target_fit(moments)).abs().max() < 1e-6

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stremn.errors import StremnError
+from stremn.memory import EXACT
 from stremn.models import Segmenter
 from stremn.sessions import Runtime, SegmentationSession
 from stremn.sessions.inputs import as_frame, as_object_masks, internal_size, to_input
@@ -206,10 +207,10 @@ def test_half_precision_is_close_to_full(
     assert full.memory is not None
     assert half.memory.key.dtype == torch.bfloat16
     # What is solved with stays in float32.
-    assert half.memory.moments is not None
-    assert half.memory.moments.dtype == torch.float32
-    moments = half.memory.moments.nbytes
-    assert half.state_bytes - moments < 0.6 * (full.state_bytes - moments)
+    exact = [half.memory.tensors()[name] for name in EXACT]
+    assert {t.dtype for t in exact} == {torch.float32}
+    kept = sum(t.nbytes for t in exact)
+    assert half.state_bytes - kept < 0.6 * (full.state_bytes - kept)
     assert np.abs(a.probabilities - b.probabilities).mean() < 0.02
     assert next(model.parameters()).dtype == torch.float32
 

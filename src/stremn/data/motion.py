@@ -76,6 +76,25 @@ class Motion:
         map_y += a[1, 0] * x + (a[1, 1] * y + a[1, 2])
         return Pose(width, height, inverse, (map_x, map_y))
 
+    def travel(self, start: tuple[float, float], end: tuple[float, float], zoom: float) -> "Motion":
+        """The same path with a camera that moves evenly over the source and zooms evenly on a log scale.
+
+        Args:
+            start: source point (x, y) that stays where it is in the first frame.
+            end: source point that is in its place in the last frame.
+            zoom: how many times larger than in the first frame the source is in the last.
+        """
+        frames = len(self.matrices)
+        shares = np.linspace(0.0, 1.0, frames) if frames > 1 else np.zeros(1)
+        begin, way = np.array(start), np.array(end) - np.array(start)
+        matrices = self.matrices.copy()
+        for matrix, share in zip(matrices, shares, strict=True):
+            factor = zoom**share
+            # Source point p is shown where the path shows start + factor · (p - start - share · way).
+            matrix[:, 2] += matrix[:, :2] @ (begin - factor * (begin + share * way))
+            matrix[:, :2] *= factor
+        return Motion(matrices, self.bends)
+
 
 @functools.cache
 def _plate_basis() -> np.ndarray:

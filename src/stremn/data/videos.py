@@ -38,13 +38,17 @@ Part = tuple[list[np.ndarray], list[np.ndarray]]
 OVER_A_STILL = 0.3
 """Share of copy-paste clips whose object moves over a still in place of a video."""
 
+MOST_ZOOM = 4.0
+"""How many times larger a close crop shows an object than the whole frame does."""
+
 
 class VideoClips(Dataset[Clip]):
     """Endless clips of annotated videos; clip ``i`` depends only on the seed and ``i``.
 
     Annotated frames in order or reversed, with random gaps; one random crop, moved a little from frame to
     frame; sometimes a cut-out of a still, or a copy of the object itself, moves across and is followed too,
-    or hides what is below. In some clips the objects disappear for a few frames. With copy-paste (the idea of
+    or hides what is below. In some clips the objects disappear for a few frames; in some the camera zooms in
+    on an object, or out from it, by up to :data:`MOST_ZOOM`. With copy-paste (the idea of
     https://arxiv.org/abs/2012.07177, for videos) an object of a second random sequence, with the motion it
     had there, is laid over this one, or over a moving still.
 
@@ -57,6 +61,7 @@ class VideoClips(Dataset[Clip]):
         look_alike_share: share of clips with a copy of an object that moves by itself.
         copy_paste_share: share of clips with an object of a second random sequence.
         inverse_share: share of clips in which all but the object is followed.
+        zoom_share: share of clips in which the camera zooms in or out.
         seed: of everything random.
     """
 
@@ -72,6 +77,7 @@ class VideoClips(Dataset[Clip]):
         look_alike_share: float = 0.1,
         copy_paste_share: float = 0.0,
         inverse_share: float = 0.0,
+        zoom_share: float = 0.0,
     ) -> None:
         """See the class.
 
@@ -93,6 +99,7 @@ class VideoClips(Dataset[Clip]):
         self.objects, self.max_gap, self.seed = objects, max_gap, seed
         self.hidden_share, self.look_alike_share = hidden_share, look_alike_share
         self.copy_paste_share, self.inverse_share = copy_paste_share, inverse_share
+        self.zoom_share = zoom_share
 
     def __getitem__(self, request: ClipRequest) -> Clip:
         """Make the clip.
@@ -118,13 +125,14 @@ class VideoClips(Dataset[Clip]):
         if copy_paste and self.stills and rng.random() < OVER_A_STILL:
             host: Part | None = moving_background(rng, self.stills, frames, size)
         else:
-            crop = functools.partial(self._crop, rng, frames=frames, size=size)
+            zooms = self.zoom_share > 0 and rng.random() < self.zoom_share
+            crop = functools.partial(_zoom if zooms else _crop, rng, size=size)
             host = self._part(rng, sequences, frames, crop, size)
         if host is None:
             return None
         canvas, ids = host
         if copy_paste:
-            path = functools.partial(_path, rng, frames=frames, size=size)
+            path = functools.partial(_path, rng, size=size)
             guest = self._part(rng, sequences, frames, path, size, border=cv2.BORDER_CONSTANT)
             if guest is not None:
                 # Four times in five it is followed, else it hides what is below.
@@ -150,7 +158,7 @@ class VideoClips(Dataset[Clip]):
         size: int,
         border: int = cv2.BORDER_REFLECT_101,
     ) -> Part | None:
-        """Frames and ids of a random sequence under the motion made for its first labels.
+        """Frames and ids of a random sequence under the motion made for its labels.
 
         ``border`` is a cv2 border mode. ``None`` where the first frame has no object.
         """
@@ -166,7 +174,7 @@ class VideoClips(Dataset[Clip]):
             check_sizes(file, image, mask)
         if rng.random() < 0.5:
             images, labels = ([cv2.flip(a, 1) for a in arrays] for arrays in (images, labels))
-        motion = motion_for(labels=labels[0])
+        motion = motion_for(labels=labels)
         canvas = [
             warp(image, motion, t, size, border=border).astype(np.float32) / 255
             for t, image in enumerate(images)
@@ -185,31 +193,65 @@ class VideoClips(Dataset[Clip]):
         picks = int(rng.integers(0, count - gaps.sum())) + np.concatenate([[0], np.cumsum(gaps)])
         return [annotated[i] for i in (picks[::-1] if rng.random() < 0.5 else picks)]
 
-    def _crop(self, rng: Rng, labels: np.ndarray, *, frames: int, size: int) -> Motion:
-        """A crop that holds at least part of a random object, with a slight motion of the camera."""
-        height, width = labels.shape
-        ys, xs = np.nonzero(labels == rng.choice(present_ids(labels)))
-        pick = int(rng.integers(len(xs)))
-        # From the whole height up to 540 pixels of height, the scales at which videos are segmented; small
-        # videos are not blown up beyond half their size more.
-        least = size / height
-        most = max(1.3 * least, min(1.5, 540 / height))
-        scale = np.exp(rng.uniform(np.log(least), np.log(most)))
-        half = size / 2 / scale
-        center = [
-            np.clip(value + rng.uniform(-0.6, 0.6) * half, half, max(half, limit - half))
-            for value, limit in ((xs[pick], width), (ys[pick], height))
-        ]
-        return random_motion(
-            rng,
-            frames,
-            center=(float(center[0]), float(center[1])),
-            target=(size / 2, size / 2),
-            scale=scale,
-            speed=size * rng.choice([0.0, 0.01, 0.03]),
-            turn=rng.choice([0.5, 4.0]),
-            zoom=rng.choice([0.03, 0.12]),
-        )
+
+def _crop(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
+    """A crop that holds part of a random object of the first frame, with a slight motion of the camera."""
+    least, most = _scales(labels[0], size)
+    scale = np.exp(rng.uniform(np.log(least), np.log(most)))
+    return random_motion(
+        rng,
+        len(labels),
+        center=_center(rng, labels[0], size / 2 / scale),
+        target=(size / 2, size / 2),
+        scale=scale,
+        speed=size * rng.choice([0.0, 0.01, 0.03]),
+        turn=rng.choice([0.5, 4.0]),
+        zoom=rng.choice([0.03, 0.12]),
+    )
+
+
+def _zoom(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
+    """From a wide crop around a random object of the first frame to a close one of the last, or back."""
+    least, _ = _scales(labels[0], size)
+    scales = least * np.array(
+        [np.exp(rng.uniform(0, np.log(1.2))), np.exp(rng.uniform(0.6, 1) * np.log(MOST_ZOOM))]
+    )
+    first, last = scales if rng.random() < 0.5 else scales[::-1]
+    start = _center(rng, labels[0], size / 2 / first)
+    end = _center(rng, labels[-1], size / 2 / last) if labels[-1].any() else start
+    motion = random_motion(
+        rng,
+        len(labels),
+        center=start,
+        target=(size / 2, size / 2),
+        scale=first,
+        speed=size * rng.choice([0.0, 0.01]),
+        turn=rng.choice([0.5, 4.0]),
+        zoom=0.03,
+    )
+    return motion.travel(start, end, last / first)
+
+
+def _scales(labels: np.ndarray, size: int) -> tuple[float, float]:
+    """Least and most canvas pixels per pixel of a video: from the whole height of it up to 540 pixels.
+
+    These are the scales at which videos are segmented; small ones are not blown up by more than a half.
+    """
+    height = labels.shape[0]
+    least = size / height
+    return least, max(1.3 * least, min(1.5, 540 / height))
+
+
+def _center(rng: Rng, labels: np.ndarray, half: float) -> tuple[float, float]:
+    """Of a crop of twice ``half`` a side that lies within the frame and holds part of a random object."""
+    height, width = labels.shape
+    ys, xs = np.nonzero(labels == rng.choice(present_ids(labels)))
+    pick = int(rng.integers(len(xs)))
+    x, y = (
+        float(np.clip(value + rng.uniform(-0.6, 0.6) * half, half, max(half, limit - half)))
+        for value, limit in ((xs[pick], width), (ys[pick], height))
+    )
+    return x, y
 
 
 def _paste_all(
@@ -220,13 +262,13 @@ def _paste_all(
         sprite.paste(images[t], labels[t], number, t)  # type: ignore[union-attr]
 
 
-def _path(rng: Rng, labels: np.ndarray, *, frames: int, size: int) -> Motion:
-    """A path that puts all objects of a first frame, at a random size, somewhere on the canvas."""
-    left, top, width, height = cv2.boundingRect((labels > 0).astype(np.uint8))
+def _path(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
+    """A path that puts all objects of the first frame, at a random size, somewhere on the canvas."""
+    left, top, width, height = cv2.boundingRect((labels[0] > 0).astype(np.uint8))
     wanted = size * np.exp(rng.uniform(np.log(0.15), np.log(0.8)))
     return random_motion(
         rng,
-        frames,
+        len(labels),
         center=(left + width / 2, top + height / 2),
         target=tuple(rng.uniform(0.2 * size, 0.8 * size, 2)),
         # No more than twice its own size: what is blown up further is only blurred.

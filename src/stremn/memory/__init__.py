@@ -2,9 +2,10 @@
 
 from stremn.memory.policies import POLICIES, Contest, Policy, get_policy, register_policy
 from stremn.memory.rules import Rules, shows
-from stremn.memory.slots import MemoryLayout, SlotMemory, Template
+from stremn.memory.slots import EXACT, MemoryLayout, SlotMemory, Template
 
 __all__ = [
+    "EXACT",
     "POLICIES",
     "Contest",
     "MemoryLayout",

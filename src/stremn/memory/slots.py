@@ -10,13 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stremn.memory.policies import Contest, Policy
-from stremn.ops import mix_slots, replace_slots, space_time_read, target_read, update_similarity
+from stremn.ops import mix_slots, replace_slots, space_time_read, target_fit, update_similarity
 from stremn.ops.read import Method, Similarity
 
-__all__ = ["EMPTY", "MemoryLayout", "SlotMemory", "Template"]
+__all__ = ["EMPTY", "EXACT", "MemoryLayout", "SlotMemory", "Template"]
 
 EMPTY = -1
 """``frame_index`` of an empty slot."""
+
+EXACT = ("moments", "permanent_fit")
+"""Tensors of a memory that are float32 at least, also where its templates are in half precision."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class SlotMemory:
         frame_index: frame in each slot ``(O, K)`` int64, :data:`EMPTY` where there is none.
         seen: contenders so far for each object ``(O,)`` int64.
         moments: ``(O, K, C, C + T)``; ``None`` in a model without a target model.
+        permanent_fit: the target model of the permanent slot ``(O, C, T)``, which follows from its moments
+            and is kept because it is read at every frame; ``None`` where there is none.
     """
 
     layout: MemoryLayout
@@ -115,6 +120,7 @@ class SlotMemory:
     frame_index: Tensor
     seen: Tensor
     moments: Tensor | None = None
+    permanent_fit: Tensor | None = None
 
     @classmethod
     def of_first_frame(
@@ -134,9 +140,8 @@ class SlotMemory:
         )
         memory = cls(layout, key, value, update_key, index, seen, *moments)
         slot = torch.full((objects,), start, device=index.device)
-        return memory._write(
-            template, torch.as_tensor(frame_index, device=index.device).expand(objects), slot
-        )
+        frame = torch.as_tensor(frame_index, device=index.device).expand(objects)
+        return memory._write(template, frame, slot)._fitted()
 
     @property
     def occupied(self) -> Tensor:
@@ -160,7 +165,7 @@ class SlotMemory:
 
     def _banks(self) -> dict[str, Tensor]:
         """What templates are written to, by name, in the order of a template's tensors."""
-        return {n: t for n, t in self.tensors().items() if n not in ("frame_index", "seen")}
+        return {n: t for n, t in self.tensors().items() if n not in ("frame_index", "seen", "permanent_fit")}
 
     def read(
         self,
@@ -235,14 +240,15 @@ class SlotMemory:
         Raises:
             ValueError: if there are no moments or the layout has no permanent slot.
         """
-        if self.moments is None or not self.layout.permanent:
+        if self.moments is None or self.permanent_fit is None:
             raise ValueError("a target model needs moments and a permanent slot to be fitted to")
-        permanent = self.moments[:, 0]
-        weights = self.occupied.to(permanent.dtype)
-        weights = weights / weights[:, 1:].sum(dim=1, keepdim=True).clamp(min=1)
-        everything = permanent + (self.moments[:, 1:] * weights[:, 1:, None, None]).sum(dim=1)
-        both = (target_read(features, moments) for moments in (permanent, everything))
-        return torch.cat(tuple(both), dim=-1)
+        others = self.occupied[:, 1:].to(self.moments.dtype)
+        others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
+        weights = torch.cat([torch.ones_like(others[:, :1]), others], dim=1)
+        everything = (weights.unsqueeze(1) @ self.moments.flatten(2)).view_as(self.moments[:, 0])
+        fits = torch.cat([self.permanent_fit, target_fit(everything)], dim=-1)
+        with torch.autocast(features.device.type, enabled=False):
+            return features.to(fits.dtype) @ fits
 
     def update(
         self,
@@ -299,7 +305,14 @@ class SlotMemory:
         """
         if not self.layout.permanent:
             raise ValueError("this memory has no permanent slot")
-        return self._write(template, self.frame_index[:, 0].clone(), torch.zeros_like(self.seen))
+        memory = self._write(template, self.frame_index[:, 0].clone(), torch.zeros_like(self.seen))
+        return memory._fitted()
+
+    def _fitted(self) -> "SlotMemory":
+        """With the target model of the template that is in the permanent slot now."""
+        if self.moments is None or not self.layout.permanent:
+            return self
+        return replace(self, permanent_fit=target_fit(self.moments[:, 0]).contiguous())
 
     def _compete(
         self,
@@ -387,9 +400,11 @@ class SlotMemory:
         extra = slots - self.slots
         if extra == 0:
             return self
-        wide = {name: F.pad(bank, (0, 0, 0, 0, 0, extra)) for name, bank in self._banks().items()}
+        wide: dict[str, Any] = {
+            name: F.pad(bank, (0, 0, 0, 0, 0, extra)) for name, bank in self._banks().items()
+        }
         frame_index = F.pad(self.frame_index, (0, extra), value=EMPTY)
-        return SlotMemory(self.layout, **wide, frame_index=frame_index, seen=self.seen)
+        return replace(self, **wide, frame_index=frame_index)
 
     def select_objects(self, index: Tensor) -> "SlotMemory":
         """Only the objects at these positions ``(O',)``, in this order."""

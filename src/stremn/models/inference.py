@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from stremn.models.strips import in_strips
+
 __all__ = ["for_inference"]
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -16,7 +18,8 @@ def for_inference(model: Network, device: torch.device, dtype: torch.dtype) -> N
     """Copy a model to a device, in evaluation mode, ready to run fast; the model itself is left as it is.
 
     Batch norm is folded into the convolution before it, and convolutions keep their weights in the dtype in
-    which autocast runs them, instead of converting them at every frame.
+    which autocast runs them, instead of converting them at every frame. On a CPU the blocks with the largest
+    maps are computed in :mod:`~stremn.models.strips`.
 
     Args:
         model: any registered model.
@@ -32,6 +35,8 @@ def for_inference(model: Network, device: torch.device, dtype: torch.dtype) -> N
     for module in ready.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             module.to(dtype)
+    if device.type == "cpu":
+        in_strips(ready)
     ready.requires_grad_(False)
     ready.to(device)
     return ready.to(memory_format=torch.channels_last)

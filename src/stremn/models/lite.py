@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from stremn.memory import Template
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ResidualBlock, feature_channels
-from stremn.models.segmenter import ImageFeatures, Segmenter, others_of, to_map
+from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of, to_map
 
 __all__ = ["LiteSegmenter"]
 
@@ -36,9 +36,10 @@ class ValueEncoder(nn.Module):
     def forward(self, maps: tuple[Tensor, ...], masks: Tensor, others: Tensor, owner: Tensor) -> Tensor:
         """``(O, 128, H, W)`` for masks and masks of the other objects ``(O, 1, h/4, w/4)``."""
         quarter, eighth, coarse = maps
-        x = self.from_quarter(torch.cat([quarter[owner], masks.to(quarter), others.to(quarter)], dim=1))
-        x = self.refine_eighth(x + self.from_eighth(eighth)[owner])
-        x = self.fuse(torch.cat([self.down(x.relu()), coarse[owner]], dim=1))
+        masked = [of_objects(quarter, owner), masks.to(quarter), others.to(quarter)]
+        x = self.from_quarter(torch.cat(masked, dim=1))
+        x = self.refine_eighth(x + of_objects(self.from_eighth(eighth), owner))
+        x = self.fuse(torch.cat([self.down(x.relu()), of_objects(coarse, owner)], dim=1))
         return self.refine(x)
 
 
@@ -86,7 +87,7 @@ class Decoder(nn.Module):
             rest = self.fuse_rest(torch.cat([permanent, chosen], dim=1))
             if self.fuse_target is not None:
                 rest = rest + self.fuse_target(target)
-        parts = [readout, coarse[owner]]
+        parts = [readout, of_objects(coarse, owner)]
         if self.guidance:
             parts.append(self._guidance(readout, owner, previous, coarse.shape[0]))
         x = self.fuse(torch.cat(parts, dim=1))
@@ -100,7 +101,7 @@ class Decoder(nn.Module):
     @staticmethod
     def _up(x: Tensor, skip: nn.Module | None, fine: Tensor, owner: Tensor) -> Tensor:
         x = F.interpolate(x, size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        return x if skip is None else x + skip(fine)[owner]
+        return x if skip is None else x + of_objects(skip(fine), owner)
 
     @staticmethod
     def _guidance(readout: Tensor, owner: Tensor, previous: Tensor | None, frames: int) -> Tensor:
@@ -162,7 +163,7 @@ class LiteSegmenter(Segmenter):
         encoded = self.value_encoder(features.maps, masks, others, owner)
         value = self.project_key(encoded, self.value)
         return Template(
-            key=features.key[owner],
+            key=of_objects(features.key, owner),
             value=value,
             update_key=self.project_key(encoded, self.update_key),
             moments=self.moments_of(features, masks, value, owner) if self.config.target_model else None,

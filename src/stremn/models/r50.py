@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from stremn.memory import Template
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ASPP, ResidualBlock, feature_channels
-from stremn.models.segmenter import ImageFeatures, Segmenter, others_of, to_map
+from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of, to_map
 
 __all__ = ["PaperSegmenter"]
 
@@ -36,7 +36,7 @@ class Refine(nn.Module):
     def forward(self, x: Tensor, fine: Tensor, owner: Tensor) -> Tensor:
         """``(O, 256, H, W)`` to ``(O, 256, 2H, 2W)``."""
         x = F.interpolate(x, size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        return self.refine(x if self.skip is None else x + self.skip(fine)[owner])
+        return self.refine(x if self.skip is None else x + of_objects(self.skip(fine), owner))
 
 
 class PaperSegmenter(Segmenter):
@@ -73,7 +73,9 @@ class PaperSegmenter(Segmenter):
         """The memory encoder sees image, mask and the masks of the other objects."""
         masks = self.resize(masks, features.image.shape[-2:]).to(features.image)
         others = others_of(masks, owner, features.image.shape[0])
-        encoded = self.memory_encoder(torch.cat([features.image[owner], masks, others], dim=1))[-1]
+        encoded = self.memory_encoder(torch.cat([of_objects(features.image, owner), masks, others], dim=1))[
+            -1
+        ]
         value = self.project_key(encoded, self.memory_value)
         return Template(
             key=self.project_key(encoded, self.memory_key),
@@ -87,7 +89,7 @@ class PaperSegmenter(Segmenter):
     ) -> Tensor:
         """Logits ``(O, 1, h/4, w/4)`` from readout and query value, concatenated as in Eq. (5)."""
         quarter, eighth, coarse = features.maps
-        value = self.query_value(coarse)[owner]
+        value = of_objects(self.query_value(coarse), owner)
         x = self.aspp(torch.cat([to_map(readout, features.grid), value], dim=1))
         x = self.refine_eighth(self.fuse(x), eighth, owner)
         x = self.refine_quarter(x, quarter, owner)

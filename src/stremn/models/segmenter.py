@@ -11,7 +11,7 @@ from stremn.memory import SlotMemory, Template
 from stremn.models.config import SegmenterConfig
 from stremn.ops import balanced_weights, soft_aggregation, target_moments
 
-__all__ = ["ImageFeatures", "Segmenter", "others_of", "to_map"]
+__all__ = ["ImageFeatures", "Segmenter", "of_objects", "others_of", "to_map"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,18 @@ class ImageFeatures:
 def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """Positions ``(O, N, C)`` back to a feature map ``(O, C, H, W)``."""
     return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def of_objects(features: Tensor, owner: Tensor) -> Tensor:
+    """What each object has from its frame: ``(B, ...)`` to ``(O, ...)``, a view where there is one frame.
+
+    Args:
+        features: of the frames ``(B, ...)``.
+        owner: which of the frames each object belongs to ``(O,)``.
+    """
+    if features.shape[0] == 1:
+        return features.expand(owner.shape[0], *features.shape[1:])
+    return features[owner]
 
 
 def others_of(masks: Tensor, owner: Tensor, frames: int) -> Tensor:
@@ -91,10 +103,12 @@ class Segmenter(nn.Module, ABC):
     def read(self, features: ImageFeatures, memory: SlotMemory, owner: Tensor) -> Tensor:
         """What the memory knows of each position: ``(O, N, Cr)``, Eq. (5); Cr is ``config.readout_dim``."""
         read = memory.read_parts if self.config.parted else memory.read
-        readout = read(features.key[owner], similarity=self.config.similarity, scale=self.config.scale)
+        readout = read(
+            of_objects(features.key, owner), similarity=self.config.similarity, scale=self.config.scale
+        )
         if not self.config.target_model:
             return readout
-        target = memory.read_target(self.target_features(features)[owner])
+        target = memory.read_target(of_objects(self.target_features(features), owner))
         return torch.cat([readout, target.to(readout.dtype)], dim=-1)
 
     @staticmethod
@@ -118,7 +132,9 @@ class Segmenter(nn.Module, ABC):
         masks = self.resize(masks, features.grid)
         mask, others = (m.flatten(1) for m in (masks, others_of(masks, owner, features.key.shape[0])))
         targets = torch.cat([value.float(), torch.stack([mask, others], dim=-1)], dim=-1)
-        return target_moments(self.target_features(features)[owner], targets, balanced_weights(mask))
+        return target_moments(
+            of_objects(self.target_features(features), owner), targets, balanced_weights(mask)
+        )
 
     def segment(
         self, features: ImageFeatures, memory: SlotMemory, owner: Tensor, previous: Tensor | None = None

@@ -9,7 +9,7 @@ second moments, and these add up over templates.
 import torch
 from torch import Tensor
 
-__all__ = ["balanced_weights", "target_moments", "target_read"]
+__all__ = ["balanced_weights", "target_fit", "target_moments"]
 
 LEAST_SHARE = 1e-3
 """Share of the frame that object and rest cover at least, for their weights."""
@@ -64,32 +64,26 @@ def target_moments(features: Tensor, targets: Tensor, weights: Tensor) -> Tensor
         return weighted.transpose(1, 2) @ torch.cat([features, targets], dim=-1)
 
 
-def target_read(query: Tensor, moments: Tensor, *, ridge: float = 0.03) -> Tensor:
-    """Predict the targets at the positions of a frame by the linear model fitted to the moments.
+def target_fit(moments: Tensor, *, ridge: float = 0.03) -> Tensor:
+    """Fit the linear model: its product with features predicts the targets.
 
     Args:
-        query: features of the frame ``(O, N, C)``.
         moments: of :func:`target_moments`, or a sum of them ``(O, C, C + T)``.
         ridge: penalty on the square of each coefficient, in shares of the second moment of its feature, so
             that the scale of a feature changes next to nothing.
 
     Returns:
-        ``(O, N, T)``, at least float32.
+        Coefficients ``(O, C, T)``, at least float32.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shape does not fit.
     """
-    channels = query.shape[-1]
-    fits = query.dim() == moments.dim() == 3 and moments.shape[:2] == (query.shape[0], channels)
-    if not fits or moments.shape[2] <= channels:
-        raise ValueError(
-            f"expected query (O, N, C) and moments (O, C, C + T), got {tuple(query.shape)} "
-            f"and {tuple(moments.shape)}"
-        )
-    exact = torch.promote_types(query.dtype, torch.float32)
-    with torch.autocast(query.device.type, enabled=False):
-        gram, cross = moments.to(exact).split([channels, moments.shape[-1] - channels], dim=-1)
+    if moments.dim() != 3 or moments.shape[2] <= moments.shape[1]:
+        raise ValueError(f"expected moments (O, C, C + T), got {tuple(moments.shape)}")
+    channels = moments.shape[1]
+    exact = torch.promote_types(moments.dtype, torch.float32)
+    with torch.autocast(moments.device.type, enabled=False):
+        gram, cross = moments.to(exact).split([channels, moments.shape[2] - channels], dim=-1)
         penalty = ridge * gram.diagonal(dim1=-2, dim2=-1) + LEAST_PENALTY
         factor, _ = torch.linalg.cholesky_ex(gram + torch.diag_embed(penalty))
-        coefficients = torch.cholesky_solve(cross, factor)
-        return query.to(exact) @ coefficients
+        return torch.cholesky_solve(cross, factor)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
-from stremn.memory import MemoryLayout, SlotMemory
+from stremn.memory import EXACT, MemoryLayout, SlotMemory
 from stremn.sessions.state import SavedSession
 from stremn.sessions.step import State
 from stremn.sessions.view import View
@@ -66,7 +66,9 @@ class SavedSegmentation(SavedSession):
     def _state(self, prefix: str, session: "SegmentationSession", changed: bool) -> State:
         banks = f"{prefix}memory."
         memory = {
-            name.removeprefix(banks): self.placed(name, session.runtime, changed)
+            name.removeprefix(banks): self.placed(
+                name, session.runtime, changed and name.removeprefix(banks) not in EXACT
+            )
             for name in self.tensors
             if name.startswith(banks)
         }

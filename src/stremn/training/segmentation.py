@@ -54,6 +54,7 @@ class SegmentationRecipe(Recipe):
         copy_paste_share: share of the clips from videos with an object of another video.
         region_share: share of the clips from stills in which random regions are followed.
         inverse_share: share of clips in which all but the object is followed.
+        zoom_share: share of the clips from videos in which the camera zooms in on an object or out from it.
         damage_share: share of the objects of a frame whose mask is spoilt before it is written into the
             memory, see :func:`stremn.training.damage.damaged`.
         burn_in: most frames of a clip that are segmented without gradients before those that teach; how many
@@ -84,6 +85,7 @@ class SegmentationRecipe(Recipe):
     copy_paste_share: float = 0.0
     region_share: float = 0.0
     inverse_share: float = 0.0
+    zoom_share: float = 0.0
     damage_share: float = 0.0
     burn_in: int = 0
     parted: bool = False
@@ -115,6 +117,7 @@ class SegmentationRecipe(Recipe):
         "copy_paste_share",
         "region_share",
         "inverse_share",
+        "zoom_share",
         "damage_share",
         "hard_share",
         "guide_share",
@@ -177,6 +180,7 @@ class SegmentationTask(ModelTask):
                     stills,
                     max_gap=recipe.max_gap,
                     copy_paste_share=recipe.copy_paste_share,
+                    zoom_share=recipe.zoom_share,
                     **common,
                 )
             )
