@@ -156,7 +156,8 @@ class Segmenter(nn.Module, ABC):
 
     def normalize(self, frames: Tensor) -> Tensor:
         """RGB in [0, 1] to the backbone's range."""
-        return (frames - self.mean) / self.std
+        # In one pass over the frame.
+        return torch.addcmul(-self.mean / self.std, frames, 1 / self.std)
 
     def project_key(self, coarse: Tensor, projection: nn.Module) -> Tensor:
         """A projected feature map ``(B, C, H, W)`` as positions ``(B, N, C')``."""

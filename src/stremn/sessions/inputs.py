@@ -112,4 +112,4 @@ def to_input(frame: np.ndarray, size: tuple[int, int], device: torch.device) -> 
             frame, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
     tensor = torch.from_numpy(np.require(frame, requirements=("C", "W"))).to(device)
-    return tensor.permute(2, 0, 1).unsqueeze(0).float() / 255
+    return tensor.permute(2, 0, 1).unsqueeze(0).float().div_(255)

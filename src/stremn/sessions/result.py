@@ -43,10 +43,12 @@ def label_map(logits: Tensor, object_ids: tuple[int, ...], size: tuple[int, int]
     Logits are interpolated, not probabilities: edges come out sharper.
     """
     fine = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, 0]
+    ids = torch.tensor(object_ids, dtype=torch.uint8, device=fine.device)
     # Soft aggregation keeps the order of the objects, and an object wins over the background only if its
     # odds do; with one object that is a logit above zero.
+    if len(object_ids) == 1:
+        return ((fine[0] > 0) * ids).cpu().numpy()
     best, winner = fine.max(dim=0)
-    ids = torch.tensor(object_ids, dtype=torch.uint8, device=fine.device)
     log_background = -F.softplus(fine).sum(dim=0)
     background = log_background - torch.log(-torch.expm1(log_background.clamp(-60.0, -1e-6)))
     return torch.where(best > background, ids[winner], 0).to(torch.uint8).cpu().numpy()
