@@ -33,6 +33,7 @@ KINDS = (
     "video without stills",
     "copy-paste",
     "copy-paste without stills",
+    "zoom",
     "mixture",
 )
 
@@ -61,6 +62,8 @@ def make(kind: str, stills: StillFolder, sequences: list[Sequence], seed: int = 
         return VideoClips(sequences, [stills], max_gap=3, **common)
     if kind == "video without stills":
         return VideoClips(sequences, [], max_gap=3, **common)
+    if kind == "zoom":
+        return VideoClips(sequences, [stills], max_gap=3, zoom_share=1, **common)
     if kind.startswith("copy-paste"):
         used = [] if kind.endswith("without stills") else [stills]
         return VideoClips(sequences, used, max_gap=3, copy_paste_share=1, **common)
@@ -198,6 +201,18 @@ def test_copy_paste_brings_other_objects(sequences: list[Sequence]) -> None:
     plain, pasted = (VideoClips(joins, [], copy_paste_share=share, **common) for share in (0, 1))
     both = [sum(bool(clips[ask(i, 5, 64)].valid[1]) for i in range(20)) for clips in (plain, pasted)]
     assert both[1] > both[0]
+
+
+def test_a_zoom_makes_objects_much_larger_or_much_smaller(sequences: list[Sequence]) -> None:
+    common = {"objects": 1, "max_gap": 1, "seed": 0, "look_alike_share": 0, "hidden_share": 0}
+    change = []
+    for share in (0, 1):
+        clips = VideoClips(sequences, [], zoom_share=share, **common)
+        covered = [(clips[ask(i, 4, 64)].labels[[0, -1]] == 1).float().mean((1, 2)) for i in range(30)]
+        change.append(torch.stack([(last / first).log() for first, last in covered if last > 0]))
+    assert change[1].abs().mean() > 2 * change[0].abs().mean()
+    assert change[1].min() < -0.5
+    assert change[1].max() > 0.5
 
 
 def test_real_stills_and_videos(shared_data: Path) -> None:

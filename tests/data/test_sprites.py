@@ -136,6 +136,22 @@ def test_a_sprite_is_drawn_where_its_motion_puts_it() -> None:
 
 
 @settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.floats(0.2, 5), st.integers(1, 6))
+def test_a_travel_shows_its_start_first_and_its_end_last_and_zooms_evenly(
+    seed: int, zoom: float, frames: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    start, end = rng.uniform(0, 50, 2), rng.uniform(0, 50, 2)
+    still = random_motion(rng, frames, center=tuple(start), target=(9, 7), scale=1.5, speed=2)
+    moved = still.travel(tuple(start), tuple(end), zoom)
+    for t, (before, after) in enumerate(zip(still.matrices, moved.matrices, strict=True)):
+        share = t / (frames - 1) if frames > 1 else 0.0
+        np.testing.assert_allclose(after[:, :2], before[:, :2] * zoom**share)
+        here = start + share * (end - start)
+        np.testing.assert_allclose(after @ [*here, 1], before @ [*start, 1], atol=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(-120, 180), st.integers(-120, 180))
 def test_a_part_of_the_canvas_is_enough(seed: int, x: int, y: int) -> None:
     """Drawing only where the cut-out can be is drawing it everywhere, also partly or wholly outside."""

@@ -196,12 +196,13 @@ class VideoClips(Dataset[Clip]):
 
 def _crop(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
     """A crop that holds part of a random object of the first frame, with a slight motion of the camera."""
+    point = _point(rng, labels[0])
     least, most = _scales(labels[0], size)
     scale = np.exp(rng.uniform(np.log(least), np.log(most)))
     return random_motion(
         rng,
         len(labels),
-        center=_center(rng, labels[0], size / 2 / scale),
+        center=_center(rng, point, labels[0], size / 2 / scale),
         target=(size / 2, size / 2),
         scale=scale,
         speed=size * rng.choice([0.0, 0.01, 0.03]),
@@ -217,8 +218,10 @@ def _zoom(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
         [np.exp(rng.uniform(0, np.log(1.2))), np.exp(rng.uniform(0.6, 1) * np.log(MOST_ZOOM))]
     )
     first, last = scales if rng.random() < 0.5 else scales[::-1]
-    start = _center(rng, labels[0], size / 2 / first)
-    end = _center(rng, labels[-1], size / 2 / last) if labels[-1].any() else start
+    start = _center(rng, _point(rng, labels[0]), labels[0], size / 2 / first)
+    end = start
+    if labels[-1].any():
+        end = _center(rng, _point(rng, labels[-1]), labels[-1], size / 2 / last)
     motion = random_motion(
         rng,
         len(labels),
@@ -242,14 +245,18 @@ def _scales(labels: np.ndarray, size: int) -> tuple[float, float]:
     return least, max(1.3 * least, min(1.5, 540 / height))
 
 
-def _center(rng: Rng, labels: np.ndarray, half: float) -> tuple[float, float]:
-    """Of a crop of twice ``half`` a side that lies within the frame and holds part of a random object."""
-    height, width = labels.shape
+def _point(rng: Rng, labels: np.ndarray) -> tuple[int, int]:
+    """(x, y) of a random pixel of a random object."""
     ys, xs = np.nonzero(labels == rng.choice(present_ids(labels)))
     pick = int(rng.integers(len(xs)))
+    return xs[pick], ys[pick]
+
+
+def _center(rng: Rng, point: tuple[int, int], labels: np.ndarray, half: float) -> tuple[float, float]:
+    """Of a crop of twice ``half`` a side that lies within the frame and holds the point."""
     x, y = (
         float(np.clip(value + rng.uniform(-0.6, 0.6) * half, half, max(half, limit - half)))
-        for value, limit in ((xs[pick], width), (ys[pick], height))
+        for value, limit in zip(point, labels.shape[::-1], strict=True)
     )
     return x, y
 
