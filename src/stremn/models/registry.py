@@ -47,7 +47,7 @@ MODELS: dict[str, SegmenterConfig] = {
         target_model=True,
         skip=True,
         guidance=True,
-        size=432,  # the shipped weights have a certainty of 0.8 as well; an untrained model is never so sure
+        # The shipped weights have a certainty of 0.8 as well; an untrained model is never so sure.
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
     ),
