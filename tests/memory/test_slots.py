@@ -190,6 +190,17 @@ def test_the_target_models_are_fitted_to_the_permanent_slot_and_to_all_of_them(
             torch.testing.assert_close(every[o : o + 1], query[o : o + 1] @ target_fit(expected))
 
 
+def test_autocast_does_not_round_what_a_target_model_is_fitted_to() -> None:
+    history = random_history(0, objects=2, length=4)
+    tensors = history.run(get_policy("oldest"), VOS)[-1].tensors().items()
+    # Autocast leaves float64 alone, of which the templates are.
+    memory = SlotMemory(VOS, **{name: t.float() if t.is_floating_point() else t for name, t in tensors})
+    query = history.templates[0].key.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = memory.read_target(query)
+    assert torch.equal(found, memory.read_target(query))
+
+
 def test_a_target_model_needs_moments_and_a_permanent_slot() -> None:
     history = random_history(0, objects=1, length=2)
     query = history.templates[0].key

@@ -240,14 +240,18 @@ class SlotMemory:
         Raises:
             ValueError: if there are no moments or the layout has no permanent slot.
         """
-        if self.moments is None or self.permanent_fit is None:
+        if self.moments is None or not self.layout.permanent:
             raise ValueError("a target model needs moments and a permanent slot to be fitted to")
         others = self.occupied[:, 1:].to(self.moments.dtype)
         others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
         weights = torch.cat([torch.ones_like(others[:, :1]), others], dim=1)
-        everything = (weights.unsqueeze(1) @ self.moments.flatten(2)).view_as(self.moments[:, 0])
-        fits = torch.cat([self.permanent_fit, target_fit(everything)], dim=-1)
+        permanent = self.permanent_fit
+        if permanent is None:
+            permanent = target_fit(self.moments[:, 0])
+        # Autocast would round the moments, and what is solved with them would be far off.
         with torch.autocast(features.device.type, enabled=False):
+            everything = (weights.unsqueeze(1) @ self.moments.flatten(2)).view_as(self.moments[:, 0])
+            fits = torch.cat([permanent, target_fit(everything)], dim=-1)
             return features.to(fits.dtype) @ fits
 
     def update(
