@@ -25,6 +25,9 @@ from stremn.models import model_names
 ROOT = Path(__file__).resolve().parents[1]
 SEQUENCE = "bear"
 
+WIDTHS = {480: 854, 240: 428}
+"""Frame sizes that speeds are compared at: width by height."""
+
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 

@@ -22,8 +22,6 @@ import torch
 
 import common
 
-WIDTHS = {480: 854, 240: 428}
-
 # Run by either side with its own sources first on the path; only what sessions have had from the start.
 WORKER = """
 import sys, time
@@ -79,7 +77,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=20, help="turns of each side")
     parser.add_argument("--block", type=int, default=5, help="frames of a turn")
     parser.add_argument("--warm-up", type=int, default=26, help="frames before; 26 fill the memory")
-    parser.add_argument("--sides", type=int, nargs="+", default=[480, 240], choices=list(WIDTHS))
+    parser.add_argument("--sides", type=int, nargs="+", default=[480, 240], choices=list(common.WIDTHS))
     parser.add_argument("--precision", default="fp32", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=common.ROOT / "benchmarks" / "results")
@@ -99,7 +97,7 @@ class Side:
     def __init__(
         self, sources: Path, side: int, files: list[Path], folder: Path, args: argparse.Namespace
     ) -> None:
-        numbers = map(str, (side, WIDTHS[side], args.precision, args.threads))
+        numbers = map(str, (side, common.WIDTHS[side], args.precision, args.threads))
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER, str(folder / "mask.npy"), *numbers, *map(str, files)],
             env=os.environ | {"PYTHONPATH": str(sources)},
@@ -136,7 +134,7 @@ def compare(side: int, files: list[Path], folder: Path, args: argparse.Namespace
             each.process.kill()
     ratios = sorted(b / a for a, b in pairs)
     return {
-        "frame": [WIDTHS[side], side],
+        "frame": [common.WIDTHS[side], side],
         "milliseconds": {
             "before": round(1000 * statistics.median(a for a, _ in pairs), 1),
             "now": round(1000 * statistics.median(b for _, b in pairs), 1),

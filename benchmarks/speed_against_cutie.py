@@ -25,7 +25,6 @@ import torch
 import common
 from stremn import SegmentationSession, create_model, from_pretrained
 
-WIDTHS = {480: 854, 240: 428}
 Step = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 
 # Pairs of lanes whose ratio is reported, ours first.
@@ -75,7 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=60, help="frames of each lane that are timed")
     parser.add_argument("--block", type=int, default=5, help="frames of a lane before the next one's turn")
     parser.add_argument("--warm-up", type=int, default=26, help="frames before; 26 fill both memories")
-    parser.add_argument("--sides", type=int, nargs="+", default=[480, 240], choices=list(WIDTHS))
+    parser.add_argument("--sides", type=int, nargs="+", default=[480, 240], choices=list(common.WIDTHS))
     parser.add_argument(
         "--precision", nargs="+", default=list(COMPARISONS), choices=list(COMPARISONS), help="comparisons"
     )
@@ -158,7 +157,7 @@ def compare(
     }
     wanted = [name for name in make if any(name in pair for pair in pairs.values())]
     steps, failures = {}, {}
-    mask = cv2.resize(mask, (WIDTHS[side], side), interpolation=cv2.INTER_NEAREST)
+    mask = cv2.resize(mask, (common.WIDTHS[side], side), interpolation=cv2.INTER_NEAREST)
     for name in wanted:
         steps[name] = make[name]()
         try:
@@ -169,7 +168,7 @@ def compare(
         print(f"{side}p: {name} {'failed: ' + failures[name] if name in failures else 'ready'}", flush=True)
     seconds = run_blocks(steps, frames_of(files, side), args)
     return {
-        "frame": [WIDTHS[side], side],
+        "frame": [common.WIDTHS[side], side],
         "frames_per_second": {n: round(args.block / statistics.median(s), 3) for n, s in seconds.items()},
         "seconds_of_blocks": {n: [round(x, 4) for x in s] for n, s in seconds.items()},
         "ratios": {
@@ -183,7 +182,7 @@ def compare(
 
 def frames_of(files: list[Path], side: int) -> Iterator[np.ndarray]:
     for frame in common.forth_and_back(files):
-        yield cv2.resize(frame, (WIDTHS[side], side), interpolation=cv2.INTER_AREA)
+        yield cv2.resize(frame, (common.WIDTHS[side], side), interpolation=cv2.INTER_AREA)
 
 
 def warm_up(step: Step, frames: Iterator[np.ndarray], mask: np.ndarray, count: int) -> None:
