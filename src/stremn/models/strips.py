@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 __all__ = ["Strips", "in_strips"]
 
-LARGEST = 16 * 2**20
+LARGEST = 12 * 2**20
 """Bytes of an expanded map up to which a block is computed in one go."""
 
-STRIP = 10 * 2**20
+STRIP = 5 * 2**20
 """Bytes of the expanded map of one strip, at most."""
 
 
