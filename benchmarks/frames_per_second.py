@@ -7,9 +7,10 @@ the options.
 import argparse
 import statistics
 import tempfile
-import time
-from itertools import islice
+from collections.abc import Callable
+from itertools import islice, product
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,17 +46,17 @@ def in_stripes(mask: np.ndarray, objects: int) -> np.ndarray:
 
 
 def measure(
-    session: SegmentationSession, frames: list[np.ndarray], labels: np.ndarray, warm_up: int
+    session: SegmentationSession, frames: list[np.ndarray], labels: np.ndarray, clock: Callable[[], float]
 ) -> list[float]:
-    """Seconds of each frame after the warm-up."""
+    """Seconds of each frame ``(h, w, 3)`` after the first, whose objects are given ``(h, w)``."""
     session.step(frames[0], labels)
     seconds = []
     for frame in frames[1:]:
-        began = time.perf_counter()
+        began = clock()
         # Labels lie in the main memory, so nothing is left to wait for.
         _ = session.step(frame).labels
-        seconds.append(time.perf_counter() - began)
-    return seconds[warm_up:]
+        seconds.append(clock() - began)
+    return seconds
 
 
 def main() -> None:
@@ -63,36 +64,39 @@ def main() -> None:
     args = parse()
     torch.set_num_threads(args.threads)
     model, _ = common.open_model(args.model)
-    rows = []
+    source, mask_file = common.default_source()
+    count = args.warm_up + args.frames + 1
     with tempfile.TemporaryDirectory() as folder:
-        source, mask_file = common.default_source()
-        count = args.warm_up + args.frames + 1
         files = common.unpack(source, Path(folder), count)
         pictures = list(islice(common.forth_and_back(files), count))
-        mask = common.first_mask(mask_file, single=True)
-        for side in args.sides:
-            size = common.WIDTHS[side], side
-            frames = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
-            small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
-            for objects in args.objects:
-                for precision in args.precision:
-                    session = SegmentationSession(model, size=side, device=args.device, precision=precision)
-                    seconds = sorted(measure(session, frames, in_stripes(small, objects), args.warm_up))
-                    quarter = len(seconds) // 4
-                    rows.append(
-                        {
-                            "frame": list(size),
-                            "objects": objects,
-                            "device": session.runtime.device.type,
-                            "dtype": str(session.runtime.dtype).removeprefix("torch."),
-                            "frames_per_second": round(1 / statistics.median(seconds), 1),
-                            "middle_half": [
-                                round(1 / seconds[-1 - quarter], 1),
-                                round(1 / seconds[quarter], 1),
-                            ],
-                        }
-                    )
-                    print(rows[-1], flush=True)
+    mask = common.first_mask(mask_file, single=True)
+    rows = []
+    for side, objects, precision in product(args.sides, args.objects, args.precision):
+        size = common.WIDTHS[side], side
+        frames = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
+        labels = in_stripes(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), objects)
+        session = SegmentationSession(model, size=side, device=args.device, precision=precision)
+        seconds = sorted(measure(session, frames, labels, common.CLOCKS[args.clock])[args.warm_up :])
+        quarter = len(seconds) // 4
+        rows.append(
+            {
+                "frame": list(size),
+                "objects": objects,
+                "device": session.runtime.device.type,
+                "dtype": str(session.runtime.dtype).removeprefix("torch."),
+                "frames_per_second": round(1 / statistics.median(seconds), 1),
+                "middle_half": [round(1 / seconds[-1 - quarter], 1), round(1 / seconds[quarter], 1)],
+            }
+        )
+        print(rows[-1], flush=True)
+    record = {**common.describe_run(args.threads, args.clock), "rows": rows}
+    if torch.cuda.is_available():
+        record["machine"]["gpu"] = torch.cuda.get_device_name()
+    common.publish("frames_per_second", args.out, record, table(rows))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
     lines = ["| frame | objects | device | dtype | frames/s (middle half) |", "|---|---|---|---|---|"]
     for row in rows:
         (width, height), (low, high) = row["frame"], row["middle_half"]
@@ -100,10 +104,7 @@ def main() -> None:
             f"| {width}x{height} | {row['objects']} | {row['device']} | {row['dtype']} | "
             f"**{row['frames_per_second']}** ({low}-{high}) |"
         )
-    record = {**common.describe_run(args.threads, "wall"), "rows": rows}
-    if torch.cuda.is_available():
-        record["machine"]["gpu"] = torch.cuda.get_device_name()
-    common.publish("frames_per_second", args.out, record, "\n".join(lines))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
