@@ -69,6 +69,52 @@ def test_fused_blockwise_and_dense_agree(
     torch.testing.assert_close(fused, dense)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    SEED,
+    st.integers(1, 3),
+    st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    SIZE,
+    SIMILARITIES,
+    st.booleans(),
+    st.sampled_from(METHODS),
+)
+def test_parts_are_read_as_if_each_were_the_whole_memory(
+    seed: int,
+    objects: int,
+    parts: list[int],
+    cv: int,
+    similarity: Similarity,
+    masked: bool,
+    method: Method,
+) -> None:
+    query, key, value = _memory(seed, objects, 9, sum(parts), 3, cv)
+    some = [_some_occupied(seed + i, objects, n) for i, n in enumerate(parts)]
+    occupied = torch.cat(some, dim=1) if masked else None
+    options = {"similarity": similarity, "method": method}
+    got = space_time_read(query, key, value, occupied=occupied, parts=parts, **options)
+    each = zip(key.split(parts, 1), value.split(parts, 1), some, strict=True)
+    expected = [space_time_read(query, k, v, occupied=o if masked else None, **options) for k, v, o in each]
+    torch.testing.assert_close(got, torch.cat(expected, dim=-1))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("queries", [1, 7, 64])
+@pytest.mark.parametrize("objects", [1, 2])
+def test_the_number_of_threads_changes_nothing(
+    objects: int, queries: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = _memory(3, objects, queries, 11, 4, 5)
+    expected = space_time_read(*memory, method="dense")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    torch.testing.assert_close(space_time_read(*memory, method="fused"), expected)
+
+
+def test_parts_that_are_not_the_whole_memory_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"parts \[2, 3\] do not add up to the 4 positions"):
+        space_time_read(*_memory(0, 1, 2, 4, 2, 2), parts=[2, 3])
+
+
 @settings(max_examples=25, deadline=None)
 @given(SEED, SIZE, st.integers(1, 5), st.integers(1, 4), SIMILARITIES, st.sampled_from(METHODS))
 def test_the_order_of_slots_does_not_matter(

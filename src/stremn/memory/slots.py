@@ -1,8 +1,7 @@
 """The slot memory of Sec. 3.2: tensors of fixed shape, written by slot."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -176,16 +175,7 @@ class SlotMemory:
         method: Method = "auto",
     ) -> Tensor:
         """Readout ``(O, N, Cv)`` for query keys ``(O, N, Ck)``, Eq. (5)."""
-        positions = self.key.shape[2]
-        return space_time_read(
-            query_key,
-            self.key.flatten(1, 2),
-            self.value.flatten(1, 2),
-            similarity=similarity,
-            scale=scale,
-            occupied=self.occupied.repeat_interleave(positions, dim=1),
-            method=method,
-        )
+        return self._read(query_key, similarity, scale, method, [self.slots])
 
     def read_parts(
         self,
@@ -214,17 +204,14 @@ class SlotMemory:
         """
         if not self.layout.permanent:
             raise ValueError("a memory is read in parts only if it has a permanent slot")
-        bounds = (0, 1, self.layout.first_chosen, self.slots)
-        readouts: list[Tensor] = []
-        for start, end in pairwise(bounds):
-            if start == end:
-                readouts.append(readouts[0])
-                continue
-            part = self._part(slice(start, end))
-            readout = part.read(query_key, similarity=similarity, scale=scale, method=method)
-            holds = part.occupied.any(dim=1)[:, None, None]
-            readouts.append(torch.where(holds, readout, readouts[0]) if readouts else readout)
-        return torch.cat(readouts, dim=-1)
+        first = self.layout.first_chosen
+        slots = [n for n in (1, first - 1, self.slots - first) if n]
+        readout = self._read(query_key, similarity, scale, method, slots).unflatten(-1, (len(slots), -1))
+        holds = torch.stack([part.any(dim=1) for part in self.occupied.split(slots, dim=1)], dim=1)
+        readout = torch.where(holds[:, None, :, None], readout, readout[:, :, :1])
+        if len(slots) < 3:
+            readout = readout[:, :, [0, int(first > 1), (len(slots) - 1) * int(self.slots > first)]]
+        return readout.flatten(2)
 
     def read_target(self, features: Tensor) -> Tensor:
         """Predictions of two target models: one fitted to the permanent slot, one to all slots.
@@ -312,6 +299,27 @@ class SlotMemory:
         memory = self._write(template, self.frame_index[:, 0].clone(), torch.zeros_like(self.seen))
         return memory._fitted()
 
+    def _read(
+        self,
+        query_key: Tensor,
+        similarity: Similarity,
+        scale: float | None,
+        method: Method,
+        slots: Sequence[int],
+    ) -> Tensor:
+        """Readouts of so many slots each, one after the other."""
+        positions = self.key.shape[2]
+        return space_time_read(
+            query_key,
+            self.key.flatten(1, 2),
+            self.value.flatten(1, 2),
+            similarity=similarity,
+            scale=scale,
+            occupied=self.occupied.repeat_interleave(positions, dim=1),
+            parts=[n * positions for n in slots],
+            method=method,
+        )
+
     def _fitted(self) -> "SlotMemory":
         """With the target model of the template that is in the permanent slot now."""
         if self.moments is None or not self.layout.permanent:
@@ -386,11 +394,6 @@ class SlotMemory:
         if bool((self.frame_index[:, self.layout.first_chosen :] == EMPTY).any(dim=1).all()):
             return self
         return self._with_slots(self.slots + 1)
-
-    def _part(self, slots: slice) -> "SlotMemory":
-        """The same memory with some of its slots only, to read from."""
-        banks: dict[str, Any] = {name: bank[:, slots] for name, bank in self._banks().items()}
-        return replace(self, **banks, frame_index=self.frame_index[:, slots])
 
     def append_objects(self, other: "SlotMemory") -> "SlotMemory":
         """This memory's objects followed by those of ``other``, whose layout must be the same."""

@@ -1,11 +1,12 @@
 """Layers that more than one model may use."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ASPP", "ResidualBlock", "feature_channels"]
+__all__ = ["ASPP", "ResidualBlock", "concatenate", "feature_channels"]
 
 
 class ResidualBlock(nn.Module):
@@ -19,7 +20,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same shape."""
-        return x + self.second(self.first(x.relu()).relu())
+        return self.second(self.first(x.relu()).relu_()).add_(x)
 
 
 class ASPP(nn.Module):
@@ -50,6 +51,15 @@ def _conv(channels: int, out_channels: int, kernel: int, dilation: int = 1) -> n
         nn.GroupNorm(32, out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+def concatenate(maps: Sequence[Tensor]) -> Tensor:
+    """The channels of maps ``(B, C, H, W)``, ``(B, C', H, W)``, … one after the other, channels last.
+
+    In the layout that convolutions want, whatever the maps have; ``torch.cat`` falls back to the other one
+    as soon as a single map has it or is expanded.
+    """
+    return torch.cat([x.permute(0, 2, 3, 1) for x in maps], dim=-1).permute(0, 3, 1, 2)
 
 
 def feature_channels(backbone: nn.Module) -> list[int]:

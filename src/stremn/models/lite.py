@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from stremn.memory import Template
 from stremn.models.config import SegmenterConfig
-from stremn.models.layers import ResidualBlock, feature_channels
+from stremn.models.layers import ResidualBlock, concatenate, feature_channels
 from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of, to_map
 
 __all__ = ["LiteSegmenter"]
@@ -37,9 +37,9 @@ class ValueEncoder(nn.Module):
         """``(O, 128, H, W)`` for masks and masks of the other objects ``(O, 1, h/4, w/4)``."""
         quarter, eighth, coarse = maps
         masked = [of_objects(quarter, owner), masks.to(quarter), others.to(quarter)]
-        x = self.from_quarter(torch.cat(masked, dim=1))
+        x = self.from_quarter(concatenate(masked))
         x = self.refine_eighth(x + of_objects(self.from_eighth(eighth), owner))
-        x = self.fuse(torch.cat([self.down(x.relu()), of_objects(coarse, owner)], dim=1))
+        x = self.fuse(concatenate([self.down(x.relu()), of_objects(coarse, owner)]))
         return self.refine(x)
 
 
@@ -84,13 +84,13 @@ class Decoder(nn.Module):
         rest = None
         if self.fuse_rest is not None:
             permanent, readout, chosen, target = readout.split(self.parts, dim=1)
-            rest = self.fuse_rest(torch.cat([permanent, chosen], dim=1))
+            rest = self.fuse_rest(concatenate([permanent, chosen]))
             if self.fuse_target is not None:
                 rest = rest + self.fuse_target(target)
         parts = [readout, of_objects(coarse, owner)]
         if self.guidance:
             parts.append(self._guidance(readout, owner, previous, coarse.shape[0]))
-        x = self.fuse(torch.cat(parts, dim=1))
+        x = self.fuse(concatenate(parts))
         x = self.refine(x if rest is None else x + rest)
         x = self._up(self.to_eighth(x), self.skip_eighth, eighth, owner)
         x = self.refine_eighth(x)

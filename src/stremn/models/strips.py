@@ -11,6 +11,8 @@ from typing import Any
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
+from stremn.models.packed import PackedConv2d
+
 __all__ = ["Strips", "in_strips"]
 
 LARGEST = 12 * 2**20
@@ -67,9 +69,14 @@ class Strips(nn.Module):
             start, end = first * stride - padding, (last - 1) * stride - padding + kernel
             part = block.bn1(block.conv_pw(x[:, :, max(start, 0) : min(end, height)]))
             part = F.pad(part, (0, 0, max(-start, 0), max(end - height, 0)))
-            part = F.conv2d(
-                part, depthwise.weight, depthwise.bias, stride, (0, padding), groups=depthwise.groups
-            )
-            strips.append(block.conv_pwl(block.bn2(part)))
+            strips.append(block.conv_pwl(block.bn2(_padded_at_the_sides(depthwise, part))))
         whole = cat(strips, dim=2)
         return whole + x if block.has_skip else whole
+
+
+def _padded_at_the_sides(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    sides = (0, int(convolution.padding[1]))
+    if isinstance(convolution, PackedConv2d):
+        return convolution(x, padding=sides)
+    weight, stride = convolution.weight, convolution.stride
+    return F.conv2d(x, weight, convolution.bias, stride, sides, groups=convolution.groups)

@@ -1,6 +1,7 @@
 """Eq. (5): dense attention of every query position over all positions of all slots."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -52,6 +53,7 @@ def space_time_read(
     similarity: Similarity = "dot",
     scale: float | None = None,
     occupied: Tensor | None = None,
+    parts: Sequence[int] = (),
     method: Method = "auto",
     block: int | None = None,
 ) -> Tensor:
@@ -64,6 +66,8 @@ def space_time_read(
         similarity: see :func:`affinity`.
         scale: see :func:`affinity`.
         occupied: see :func:`affinity`.
+        parts: lengths of parts of the memory that are read each by itself, P of them with sum M; empty for
+            the memory as a whole.
         method: ``"fused"`` uses PyTorch's fused attention, which never holds the ``(N, M)`` matrix;
             ``"dense"`` is the plain formula; ``"blockwise"`` the plain formula for ``block`` query positions
             at a time. All give the same result; ``"auto"`` takes what ``benchmarks/read_methods.py`` found
@@ -72,7 +76,7 @@ def space_time_read(
             in half precision.
 
     Returns:
-        The readout ``(O, N, Cv)`` in the query's dtype.
+        The readout ``(O, N, Cv)`` in the query's dtype; of parts one after the other ``(O, N, P·Cv)``.
 
     Raises:
         ValueError: if the shapes do not fit or a name is unknown.
@@ -83,18 +87,34 @@ def space_time_read(
         )
     if method not in get_args(Method):
         raise ValueError(f"unknown method '{method}': use one of {', '.join(get_args(Method))}")
+    lengths = list(parts) or [key.shape[1]]
+    if sum(lengths) != key.shape[1]:
+        raise ValueError(f"parts {lengths} do not add up to the {key.shape[1]} positions of the memory")
     query, key = _as_dot_product(query, key, similarity, scale, occupied)
     value = value.to(query.dtype)
     if method == "auto":
         method = _fastest(query, value)
+    width = value.shape[-1]
+    if method == "fused" and query.device.type == "cpu":
+        # The flash kernel for CPU wants keys and values of one width; zeros change neither result.
+        wide = max(query.shape[-1], width)
+        query, key, value = (F.pad(t, (0, wide - t.shape[-1])) for t in (query, key, value))
+    readouts = [
+        _read(query, *part, method, block)[..., :width]
+        for part in zip(key.split(lengths, dim=1), value.split(lengths, dim=1), strict=True)
+    ]
+    return readouts[0] if len(readouts) == 1 else torch.cat(readouts, dim=-1)
+
+
+def _read(query: Tensor, key: Tensor, value: Tensor, method: Method, block: int | None) -> Tensor:
     if method == "fused":
         return _fused_read(query, key, value)
     if method == "dense":
         return _weighted(_weights(query, key), value)
     objects, positions, _ = query.shape
     block = block or max(16, BLOCK_ENTRIES // (objects * key.shape[1]))
-    parts = [_weighted(_weights(part, key), value) for part in query.split(min(block, positions), dim=1)]
-    return torch.cat(parts, dim=1)
+    readouts = [_weighted(_weights(part, key), value) for part in query.split(min(block, positions), dim=1)]
+    return torch.cat(readouts, dim=1)
 
 
 def _fastest(query: Tensor, value: Tensor) -> Method:
@@ -125,8 +145,6 @@ def _as_dot_product(
     key = key.to(query.dtype)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     exact = torch.promote_types(query.dtype, torch.float32)
-    if occupied is not None:
-        key = key.masked_fill(~occupied.unsqueeze(-1), 0)
     terms: list[Tensor] = []
     if similarity == "l2":
         bias = -scale * key.to(exact).square().sum(dim=-1)
@@ -136,7 +154,7 @@ def _as_dot_product(
         scale = 2 * scale
     if occupied is not None:
         low = torch.finfo(query.dtype).min / 4
-        terms.append(torch.zeros_like(key[..., 0]).masked_fill(~occupied, low))
+        terms.append(key.new_zeros(key.shape[:2]).masked_fill(~occupied, low))
     query = query * scale
     if terms:
         key = torch.cat([key, *(term.unsqueeze(-1) for term in terms)], dim=-1)
@@ -156,12 +174,10 @@ def _weighted(weights: Tensor, value: Tensor) -> Tensor:
 
 
 def _fused_read(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    width = value.shape[-1]
-    if query.device.type == "cpu":
-        # The flash kernel for CPU wants keys and values of one width; zeros change neither result.
-        wide = max(query.shape[-1], width)
-        query, key, value = (F.pad(t, (0, wide - t.shape[-1])) for t in (query, key, value))
-    readout = F.scaled_dot_product_attention(
-        query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1), scale=1.0
-    )
-    return readout.squeeze(1)[..., :width]
+    objects, positions, _ = query.shape
+    # The kernel for CPU deals out blocks of positions, mostly an odd number; halves keep two threads busy.
+    heads = 2 if objects == 1 and query.device.type == "cpu" and torch.get_num_threads() == 2 else 1
+    query = F.pad(query, (0, 0, 0, -positions % heads)).unflatten(1, (heads, -1))
+    key, value = (t.unsqueeze(1).expand(-1, heads, -1, -1) for t in (key, value))
+    readout = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+    return readout.flatten(1, 2)[:, :positions]

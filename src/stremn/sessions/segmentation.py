@@ -80,7 +80,15 @@ class SegmentationSession(Session):
         compile: bool | str = False,
     ) -> None:
         """See the class."""
-        super().__init__(model, size=size, device=device, precision=precision, sample=sample, seed=seed)
+        super().__init__(
+            model,
+            size=size,
+            device=device,
+            precision=precision,
+            sample=sample,
+            seed=seed,
+            compiled=bool(compile),
+        )
         config = self.model.config
         self.policy = get_policy(config.policy if policy is None else policy)
         slots = config.slots if slots is None else slots

@@ -30,7 +30,15 @@ class Session(ABC):
     model: Any
 
     def __init__(
-        self, model: Any, *, size: int | None, device: str, precision: str, sample: bool, seed: int
+        self,
+        model: Any,
+        *,
+        size: int | None,
+        device: str,
+        precision: str,
+        sample: bool,
+        seed: int,
+        compiled: bool = False,
     ) -> None:
         """Open the model; subclasses check the rest and call :meth:`reset`.
 
@@ -39,7 +47,7 @@ class Session(ABC):
         """
         self.runtime = Runtime.choose(device, precision)
         network = as_model(model, self.model_class)
-        self.model = for_inference(network, self.runtime.device, self.runtime.dtype)
+        self.model = for_inference(network, self.runtime.device, self.runtime.dtype, packed=not compiled)
         self.size = network.config.size if size is None else size
         if self.size < 0:
             raise StremnError(f"size {self.size} is not possible: give pixels of the shorter side, or 0")

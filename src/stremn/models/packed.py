@@ -1,0 +1,130 @@
+"""Convolutions whose weights lie as oneDNN computes with them, and whose activation is part of the product.
+
+PyTorch lays the weights of a convolution out anew at every call, and an activation is one more pass over the
+map. ``torch.compile`` avoids both by operators of PyTorch that are not documented. Here they are used without
+a compiler, after a trial: where they are missing or give something else, convolutions stay as they are.
+"""
+
+import functools
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["PackedConv2d", "can_pack", "pack"]
+
+ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.Identity: ("none", []),
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+}
+"""Name and constants in oneDNN of the activations that can be computed along."""
+
+SIZES = 4
+"""For so many sizes of the input a convolution keeps packed weights; multi-scale testing has four."""
+
+
+def pack(model: nn.Module, activated: Iterable[tuple[nn.Module, str, str]] = ()) -> None:
+    """Replace the convolutions of a model, in place, where this machine can.
+
+    Args:
+        model: on a CPU, in the dtypes in which it is to run; it cannot be trained afterwards.
+        activated: modules with the names of two children, a convolution and the activation that is applied to
+            its result and to nothing else.
+    """
+    for parent, convolution, activation in activated:
+        found, after = getattr(parent, convolution), getattr(parent, activation)
+        if _packable(found) and type(after) in ACTIVATIONS:
+            setattr(parent, convolution, PackedConv2d(found, after))
+            setattr(parent, activation, nn.Identity())
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if _packable(child):
+                setattr(module, name, PackedConv2d(child))
+
+
+class PackedConv2d(nn.Conv2d):
+    """A convolution and its activation, with the same result up to rounding.
+
+    How weights are to lie depends on the size of the input, so they are laid out when a size is first seen,
+    and kept for the last :data:`SIZES` sizes.
+
+    Args:
+        convolution: on a CPU; pads with zeros.
+        activation: one of :data:`ACTIVATIONS`.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None = None) -> None:
+        """Take over the weights."""
+        taken = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+        settings: dict[str, Any] = {name: getattr(convolution, name) for name in taken}
+        super().__init__(**settings, device="meta")
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.activation, self.constants = ACTIVATIONS[nn.Identity if activation is None else type(activation)]
+        self.packed: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Packed weights can be neither copied nor written; a copy packs anew."""
+        return {**self.__dict__, "packed": OrderedDict()}
+
+    def forward(self, x: Tensor, padding: tuple[int, int] | None = None) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, C', H', W')``, channels last; ``padding`` instead of its own."""
+        around = (self.padding if padding is None else padding, self.stride, self.dilation, self.groups)
+        size = tuple(x.shape)
+        weight = self.packed.get(size)
+        if weight is None:
+            weight = self.packed[size] = _lay_out()(self.weight, *around, size)
+            if len(self.packed) > SIZES:
+                self.packed.popitem(last=False)
+        return _convolve()(
+            x.to(self.weight.dtype), weight, self.bias, *around, self.activation, self.constants, ""
+        )
+
+
+@functools.cache
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether packed convolutions work here with weights of this dtype: tried once, on small ones."""
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+        return False
+    generator = torch.Generator().manual_seed(0)
+    try:
+        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return False
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+            for groups, activation in ((1, nn.Identity()), (1, nn.ReLU()), (16, nn.ReLU6())):
+                plain = nn.Conv2d(16, 32, 3, stride=2, padding=1, groups=groups).to(dtype)
+                for parameter in plain.parameters():
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator))
+                x = torch.randn((2, 16, 9, 13), generator=generator).to(dtype)
+                expected = activation(F.conv2d(x, plain.weight, plain.bias, 2, 1, 1, groups)).float()
+                got = PackedConv2d(plain, activation)(x).float()
+                # Terms of size 1, 144 at most: float32 errs by 1e-5, bfloat16 by 0.2 when it rounds.
+                if not torch.allclose(got, expected, atol=1e-3 if dtype == torch.float32 else 0.3):
+                    return False
+    except (RuntimeError, AttributeError, TypeError, NotImplementedError):
+        return False
+    return True
+
+
+def _packable(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Subclasses may compute something else, and padding by name or by reflection does."""
+    return (
+        type(module) is nn.Conv2d
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+        and module.weight.device.type == "cpu"
+        and can_pack(module.weight.dtype)
+    )
+
+
+@functools.cache
+def _lay_out() -> Any:
+    return torch.ops.mkldnn._reorder_convolution_weight.default
+
+
+@functools.cache
+def _convolve() -> Any:
+    return torch.ops.mkldnn._convolution_pointwise.default
