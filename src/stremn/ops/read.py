@@ -175,8 +175,10 @@ def _weighted(weights: Tensor, value: Tensor) -> Tensor:
 
 def _fused_read(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     objects, positions, _ = query.shape
+    heads = 1
     # The kernel for CPU deals out blocks of positions, mostly an odd number; halves keep two threads busy.
-    heads = 2 if objects == 1 and query.device.type == "cpu" and torch.get_num_threads() == 2 else 1
+    if objects == 1 and query.device.type == "cpu" and not torch.compiler.is_compiling():
+        heads = 2 if torch.get_num_threads() == 2 else 1
     query = F.pad(query, (0, 0, 0, -positions % heads)).unflatten(1, (heads, -1))
     key, value = (t.unsqueeze(1).expand(-1, heads, -1, -1) for t in (key, value))
     readout = F.scaled_dot_product_attention(query, key, value, scale=1.0)
