@@ -87,7 +87,7 @@ def test_other_padding_may_be_given_with_the_input() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_packed_network_gives_what_a_plain_one_gives(dtype: torch.dtype) -> None:
-    """In bfloat16 it is packed on some processors only; the session must work on all."""
+    """In bfloat16 nothing is packed."""
     torch.manual_seed(0)
     model = create_model("stremn-lite").eval()
     frame = torch.rand(2, 3, 64, 96)
@@ -110,6 +110,15 @@ def test_a_copy_works_too() -> None:
     expected = one(x)
     for other in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
         assert torch.equal(other(x), expected)
+
+
+def test_packing_draws_no_random_numbers() -> None:
+    """Training resumes bit for bit only if a validation, which packs, leaves the generator alone."""
+    model = create_model("stremn-lite")
+    before = torch.get_rng_state()
+    assert can_pack.__wrapped__(torch.float32) == can_pack(torch.float32)
+    for_inference(model, torch.device("cpu"), torch.float32)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 class Doubled(nn.Conv2d):

@@ -79,30 +79,27 @@ class PackedConv2d(nn.Conv2d):
             weight = self.packed[size] = _lay_out()(self.weight, *around, size)
             if len(self.packed) > SIZES:
                 self.packed.popitem(last=False)
-        return _convolve()(
-            x.to(self.weight.dtype), weight, self.bias, *around, self.activation, self.constants, ""
-        )
+        return _convolve()(x, weight, self.bias, *around, self.activation, self.constants, "")
 
 
 @functools.cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether packed convolutions work here with weights of this dtype: tried once, on small ones."""
-    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+    """Whether packed convolutions work here with weights of this dtype: tried once, on small ones.
+
+    Only float32: the operators know bfloat16 as well, but what it gains has not been measured.
+    """
+    if dtype != torch.float32 or not torch.backends.mkldnn.is_available():
         return False
     generator = torch.Generator().manual_seed(0)
     try:
-        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            return False
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        with torch.inference_mode():
             for groups, activation in ((1, nn.Identity()), (1, nn.ReLU()), (16, nn.ReLU6())):
-                plain = nn.Conv2d(16, 32, 3, stride=2, padding=1, groups=groups).to(dtype)
+                plain = nn.utils.skip_init(nn.Conv2d, 16, 32, 3, stride=2, padding=1, groups=groups)
                 for parameter in plain.parameters():
                     parameter.copy_(torch.randn(parameter.shape, generator=generator))
-                x = torch.randn((2, 16, 9, 13), generator=generator).to(dtype)
-                expected = activation(F.conv2d(x, plain.weight, plain.bias, 2, 1, 1, groups)).float()
-                got = PackedConv2d(plain, activation)(x).float()
-                # Terms of size 1, 144 at most: float32 errs by 1e-5, bfloat16 by 0.2 when it rounds.
-                if not torch.allclose(got, expected, atol=1e-3 if dtype == torch.float32 else 0.3):
+                x = torch.randn((2, 16, 9, 13), generator=generator)
+                expected = activation(F.conv2d(x, plain.weight, plain.bias, 2, 1, 1, groups))
+                if not torch.allclose(PackedConv2d(plain, activation)(x), expected, atol=1e-3):
                     return False
     except (RuntimeError, AttributeError, TypeError, NotImplementedError):
         return False
