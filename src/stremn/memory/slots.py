@@ -307,7 +307,7 @@ class SlotMemory:
         method: Method,
         slots: Sequence[int],
     ) -> Tensor:
-        """Readouts of so many slots each, one after the other."""
+        """Readouts of P parts of so many slots each, one after the other ``(O, N, P·Cv)``."""
         positions = self.key.shape[2]
         return space_time_read(
             query_key,

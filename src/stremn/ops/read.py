@@ -98,7 +98,7 @@ def space_time_read(
     if method == "fused" and query.device.type == "cpu":
         # The flash kernel for CPU wants keys and values of one width; zeros change neither result.
         wide = max(query.shape[-1], width)
-        query, key, value = (F.pad(t, (0, wide - t.shape[-1])) for t in (query, key, value))
+        query, key, value = (_padded(t, wide - t.shape[-1]) for t in (query, key, value))
     readouts = [
         _read(query, *part, method, block)[..., :width]
         for part in zip(key.split(lengths, dim=1), value.split(lengths, dim=1), strict=True)
@@ -179,7 +179,12 @@ def _fused_read(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     # The kernel for CPU deals out blocks of positions, mostly an odd number; halves keep two threads busy.
     if objects == 1 and query.device.type == "cpu" and not torch.compiler.is_compiling():
         heads = 2 if torch.get_num_threads() == 2 else 1
-    query = F.pad(query, (0, 0, 0, -positions % heads)).unflatten(1, (heads, -1))
+    query = _padded(query, 0, -positions % heads).unflatten(1, (heads, -1))
     key, value = (t.unsqueeze(1).expand(-1, heads, -1, -1) for t in (key, value))
     readout = F.scaled_dot_product_attention(query, key, value, scale=1.0)
     return readout.flatten(1, 2)[:, :positions]
+
+
+def _padded(tokens: Tensor, channels: int, positions: int = 0) -> Tensor:
+    """With so many zero channels and positions more; ``F.pad`` copies also where there are none."""
+    return F.pad(tokens, (0, channels, 0, positions)) if channels or positions else tokens
