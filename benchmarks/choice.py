@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from common import add_options, describe_run, open_model, publish
-from stremn.data import ClipRequest, VideoClips, collate, read_sequences
+from stremn.data import ClipRequest, VideoClips, collate, read_videos
 from stremn.memory import MemoryLayout, get_policy
 from stremn.models import Segmenter
 from stremn.ops import update_similarity
-from stremn.training.choice import slot_costs
-from stremn.training.clip import segment_clip
+from stremn.training.segmentation.choice import slot_costs
+from stremn.training.segmentation.segment_clip import segment_clip
 
 BATCH, AFTER = 4, 5
 """Clips at a time; frames after the contest, the first of which is only the latest template."""
@@ -81,7 +81,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = open_model(args.model)[0].eval()
-    sequences = [s for s in read_sequences(args.root) if s.name in args.sequences.split(",")]
+    sequences = [s for s in read_videos(args.root) if s.name in args.sequences.split(",")]
     clips = VideoClips(sequences, [], max_gap=15, objects=1, seed=99, hidden_share=0, look_alike_share=0)
     found = defaultdict[str, list[float]](list)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

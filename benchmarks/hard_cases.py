@@ -15,8 +15,8 @@ import torch
 
 from common import add_options, describe_run, open_model, publish
 from stremn import SegmentationSession
-from stremn.data import Sequence, read_sequences
-from stremn.data.images import read_labels, read_rgb
+from stremn.data import Video, read_videos
+from stremn.data.segmentation.images import read_labels, read_rgb
 from stremn.metrics import region_similarity
 
 SIZES = (0.05, 0.1, 0.2, 0.4)
@@ -34,8 +34,8 @@ FOUND = 0.5
 class Case:
     """One video: whence the object comes, what is behind it, its size and speed, how long it is hidden."""
 
-    sprite: Sequence
-    background: Sequence
+    sprite: Video
+    background: Video
     size: float
     speed: float
     hidden: int = 0
@@ -71,7 +71,7 @@ def forth_and_back(files: tuple[Path, ...], t: int) -> Path:
     return files[min(t % period, period - t % period)]
 
 
-def cut_out(sequence: Sequence, t: int, size: float) -> tuple[np.ndarray, np.ndarray]:
+def cut_out(sequence: Video, t: int, size: float) -> tuple[np.ndarray, np.ndarray]:
     """The object of a frame, float32 image and alpha, scaled to ``size`` by the square root of its area."""
     labels = (read_labels(forth_and_back(sequence.masks, t)) > 0).astype(np.uint8)
     image = read_rgb(forth_and_back(sequence.frames, t)).astype(np.float32)
@@ -135,7 +135,7 @@ def run_case(session: SegmentationSession, case: Case, seed: int) -> dict[str, A
     return record
 
 
-def cases(sequences: list[Sequence]) -> list[Case]:
+def cases(sequences: list[Video]) -> list[Case]:
     """Every object over the next sequence's frames, in every size and speed; and hidden, in two sizes."""
     pairs = list(zip(sequences, [*sequences[1:], sequences[0]], strict=True))
     moving = [Case(a, b, size, speed) for a, b in pairs for size in SIZES for speed in SPEEDS]
@@ -208,7 +208,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     wanted = args.sequences.split(",")
-    sequences = [s for s in read_sequences(args.root) if s.name in wanted]
+    sequences = [s for s in read_videos(args.root) if s.name in wanted]
     record = describe_run(args.threads, args.clock)
     record["videos"], results = {}, {}
     for entry in args.models.split(","):

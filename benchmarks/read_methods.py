@@ -20,8 +20,8 @@ import common
 from stremn.models import MODELS, SegmenterConfig
 from stremn.ops import space_time_read
 from stremn.ops.read import Method
+from stremn.runtime.device import PRECISIONS
 from stremn.sessions.inputs import internal_size
-from stremn.sessions.runtime import PRECISIONS
 
 METHODS: tuple[Method, ...] = ("fused", "dense", "blockwise")
 STRIDE = 16

@@ -9,7 +9,7 @@ from command_runs import BAD_INPUT, assert_complete_files_only, assert_refused, 
 from PIL import Image
 
 from small_data import frame, write_frames
-from stremn.commands.interrupts import Interrupted, Stop
+from stremn.commands.console import Interrupted, Stop
 from stremn.commands.predict import Asked, predict_source
 from stremn.files import PredictionFolder, open_source
 from stremn.models import checkpoint

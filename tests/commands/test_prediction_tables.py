@@ -10,7 +10,7 @@ from command_runs import BAD_INPUT, INTERRUPTED, assert_complete_files_only, run
 from small_data import write_davis, write_digits, write_video
 from stremn import create_model, save_pretrained
 from stremn.models import Predictor
-from stremn.models.predict import MemoryPredictor
+from stremn.models.slot_predictor import MemoryPredictor
 
 SMALL = ("--observe", 3, "--horizon", 2, "--size", 32)
 NOWHERE = ("--model", "none.safetensors")

@@ -13,8 +13,8 @@ from PIL import Image
 from rich.console import Console
 
 from small_data import HEIGHT, RATE, WIDTH, decode, labels, write_frames, write_video
-from stremn.commands import progress
-from stremn.commands.progress import FrameProgress
+from stremn.commands import console as progress
+from stremn.commands.console import FrameProgress
 from stremn.files import write_mask
 
 LONG = 800

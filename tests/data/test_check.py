@@ -7,7 +7,7 @@ import pytest
 from layouts import LAYOUTS, write_coco, write_youtube
 
 from small_data import labels, write_davis, write_stills
-from stremn.data.check import Report, check_folder
+from stremn.data.segmentation.check import Report, check_folder
 from stremn.files import write_mask
 
 

@@ -13,14 +13,14 @@ from stremn.data import (
     Clip,
     ClipMixture,
     ClipRequest,
-    Sequence,
     StillFolder,
     SyntheticClips,
+    Video,
     VideoClips,
     collate,
-    read_sequences,
+    read_videos,
 )
-from stremn.data.videos import _copy_paste
+from stremn.data.segmentation.video_clips import _copy_paste
 from stremn.errors import StremnError
 from stremn.files import write_mask
 from stremn.training.plan import StepSampler
@@ -49,12 +49,12 @@ def stills(tmp_path_factory: pytest.TempPathFactory) -> StillFolder:
 
 
 @pytest.fixture(scope="module")
-def sequences(tmp_path_factory: pytest.TempPathFactory) -> list[Sequence]:
+def sequences(tmp_path_factory: pytest.TempPathFactory) -> list[Video]:
     root = write_davis(tmp_path_factory.mktemp("davis"), {"one": 8, "two": 5}, joins={"two": 2})
-    return read_sequences(root)
+    return read_videos(root)
 
 
-def make(kind: str, stills: StillFolder, sequences: list[Sequence], seed: int = 0) -> Dataset[Clip]:
+def make(kind: str, stills: StillFolder, sequences: list[Video], seed: int = 0) -> Dataset[Clip]:
     common = {"objects": OBJECTS, "seed": seed}
     if kind == "synthetic":
         return SyntheticClips([stills], **common)
@@ -82,7 +82,7 @@ def equal(a: Clip, b: Clip) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_clip_is(kind: str, stills: StillFolder, sequences: list[Sequence]) -> None:
+def test_what_a_clip_is(kind: str, stills: StillFolder, sequences: list[Video]) -> None:
     clips = make(kind, stills, sequences)
     counts = set()
     for index in range(LENGTH):
@@ -106,7 +106,7 @@ def test_what_a_clip_is(kind: str, stills: StillFolder, sequences: list[Sequence
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_clip_depends_on_seed_and_index_only(
-    kind: str, stills: StillFolder, sequences: list[Sequence]
+    kind: str, stills: StillFolder, sequences: list[Video]
 ) -> None:
     clips, again, other = (make(kind, stills, sequences, seed) for seed in (3, 3, 4))
     forward = [clips[ask(i)] for i in range(6)]
@@ -122,7 +122,7 @@ def batches(clips: Dataset[Clip], workers: int, **plan: int) -> list[Clip]:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_workers_change_nothing(stills: StillFolder, sequences: list[Sequence]) -> None:
+def test_workers_change_nothing(stills: StillFolder, sequences: list[Video]) -> None:
     clips = make("mixture", stills, sequences)
     alone = batches(clips, 0)
     assert {tuple(batch.frames.shape) for batch in alone} == {(b, f, 3, s, s) for b, f, s in SHAPES}
@@ -130,13 +130,13 @@ def test_workers_change_nothing(stills: StillFolder, sequences: list[Sequence]) 
         assert all(equal(a, b) for a, b in zip(alone, batches(clips, workers), strict=True))
 
 
-def test_a_run_that_starts_later_goes_on_alike(stills: StillFolder, sequences: list[Sequence]) -> None:
+def test_a_run_that_starts_later_goes_on_alike(stills: StillFolder, sequences: list[Video]) -> None:
     clips = make("mixture", stills, sequences)
     later = zip(batches(clips, 0)[2:], batches(clips, 2, start=2), strict=True)
     assert all(equal(a, b) for a, b in later)
 
 
-def test_collate_keeps_the_order(stills: StillFolder, sequences: list[Sequence]) -> None:
+def test_collate_keeps_the_order(stills: StillFolder, sequences: list[Video]) -> None:
     clips = make("synthetic", stills, sequences)
     batch = collate([clips[ask(4)], clips[ask(2)]])
     assert batch.frames.shape == (2, FRAMES, 3, SIZE, SIZE)
@@ -158,7 +158,7 @@ def test_shares_of_a_mixture() -> None:
     assert all(float(alone[ask(i)].frames) == 1 for i in range(100))
 
 
-def test_objects_and_labels_move_together(sequences: list[Sequence]) -> None:
+def test_objects_and_labels_move_together(sequences: list[Video]) -> None:
     """One square is brighter than all else and one darker: so are the pixels of the two labels, always."""
     clips = VideoClips(sequences[:1], [], objects=2, max_gap=2, seed=0)
     both = 0
@@ -194,7 +194,7 @@ def test_copy_paste_lays_one_object_over_another_clip(number: int, rng: np.rando
         assert (images[t][cv2.dilate(inside, np.ones((3, 3))) == 0] == np.float32(0.1)).all()
 
 
-def test_copy_paste_brings_other_objects(sequences: list[Sequence]) -> None:
+def test_copy_paste_brings_other_objects(sequences: list[Video]) -> None:
     """In a sequence whose second object joins late, clips with two objects become more."""
     joins = [s for s in sequences if s.name == "two"]
     common = {"objects": 2, "max_gap": 1, "seed": 0, "look_alike_share": 0}
@@ -203,7 +203,7 @@ def test_copy_paste_brings_other_objects(sequences: list[Sequence]) -> None:
     assert both[1] > both[0]
 
 
-def test_a_zoom_makes_objects_much_larger_or_much_smaller(sequences: list[Sequence]) -> None:
+def test_a_zoom_makes_objects_much_larger_or_much_smaller(sequences: list[Video]) -> None:
     common = {"objects": 1, "max_gap": 1, "seed": 0, "look_alike_share": 0, "hidden_share": 0}
     change = []
     for share in (0, 1):
@@ -217,7 +217,7 @@ def test_a_zoom_makes_objects_much_larger_or_much_smaller(sequences: list[Sequen
 
 def test_real_stills_and_videos(shared_data: Path) -> None:
     root = shared_data / "DAVIS2016"
-    train = read_sequences(root, root / "ImageSets" / "2016" / "train.txt")
+    train = read_videos(root, root / "ImageSets" / "2016" / "train.txt")
     assert len(train) == 30
     stills = StillFolder(shared_data / "coco128")
     common = {"objects": 2, "seed": 0}
@@ -287,7 +287,7 @@ def test_masks_without_objects_end_in_an_error(tmp_path: Path) -> None:
 
 
 def video_clips(root: Path) -> VideoClips:
-    return VideoClips(read_sequences(root), [], objects=1, max_gap=2, seed=0)
+    return VideoClips(read_videos(root), [], objects=1, max_gap=2, seed=0)
 
 
 def test_videos_that_cannot_be_trained_on(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_annotated_frames_alone_are_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("every", "max_gap", "gaps"), [(5, 3, {5}), (5, 10, {5, 10}), (1, 3, {1, 2, 3})])
 def test_gaps_count_frames(
-    every: int, max_gap: int, gaps: set[int], sequences: list[Sequence], rng: np.random.Generator
+    every: int, max_gap: int, gaps: set[int], sequences: list[Video], rng: np.random.Generator
 ) -> None:
     clips = VideoClips(sequences, [], objects=1, max_gap=max_gap, seed=0)
     found = set()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from stremn.data import ClipRequest, MovingMnist, MovingMnistFile, collate_frames, read_digits
-from stremn.data.moving_mnist import move_digits
+from stremn.data.prediction.mnist import move_digits
 from stremn.errors import StremnError
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from small_data import labels, write_davis
-from stremn.data import Sequence, joining, play, played_frames, read_sequences
-from stremn.data.playing import _order
+from stremn.data import Video, new_objects, play, played_frames, read_videos
+from stremn.data.segmentation.playing import _order
 
 
 def test_forth_and_back() -> None:
@@ -24,7 +24,7 @@ def test_forth_and_back() -> None:
 def test_whole_passes_of_neighbouring_frames_as_few_as_reach_the_least(count: int, least: int) -> None:
     order = list(_order(count, least))
     names = tuple(Path(f"{i}.jpg") for i in range(count))
-    assert len(order) == played_frames(Sequence("s", names, names), least)
+    assert len(order) == played_frames(Video("s", names, names), least)
     assert set(order) == set(range(count))
     assert all(abs(a - b) == 1 for a, b in pairwise(order))
     assert order[-1] in (0, count - 1)
@@ -34,7 +34,7 @@ def test_whole_passes_of_neighbouring_frames_as_few_as_reach_the_least(count: in
 
 
 def test_frames_come_with_their_own_truth(tmp_path: Path) -> None:
-    [sequence] = read_sequences(write_davis(tmp_path, {"late": 5}, joins={"late": 2}))
+    [sequence] = read_videos(write_davis(tmp_path, {"late": 5}, joins={"late": 2}))
     moments = list(play(sequence, 9))
     assert [m.path.stem for m in moments] == [f"{i:05d}" for i in (0, 1, 2, 3, 4, 3, 2, 1, 0)]
     for moment in moments:
@@ -59,5 +59,5 @@ def test_frames_come_with_their_own_truth(tmp_path: Path) -> None:
 def test_only_new_objects_join(
     truth: list[int] | None, known: tuple[int, ...], given: list[int] | None
 ) -> None:
-    found = joining(None if truth is None else np.array([truth], np.uint8), known)
+    found = new_objects(None if truth is None else np.array([truth], np.uint8), known)
     assert (None if found is None else found.tolist()[0]) == given

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from small_data import frame, labels, write_davis, write_stills
-from stremn.data import ClipRequest, StillFolder, SyntheticClips, VideoClips, read_sequences
-from stremn.data.regions import INVERSE, LARGEST, SMALLEST, invert, with_regions
-from stremn.data.stills import Still
+from stremn.data import ClipRequest, StillFolder, SyntheticClips, VideoClips, read_videos
+from stremn.data.segmentation.still_clips import INVERSE, LARGEST, SMALLEST, invert, with_regions
+from stremn.data.segmentation.stills import Still
 
 
 @settings(max_examples=20, deadline=None)
@@ -63,7 +63,7 @@ def stills(tmp_path_factory: pytest.TempPathFactory) -> StillFolder:
 def test_clips_of_inverse_objects_cover_most_of_the_frame(
     stills: StillFolder, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    sequences = read_sequences(write_davis(tmp_path_factory.mktemp("davis"), {"one": 8}))
+    sequences = read_videos(write_davis(tmp_path_factory.mktemp("davis"), {"one": 8}))
     common = {"objects": 1, "seed": 3, "hidden_share": 0.0}
     for data in (
         SyntheticClips([stills], inverse_share=1.0, **common),

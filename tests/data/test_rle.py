@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from layouts import pack, runs
 
-from stremn.data.rle import decode_runs, unpack_runs
+from stremn.data.segmentation.coco import decode_runs, unpack_runs
 
 # Written by pycocotools 2.0.11 for the mask of `test_a_string_of_the_coco_tool`.
 OF_THE_TOOL = "e<i0?" + 18 * "0" + "^O" + 9 * "B:>F" + "B:>8" + 38 * "0" + "[<"

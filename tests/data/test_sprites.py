@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from small_data import frame, labels, write_stills
 from stremn.data import ClipRequest, StillFolder, SyntheticClips
-from stremn.data.motion import CONTROLS, LATTICE, Motion, _plate_basis, motion_blur, random_motion, warp
-from stremn.data.sprites import Sprite, cut_out, hide_objects, look_alike, random_sprite, twin_of
+from stremn.data.segmentation.motion import (
+    CONTROLS,
+    LATTICE,
+    Motion,
+    _plate_basis,
+    motion_blur,
+    random_motion,
+    warp,
+)
+from stremn.data.segmentation.sprites import Sprite, cut_out, hide_objects, look_alike, random_sprite, twin_of
 
 SIZE = 64
 STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])

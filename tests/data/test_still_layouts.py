@@ -11,9 +11,9 @@ from scipy.io import savemat
 
 from small_data import frame, labels, write_stills
 from stremn.data import ClipRequest, SyntheticClips, open_stills
-from stremn.data.coco import draw_instance
-from stremn.data.images import read_object_labels
-from stremn.data.layouts import STILL_LAYOUTS
+from stremn.data.segmentation.coco import draw_instance
+from stremn.data.segmentation.images import read_object_labels
+from stremn.data.segmentation.layouts import STILL_LAYOUTS
 from stremn.errors import StremnError
 from stremn.files import write_mask
 

@@ -8,8 +8,8 @@ import pytest
 from layouts import write_youtube
 
 from small_data import labels, write_davis
-from stremn.data import ClipRequest, Sequence, VideoClips, open_videos
-from stremn.data.images import read_object_labels
+from stremn.data import ClipRequest, Video, VideoClips, open_videos
+from stremn.data.segmentation.images import read_object_labels
 from stremn.errors import StremnError
 from stremn.files import read_mask, write_mask
 
@@ -120,8 +120,8 @@ def test_a_damaged_meta_file(text: str, tmp_path: Path) -> None:
 
 def test_sequences_compare_by_their_files(tmp_path: Path) -> None:
     paths = (tmp_path / "0.jpg",), (tmp_path / "0.png",)
-    assert Sequence("a", *paths, {1: "0"}) == Sequence("a", *paths)
-    assert len({Sequence("a", *paths, {1: "0"}), Sequence("a", *paths)}) == 1
+    assert Video("a", *paths, {1: "0"}) == Video("a", *paths)
+    assert len({Video("a", *paths, {1: "0"}), Video("a", *paths)}) == 1
 
 
 def test_real_masks_are_read_as_they_are_evaluated(shared_data: Path) -> None:

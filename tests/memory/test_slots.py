@@ -20,7 +20,16 @@ from plain_memory import (
 )
 from safetensors.torch import load, save
 
-from stremn.memory import POLICIES, Contest, MemoryLayout, Policy, SlotMemory, Template, get_policy, shows
+from stremn.memory import (
+    POLICIES,
+    Contest,
+    MemoryLayout,
+    Policy,
+    SlotMemory,
+    Template,
+    get_policy,
+    surely_visible,
+)
 from stremn.ops import space_time_read, target_fit
 
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
@@ -95,9 +104,9 @@ def test_an_object_shows_where_it_has_pixels_that_are_sure() -> None:
     maps[1, 0, 0] = 0.4
     maps[2, 0, 0] = torch.tensor([0.6, 0.8, 0.0, 0.2])
     maps[3, 0, 1:3] = 0.9
-    assert shows(maps, 0.0).tolist() == [False, False, True, True]
-    assert shows(maps, 0.69).tolist() == [False, False, True, True]
-    assert shows(maps, 0.71).tolist() == [False, False, False, True]
+    assert surely_visible(maps, 0.0).tolist() == [False, False, True, True]
+    assert surely_visible(maps, 0.69).tolist() == [False, False, True, True]
+    assert surely_visible(maps, 0.71).tolist() == [False, False, False, True]
 
 
 def test_in_prediction_the_newcomer_competes_and_every_slot_is_replaceable() -> None:

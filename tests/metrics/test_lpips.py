@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from stremn.errors import StremnError
-from stremn.metrics.prediction import PredictionScorer
-from stremn.metrics.prediction_lpips import Lpips
+from stremn.metrics.prediction.lpips import Lpips
+from stremn.metrics.prediction.scores import PredictionScorer
 
 torchvision = pytest.importorskip("torchvision")
 

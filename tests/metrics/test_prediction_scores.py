@@ -11,8 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stremn.errors import StremnError
-from stremn.metrics.frames import CONVENTIONS, FIGURES, frame_errors, psnr, ssim, uniform_ssim, wrapped_psnr
-from stremn.metrics.prediction import PredictionScorer, PredictionScores, score_frames
+from stremn.metrics.prediction.frames import (
+    CONVENTIONS,
+    FIGURES,
+    frame_errors,
+    psnr,
+    ssim,
+    uniform_ssim,
+    wrapped_psnr,
+)
+from stremn.metrics.prediction.scores import PredictionScorer, PredictionScores, score_frames
 
 
 def videos(seed: int, *shape: int) -> torch.Tensor:
@@ -170,7 +178,7 @@ def test_curves_are_in_order_of_the_horizon() -> None:
 def test_large_batches_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = videos(6, 3, 5, 1, 16, 16), videos(7, 3, 5, 1, 16, 16)
     whole = score(a, b)
-    monkeypatch.setattr("stremn.metrics.prediction._CHUNK", 4 * 256)
+    monkeypatch.setattr("stremn.metrics.prediction.scores._CHUNK", 4 * 256)
     assert score(a, b).curves["ssim"] == pytest.approx(whole.curves["ssim"], rel=1e-6)
 
 

@@ -8,8 +8,9 @@ from small_models import fill_added
 from stremn.data import Clip
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, SlotMemory, get_policy
-from stremn.models import MODELS, Segmenter, create_model, for_inference, in_parts
-from stremn.training.clip import segment_clip
+from stremn.models import MODELS, Segmenter, create_model, in_parts
+from stremn.runtime import for_inference
+from stremn.training.segmentation.segment_clip import segment_clip
 
 HEIGHT, WIDTH = 64, 96
 

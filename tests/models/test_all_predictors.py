@@ -15,11 +15,11 @@ from stremn.models import (
     Segmenter,
     as_model,
     create_model,
-    for_inference,
     from_pretrained,
     save_pretrained,
 )
 from stremn.models.predictor import to_unit_range
+from stremn.runtime import for_inference
 
 SMALL: dict[str, dict[str, Any]] = {
     "stremn-predict": {"widths": (16, 16, 32, 32, 32, 32), "key_dim": 16, "value_dim": 32, "update_dim": 16},

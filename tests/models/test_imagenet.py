@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from stremn.errors import StremnError
 from stremn.models import Segmenter, create_model
-from stremn.training.backbone import load_imagenet
+from stremn.training.segmentation.backbone import load_imagenet
 
 ENCODERS = {"stremn-lite": ["backbone"], "stremn-r50": ["query_encoder", "memory_encoder"]}
 SOURCES = {"stremn-lite": "efficientnet_lite0", "stremn-r50": "resnet50_gn"}

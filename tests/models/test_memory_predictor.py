@@ -9,7 +9,7 @@ from torch import nn
 
 from stremn.memory import POLICIES, SlotMemory, Template
 from stremn.models import PredictorState, create_model
-from stremn.models.predict import Block, MemoryPredictor
+from stremn.models.slot_predictor import Block, MemoryPredictor
 
 
 def small(**changes: Any) -> MemoryPredictor:

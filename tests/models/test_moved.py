@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stremn.errors import StremnError
 from stremn.models import create_model
-from stremn.models.moved import DRAWN, SPACING, STILL, Moved
+from stremn.models.slot_predictor import DRAWN, SPACING, STILL, Moved
 
 
 def still(side: int = 3, cell: int = 1) -> Moved:

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from stremn.models import create_model
-from stremn.models.convlstm import ConvLSTMCell
-from stremn.models.predrnn import SpatioTemporalCell
+from stremn.models.recurrent import ConvLSTMCell, SpatioTemporalCell
 
 
 def count(module: nn.Module) -> int:

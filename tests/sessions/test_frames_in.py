@@ -13,7 +13,8 @@ from PIL import Image
 from stremn.errors import StremnError
 from stremn.memory import EXACT
 from stremn.models import Segmenter
-from stremn.sessions import Runtime, SegmentationSession
+from stremn.runtime import Runtime
+from stremn.sessions import SegmentationSession
 from stremn.sessions.inputs import as_frame, as_object_masks, internal_size, to_input
 
 Open = Callable[..., SegmentationSession]

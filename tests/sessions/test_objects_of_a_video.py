@@ -1,4 +1,4 @@
-"""Ids, joining, leaving, labels and probabilities."""
+"""Ids, new_objects, leaving, labels and probabilities."""
 
 from collections.abc import Callable
 

@@ -7,7 +7,7 @@ import torch
 
 from stremn.errors import StremnError
 from stremn.models import create_model, save_pretrained
-from stremn.training.averaging import average_models
+from stremn.training.best import average_models
 
 SMALL = {"hidden": (4, 4)}
 

@@ -16,7 +16,7 @@ from stremn.errors import StremnError
 from stremn.training import train
 from stremn.training.best import BestWeights
 from stremn.training.checkpoints import Checkpoints, RunState, load_state, save_state
-from stremn.training.optimizer import create_optimizer
+from stremn.training.plan import create_optimizer
 
 
 def opened(out: Path, count: int) -> BestWeights:

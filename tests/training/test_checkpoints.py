@@ -11,7 +11,7 @@ from toy_task import toy
 
 from stremn.errors import StremnError
 from stremn.training.checkpoints import Checkpoints, RunState, load_optimizer, load_state, save_state
-from stremn.training.optimizer import create_optimizer, set_rates
+from stremn.training.plan import create_optimizer, set_rates
 
 
 def names(folder: Path) -> list[str]:

@@ -13,8 +13,8 @@ from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, get_policy
 from stremn.models import Segmenter
 from stremn.training import SegmentationRecipe, train
-from stremn.training.choice import ChoiceRecipe, ChoiceTask, slot_costs
-from stremn.training.clip import SegmentedClip, segment_clip
+from stremn.training.segmentation.choice import ChoiceRecipe, ChoiceTask, slot_costs
+from stremn.training.segmentation.segment_clip import SegmentedClip, segment_clip
 from stremn.training.task import StepDraw
 
 FRAMES, CHOSEN = 8, 3

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stremn.training.clip import ABSENT_LOGIT
-from stremn.training.losses import segmentation_loss
+from stremn.training.segmentation.losses import segmentation_loss
+from stremn.training.segmentation.segment_clip import ABSENT_LOGIT
 
 B, T, O, H, W = 2, 2, 2, 3, 4  # noqa: E741
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from data.layouts import LAYOUTS, write_youtube
 from small_data import write_davis
 from stremn import from_pretrained
-from stremn.sessions.runtime import Runtime
+from stremn.runtime.device import Runtime
 from stremn.training import load_recipe, train
 
 RECIPES = Path(str(files("stremn"))) / "recipes"

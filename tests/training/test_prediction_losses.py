@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stremn.training.prediction_losses import (
+from stremn.training.prediction.losses import (
     prediction_loss,
     scale_invariant_gradient_loss,
     scale_invariant_gradients,

@@ -14,7 +14,7 @@ from stremn import SegmentationSession
 from stremn.data import Clip
 from stremn.memory import MemoryLayout, get_policy
 from stremn.models import Segmenter
-from stremn.training.clip import segment_clip
+from stremn.training.segmentation.segment_clip import segment_clip
 
 FRAMES, STEP, SLOTS = 8, 4, 4
 ONE_FRAME = torch.zeros(2, dtype=torch.long)

@@ -7,11 +7,10 @@ import typer
 
 from stremn import __version__
 from stremn.commands.ablate import ablate
+from stremn.commands.console import Interrupted, interruptible, notes, show_log
 from stremn.commands.data import data
 from stremn.commands.demo import demo
 from stremn.commands.evaluate import evaluate
-from stremn.commands.interrupts import Interrupted, interruptible
-from stremn.commands.notes import notes, show_log
 from stremn.commands.predict import predict
 from stremn.commands.score import score
 from stremn.commands.segment import segment

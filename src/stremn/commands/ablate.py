@@ -4,8 +4,8 @@ import typer
 
 from stremn.commands.asked import Asked
 from stremn.commands.bundles import bundled
+from stremn.commands.console import interruptible
 from stremn.commands.forecast_options import ForecastOptions
-from stremn.commands.interrupts import interruptible
 from stremn.commands.tables import run_table
 
 __all__ = ["ablate", "policies", "slots"]

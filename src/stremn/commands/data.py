@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from stremn.commands.interrupts import interruptible
-from stremn.commands.notes import notes
-from stremn.data.check import Report, check_folder
-from stremn.data.layouts import STILL_LAYOUTS
+from stremn.commands.console import interruptible, notes
+from stremn.data.segmentation.check import Report, check_folder
+from stremn.data.segmentation.layouts import STILL_LAYOUTS
 from stremn.errors import StremnError
 from stremn.files import write_json
 

@@ -11,13 +11,13 @@ import typer
 
 from stremn.commands import options
 from stremn.commands.bundles import bundled
+from stremn.commands.console import FrameProgress
 from stremn.commands.evaluate_forecasts import score_predictor
 from stremn.commands.forecast_options import ForecastOptions, check_memory, predictor_of, refuse
-from stremn.commands.progress import FrameProgress
 from stremn.commands.report import make_folder
 from stremn.commands.score import print_scores
 from stremn.commands.segment import versions
-from stremn.data import Sequence, joining, play, read_sequences
+from stremn.data import Video, new_objects, play, read_videos
 from stremn.errors import StremnError
 from stremn.files import write_json, write_mask
 from stremn.metrics import ObjectScore, ScoreTable, SequenceScorer
@@ -77,7 +77,7 @@ def evaluate(asked: Evaluated, forecast: ForecastOptions) -> None:
 
 def _evaluate_masks(asked: Evaluated) -> None:
     root, split, out, json = options.one_root(asked.data), asked.split, asked.out, asked.json
-    sequences = options.chosen_sequences(read_sequences(root, split), asked.sequences)
+    sequences = options.chosen_sequences(read_videos(root, split), asked.sequences)
     _check_outputs(root, out, json, asked.overwrite)
     session = options.open_session(
         *(asked.model, asked.policy, asked.slots, asked.size, asked.device, asked.precision),
@@ -134,7 +134,7 @@ def _check_outputs(root: Path, out: Path | None, json: Path | None, overwrite: b
 
 
 def evaluate_sequence(
-    session: SegmentationSession, sequence: Sequence, folder: Path | None = None
+    session: SegmentationSession, sequence: Video, folder: Path | None = None
 ) -> list[ObjectScore]:
     """Segment one sequence and score it frame by frame.
 
@@ -157,7 +157,7 @@ def evaluate_sequence(
         make_folder(folder)
     with FrameProgress(sequence.name, len(sequence.frames)) as progress:
         for moment in play(sequence):
-            given = joining(moment.truth, session.object_ids)
+            given = new_objects(moment.truth, session.object_ids)
             scored += moment.truth is not None and given is None
             labels = session.step(moment.image, given).labels
             if moment.truth is not None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from stremn.commands.forecast_runs import SUMS, convention_facts, predict_rows, shown
 from stremn.commands.report import new_table, show
-from stremn.experiments.forecast_rows import ForecastRow, copy_row
-from stremn.experiments.forecasts import ForecastSetting, ForecastTrial
-from stremn.experiments.trained import read_training
 from stremn.files import write_json
-from stremn.metrics.frames import FIGURES
+from stremn.metrics.prediction.frames import FIGURES
 from stremn.models import Predictor
+from stremn.tables.forecast_rows import ForecastRow, copy_row
+from stremn.tables.prediction import ForecastSetting, ForecastTrial
+from stremn.tables.trained import read_training
 
 __all__ = ["score_predictor"]
 

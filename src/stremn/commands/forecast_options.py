@@ -10,13 +10,13 @@ import typer
 
 from stremn.commands.options import check_size, named
 from stremn.errors import StremnError
-from stremn.experiments.clips import TestClips, Wanted, open_clips
-from stremn.experiments.forecasts import ForecastSetting
-from stremn.experiments.store import weights_digest
 from stremn.memory import get_policy
-from stremn.metrics.prediction_lpips import Lpips
+from stremn.metrics.prediction.lpips import Lpips
 from stremn.models import PREDICTORS, Predictor, as_model, from_pretrained
-from stremn.sessions import Runtime
+from stremn.runtime import Runtime
+from stremn.tables.clips import TestClips, Wanted, open_clips
+from stremn.tables.prediction import ForecastSetting
+from stremn.tables.store import weights_digest
 
 __all__ = ["ForecastOptions", "check_memory", "predictor_of", "read_predictor", "refuse"]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stremn.commands.progress import FrameProgress
+from stremn.commands.console import FrameProgress
 from stremn.commands.segment import versions
-from stremn.experiments import ResultStore
-from stremn.experiments.forecast_rows import ForecastLine, ForecastRow, summarise_forecasts
-from stremn.experiments.forecasts import Forecast, ForecastSetting, frames_to_predict, run_forecasts
-from stremn.metrics.frames import CONVENTIONS, FIGURES
+from stremn.metrics.prediction.frames import CONVENTIONS, FIGURES
 from stremn.provenance import provenance
+from stremn.tables import ResultStore
+from stremn.tables.forecast_rows import ForecastLine, ForecastRow, summarise_forecasts
+from stremn.tables.prediction import Forecast, ForecastSetting, frames_to_predict, run_forecasts
 
 __all__ = ["FILE", "SUMS", "Outcome", "convention_facts", "predict_rows", "shown"]
 

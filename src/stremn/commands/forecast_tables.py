@@ -12,22 +12,22 @@ from stremn.commands.forecast_options import ForecastOptions, check_memory, read
 from stremn.commands.forecast_runs import FILE, SUMS, Outcome, convention_facts, predict_rows, shown
 from stremn.commands.report import counted, make_folder, new_table, show
 from stremn.errors import StremnError
-from stremn.experiments.forecast_rows import (
+from stremn.files import write_json
+from stremn.metrics.prediction.frames import FIGURES
+from stremn.models import Predictor
+from stremn.tables.forecast_rows import (
     ForecastLine,
     ForecastRow,
     copy_row,
     policy_rows,
     slot_rows,
 )
-from stremn.experiments.forecasts import ForecastTrial
-from stremn.experiments.paper import MOVING_MNIST, MOVING_MNIST_SOURCE, PREDICTION, PREDICTION_DATA, TABLES
-from stremn.experiments.rows import GROWING
-from stremn.experiments.store import weights_digest
-from stremn.experiments.trained import Training, read_training
-from stremn.files import write_json
-from stremn.metrics.frames import FIGURES
-from stremn.models import Predictor
-from stremn.plots import Bar, plot_ages, plot_horizon, plot_rows
+from stremn.tables.paper import MOVING_MNIST, MOVING_MNIST_SOURCE, PREDICTION, PREDICTION_DATA, TABLES
+from stremn.tables.plots import Bar, plot_ages, plot_horizon, plot_rows
+from stremn.tables.prediction import ForecastTrial
+from stremn.tables.rows import GROWING
+from stremn.tables.store import weights_digest
+from stremn.tables.trained import Training, read_training
 
 __all__ = ["run_comparison", "run_forecast_ablation"]
 

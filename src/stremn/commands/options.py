@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stremn.data import Sequence
+from stremn.data import Video
 from stremn.errors import StremnError
 from stremn.memory import get_policy
 from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession
@@ -113,7 +113,7 @@ def named(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def chosen_sequences(sequences: list[Sequence], names: str | None) -> list[Sequence]:
+def chosen_sequences(sequences: list[Video], names: str | None) -> list[Video]:
     """Those that are named, in this order; all if none is.
 
     Raises:

@@ -14,13 +14,12 @@ import typer
 from PIL import Image
 
 from stremn.commands import options
-from stremn.commands.interrupts import Interrupted, Stop, stop_between_frames
-from stremn.commands.progress import FrameProgress
+from stremn.commands.console import FrameProgress, Interrupted, Stop, stop_between_frames
 from stremn.commands.segment import peak_memory_bytes, versions
 from stremn.errors import StremnError
 from stremn.files import Frame, FrameSource, PredictionFolder, VideoWriter, open_source, write_json, write_png
-from stremn.metrics.prediction import score_errors, score_frames
-from stremn.plots import StripColumn, film_strip, side_by_side
+from stremn.files.comparison import StripColumn, film_strip, side_by_side
+from stremn.metrics.prediction.scores import score_errors, score_frames
 from stremn.sessions import PredictionSession
 
 __all__ = ["Asked", "predict", "predict_source"]

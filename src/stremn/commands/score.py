@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from stremn.commands.notes import notes
+from stremn.commands.console import notes
 from stremn.errors import StremnError
 from stremn.files.atomic import replacing
 from stremn.metrics import Score, ScoreTable, score_folders

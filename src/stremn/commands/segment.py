@@ -14,8 +14,7 @@ import typer
 
 from stremn import __version__
 from stremn.commands import options
-from stremn.commands.interrupts import Interrupted, Stop, stop_between_frames
-from stremn.commands.progress import FrameProgress
+from stremn.commands.console import FrameProgress, Interrupted, Stop, stop_between_frames
 from stremn.files import (
     Frame,
     FrameSource,
@@ -28,8 +27,9 @@ from stremn.files import (
     write_json,
     write_mask,
 )
-from stremn.plots import MemoryHistory, plot_memory
+from stremn.memory import MemoryHistory
 from stremn.sessions import SegmentationSession
+from stremn.tables.plots import plot_memory
 
 __all__ = ["segment", "segment_source"]
 

@@ -1,26 +1,26 @@
 """Run a table of the paper: check, play, print, and write JSON and pictures."""
 
 import time
-from collections.abc import Sequence as Many
+from collections.abc import Sequence
 from typing import Any
 
 from stremn.commands import options
 from stremn.commands.asked import Asked
+from stremn.commands.console import FrameProgress
 from stremn.commands.forecast_options import ForecastOptions, predictor_of, refuse
 from stremn.commands.forecast_tables import run_comparison, run_forecast_ablation
-from stremn.commands.progress import FrameProgress
 from stremn.commands.report import counted, make_folder, new_table, show
 from stremn.commands.segment import versions
-from stremn.data import read_sequences
+from stremn.data import read_videos
 from stremn.errors import StremnError
-from stremn.experiments import Line, Result, ResultStore, Trial, run_trials, summarise, table_rows
-from stremn.experiments.paper import TABLES
-from stremn.experiments.rows import GROWING_EVERY
-from stremn.experiments.runs import Setting, frames_to_play
 from stremn.files import write_json
 from stremn.models import SegmenterConfig, from_pretrained
-from stremn.plots import Bar, plot_ages, plot_rows
 from stremn.provenance import provenance
+from stremn.tables import Line, Result, ResultStore, Trial, run_trials, summarise, table_rows
+from stremn.tables.paper import TABLES
+from stremn.tables.plots import Bar, plot_ages, plot_rows
+from stremn.tables.rows import GROWING_EVERY
+from stremn.tables.segmentation import Setting, frames_to_play
 
 __all__ = ["run_table"]
 
@@ -61,7 +61,7 @@ def run_table(number: int, asked: Asked, forecast: ForecastOptions) -> None:
 
 def _run_segmentation(number: int, asked: Asked) -> None:
     _check(number, asked)
-    sequences = options.chosen_sequences(read_sequences(asked.root, asked.split), asked.sequences)
+    sequences = options.chosen_sequences(read_videos(asked.root, asked.split), asked.sequences)
     make_folder(asked.out)
     setting = Setting(from_pretrained(asked.model), asked.root, asked.long, asked.device, asked.precision)
     base = _base(asked, setting.model.config)
@@ -100,7 +100,7 @@ def _base(asked: Asked, config: SegmenterConfig) -> Trial:
     )
 
 
-def _facts(number: int, asked: Asked, base: Trial, lines: Many[Line]) -> dict[str, str]:
+def _facts(number: int, asked: Asked, base: Trial, lines: Sequence[Line]) -> dict[str, str]:
     """What a reader must know of the figures, each in a sentence."""
     results = lines[0].results[0]
     objects = sum(len(result.scores) for result in results)
@@ -136,7 +136,7 @@ def _every(number: int) -> str:
     return "every frame" if number == 1 else f"one in {number} frames"
 
 
-def _print(number: int, lines: Many[Line], facts: dict[str, str]) -> None:
+def _print(number: int, lines: Sequence[Line], facts: dict[str, str]) -> None:
     drawn = any(len(line.scores) > 1 for line in lines)
     headings = ("J", "F", "J&F", *(["min-max"] if drawn else []), "paper J", "F", "J&F")
     table = new_table(f"Table {number}: {TABLES[number].title}, in percent", *headings)
@@ -154,7 +154,7 @@ def _print(number: int, lines: Many[Line], facts: dict[str, str]) -> None:
 
 
 def _write(
-    number: int, asked: Asked, setting: Setting, lines: Many[Line], facts: dict[str, str], seconds: float
+    number: int, asked: Asked, setting: Setting, lines: Sequence[Line], facts: dict[str, str], seconds: float
 ) -> None:
     report: dict[str, Any] = {"table": number, "title": TABLES[number].title, "facts": facts}
     report |= {"root": str(asked.root), "split": None if asked.split is None else str(asked.split)}

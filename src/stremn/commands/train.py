@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from stremn.commands.interrupts import Interrupted, Stop, stop_between_frames
-from stremn.commands.notes import notes
+from stremn.commands.console import Interrupted, Stop, notes, stop_between_frames
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:

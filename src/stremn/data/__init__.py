@@ -1,20 +1,18 @@
 """Data sets on disk and the training clips made of them."""
 
-from stremn.data.clip import Clip, ClipRequest, collate
-from stremn.data.davis import Sequence, read_sequences
-from stremn.data.frame_clips import FrameClips, FrameWindows
-from stremn.data.frame_folders import read_reels
-from stremn.data.frames import FrameClip, collate_frames
-from stremn.data.human36m import read_human36m
-from stremn.data.kth import kth_stride, read_kth
-from stremn.data.layouts import open_stills, open_videos
-from stremn.data.mixture import ClipMixture
-from stremn.data.moving_mnist import MovingMnist, MovingMnistFile, read_digits
-from stremn.data.paired import StillFolder
-from stremn.data.playing import Moment, joining, play, played_frames
-from stremn.data.stills import Still, StillLayout, StillSet
-from stremn.data.synthetic import SyntheticClips
-from stremn.data.videos import VideoClips
+from stremn.data.prediction.any_videos import read_reels
+from stremn.data.prediction.clips import FrameClip, FrameClips, FrameWindows, collate_frames
+from stremn.data.prediction.human36m import read_human36m
+from stremn.data.prediction.kth import kth_stride, read_kth
+from stremn.data.prediction.mnist import MovingMnist, MovingMnistFile, read_digits
+from stremn.data.requests import ClipRequest
+from stremn.data.segmentation.clips import Clip, ClipMixture, collate
+from stremn.data.segmentation.layouts import open_stills, open_videos
+from stremn.data.segmentation.playing import PlayedFrame, new_objects, play, played_frames
+from stremn.data.segmentation.still_clips import SyntheticClips
+from stremn.data.segmentation.stills import Still, StillFolder, StillLayout, StillSet
+from stremn.data.segmentation.video_clips import VideoClips
+from stremn.data.segmentation.videos import Video, read_videos
 
 __all__ = [
     "Clip",
@@ -23,20 +21,20 @@ __all__ = [
     "FrameClip",
     "FrameClips",
     "FrameWindows",
-    "Moment",
     "MovingMnist",
     "MovingMnistFile",
-    "Sequence",
+    "PlayedFrame",
     "Still",
     "StillFolder",
     "StillLayout",
     "StillSet",
     "SyntheticClips",
+    "Video",
     "VideoClips",
     "collate",
     "collate_frames",
-    "joining",
     "kth_stride",
+    "new_objects",
     "open_stills",
     "open_videos",
     "play",
@@ -45,5 +43,5 @@ __all__ = [
     "read_human36m",
     "read_kth",
     "read_reels",
-    "read_sequences",
+    "read_videos",
 ]

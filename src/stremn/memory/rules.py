@@ -8,7 +8,7 @@ from torch import Tensor
 from stremn.memory.policies import Policy
 from stremn.memory.slots import MemoryLayout
 
-__all__ = ["Rules", "shows"]
+__all__ = ["Rules", "surely_visible"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Rules:
         layout: what the slots of a new object are for.
         policy: which chosen slot is replaced.
         certainty: how sure of its pixels an object must be for its template to be written, 0 to 1; see
-            :func:`stremn.memory.shows`.
+            :func:`stremn.memory.surely_visible`.
         noise: whether the learned choice is sampled, Eq. (3).
         generator: source of every random number.
     """
@@ -31,7 +31,7 @@ class Rules:
     generator: torch.Generator | None = None
 
 
-def shows(probabilities: Tensor, certainty: float) -> Tensor:
+def surely_visible(probabilities: Tensor, certainty: float) -> Tensor:
     """Which objects a frame shows surely enough for its template to be worth keeping.
 
     A template made while an object is hidden or lost says that the object is nowhere, also where it comes

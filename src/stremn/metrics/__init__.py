@@ -1,37 +1,4 @@
-"""Scores of video object segmentation as DAVIS defines them: region similarity J and contour accuracy F.
+"""Scores: of masks as they come with this package, of predicted video in ``stremn.metrics.prediction``."""
 
-The definitions are those of Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
-Segmentation" (CVPR 2016) and Pont-Tuset et al., "The 2017 DAVIS Challenge"; the numbers agree with the
-official DAVIS 2017 tool to 1e-6. Every score is a fraction in [0, 1] (decay: [-1, 1]), never a percentage.
-
-Scores of predicted video are in `stremn.metrics.prediction`, imported apart because they need torch.
-"""
-
-from stremn.metrics.folders import score_folders
-from stremn.metrics.masks import (
-    FrameScores,
-    contour,
-    contour_accuracy,
-    contour_tolerance,
-    region_similarity,
-    score_frame,
-)
-from stremn.metrics.sequences import SequenceScorer, score_sequence
-from stremn.metrics.tables import ObjectScore, Score, ScoreTable, SequenceScore, statistics
-
-__all__ = [
-    "FrameScores",
-    "ObjectScore",
-    "Score",
-    "ScoreTable",
-    "SequenceScore",
-    "SequenceScorer",
-    "contour",
-    "contour_accuracy",
-    "contour_tolerance",
-    "region_similarity",
-    "score_folders",
-    "score_frame",
-    "score_sequence",
-    "statistics",
-]
+from stremn.metrics.segmentation import *  # noqa: F403
+from stremn.metrics.segmentation import __all__ as __all__

@@ -1,9 +1,7 @@
 """Networks: encoders, read, decoder. They know the memory and hold no state."""
 
 from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained, ships
-from stremn.models.config import ModelConfig, SegmenterConfig
-from stremn.models.inference import for_inference
-from stremn.models.predict_config import PredictorConfig, RecurrentConfig
+from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
 from stremn.models.predictor import Predictor, PredictorState
 from stremn.models.registry import MODELS, PREDICTORS, build_model, create_model, in_parts, model_names
 from stremn.models.segmenter import ImageFeatures, Segmenter
@@ -22,7 +20,6 @@ __all__ = [
     "as_model",
     "build_model",
     "create_model",
-    "for_inference",
     "from_pretrained",
     "in_parts",
     "model_names",

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from stremn.errors import StremnError
+from stremn.files.tensors import one_line, read_tensors, write_tensors
 from stremn.models.predictor import Predictor
 from stremn.models.registry import build_model, config_from_json, model_names
 from stremn.models.segmenter import Segmenter
-from stremn.models.tensorfile import one_line, read_tensors, write_tensors
 
 __all__ = ["WEIGHTS_FILE", "as_model", "from_pretrained", "save_pretrained", "ships"]
 

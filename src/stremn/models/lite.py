@@ -116,7 +116,7 @@ class LiteSegmenter(Segmenter):
     """See the module; input and output as in :class:`~stremn.models.segmenter.Segmenter`."""
 
     def __init__(self, config: SegmenterConfig) -> None:
-        """Random weights; :func:`stremn.training.backbone.load_imagenet` fills the backbone."""
+        """Random weights; :func:`stremn.training.segmentation.backbone.load_imagenet` fills the backbone."""
         super().__init__(config)
         self.backbone = timm.create_model(
             "efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), bn_eps=1e-3

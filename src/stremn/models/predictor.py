@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory
-from stremn.models.predict_config import PredictorConfig, RecurrentConfig
+from stremn.models.config import PredictorConfig, RecurrentConfig
 
 __all__ = ["Predictor", "PredictorState", "to_unit_range"]
 

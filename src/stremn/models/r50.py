@@ -43,7 +43,7 @@ class PaperSegmenter(Segmenter):
     """See the module; input and output as in :class:`~stremn.models.segmenter.Segmenter`."""
 
     def __init__(self, config: SegmenterConfig) -> None:
-        """Random weights; :func:`stremn.training.backbone.load_imagenet` fills both encoders."""
+        """Random weights; :func:`stremn.training.segmentation.backbone.load_imagenet` fills both encoders."""
         super().__init__(config)
         options: dict[str, Any] = {"features_only": True, "out_indices": (1, 2, 3)}
         self.query_encoder = timm.create_model("resnet50_gn", **options)

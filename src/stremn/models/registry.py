@@ -8,14 +8,12 @@ from typing import Any
 from torch import nn
 
 from stremn.errors import StremnError
-from stremn.models.config import ModelConfig, SegmenterConfig
-from stremn.models.convlstm import ConvLSTM
+from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
 from stremn.models.lite import LiteSegmenter
-from stremn.models.predict import MemoryPredictor
-from stremn.models.predict_config import PredictorConfig, RecurrentConfig
-from stremn.models.predrnn import PredRNN
 from stremn.models.r50 import PaperSegmenter
+from stremn.models.recurrent import ConvLSTM, PredRNN
 from stremn.models.segmenter import Segmenter
+from stremn.models.slot_predictor import MemoryPredictor
 
 __all__ = [
     "MODELS",
@@ -139,7 +137,7 @@ def in_parts(model: Segmenter, *, target_model: bool = False) -> Segmenter:
 
     Args:
         model: any segmentation model.
-        target_model: whether to read a target model besides, see :mod:`stremn.ops.target`.
+        target_model: whether to read a target model besides, see :mod:`stremn.ops.ridge`.
 
     Raises:
         StremnError: if layers would have to change their shape, as in ``stremn-r50``.

@@ -3,8 +3,8 @@
 from stremn.ops.aggregate import soft_aggregation
 from stremn.ops.choice import gumbel_softmax, sample_gumbel, straight_through
 from stremn.ops.read import affinity, space_time_read
+from stremn.ops.ridge import balanced_weights, target_fit, target_moments
 from stremn.ops.similarity import update_similarity
-from stremn.ops.target import balanced_weights, target_fit, target_moments
 from stremn.ops.write import mix_slots, replace_slots
 
 __all__ = [

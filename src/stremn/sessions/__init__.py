@@ -1,7 +1,6 @@
 """Sessions: the online state of one video. They know a model and hold no weights."""
 
 from stremn.sessions.prediction import PredictionSession, Rollout
-from stremn.sessions.runtime import Runtime
 from stremn.sessions.segmentation import SegmentationResult, SegmentationSession
 from stremn.sessions.view import MULTI_SCALE, ONE_VIEW, View
 
@@ -10,7 +9,6 @@ __all__ = [
     "ONE_VIEW",
     "PredictionSession",
     "Rollout",
-    "Runtime",
     "SegmentationResult",
     "SegmentationSession",
     "View",

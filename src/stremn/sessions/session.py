@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from stremn.errors import StremnError
-from stremn.models import as_model, for_inference
+from stremn.models import as_model
+from stremn.runtime import for_inference
+from stremn.runtime.device import Runtime
 from stremn.sessions.inputs import as_frame
-from stremn.sessions.runtime import Runtime
 from stremn.sessions.state import SavedSession
 
 __all__ = ["Session"]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from stremn.errors import StremnError
+from stremn.files.tensors import one_line, read_tensors, tensors_digest, write_tensors
 from stremn.models import ModelConfig
-from stremn.models.tensorfile import one_line, read_tensors, tensors_digest, write_tensors
-from stremn.sessions.runtime import PRECISIONS, Runtime
+from stremn.runtime.device import PRECISIONS, Runtime
 
 if TYPE_CHECKING:
     from stremn.sessions.session import Session

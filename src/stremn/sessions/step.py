@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stremn.errors import StremnError
-from stremn.memory import Rules, SlotMemory, Template, shows
+from stremn.memory import Rules, SlotMemory, Template, surely_visible
 from stremn.models import Segmenter
 from stremn.models.segmenter import ImageFeatures
 
@@ -177,7 +177,7 @@ def _write(
             frame_index,
             rules.policy,
             candidate=candidate,
-            present=shows(probabilities[:known], rules.certainty) if rules.certainty else None,
+            present=surely_visible(probabilities[:known], rules.certainty) if rules.certainty else None,
             noise=rules.noise,
             generator=rules.generator,
         )

@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 
 from stremn.errors import StremnError
 from stremn.files.atomic import write_error, write_json
-from stremn.models.tensorfile import one_line, write_tensors
-from stremn.training.optimizer import optimizer_state, restore_optimizer
+from stremn.files.tensors import one_line, write_tensors
+from stremn.training.plan import optimizer_state, restore_optimizer
 
 __all__ = ["AVERAGED", "RAW", "Checkpoints", "RunState", "load_optimizer", "load_state", "save_state"]
 

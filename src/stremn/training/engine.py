@@ -14,18 +14,25 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stremn.errors import StremnError
-from stremn.models.tensorfile import write_tensors
-from stremn.training.batches import tensors_of, to_device
+from stremn.files.tensors import write_tensors
 from stremn.training.best import BEST, MEAN_OF_BEST, BestWeights
 from stremn.training.checkpoints import AVERAGED, RAW, RunState, load_optimizer, load_state, save_state
-from stremn.training.optimizer import create_optimizer, set_rates
-from stremn.training.plan import StepSampler, draw_of_step, ema_decay, rate_share, seed_step
-from stremn.training.processes import open_accelerator, repeatable
+from stremn.training.plan import (
+    StepSampler,
+    create_optimizer,
+    draw_of_step,
+    ema_decay,
+    rate_share,
+    seed_step,
+    set_rates,
+    tensors_of,
+    to_device,
+)
+from stremn.training.processes import batches_of, lost_workers, open_accelerator, repeatable
 from stremn.training.recipe import Recipe
 from stremn.training.record import RunFolder, describe_run
 from stremn.training.registry import TASKS
 from stremn.training.task import SCORE, StepDraw, Task
-from stremn.training.workers import batches_of, lost_workers
 
 __all__ = ["WRITTEN", "StepReport", "TrainingStopped", "train"]
 

@@ -2,17 +2,33 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import Sampler
 
 from stremn.data import ClipRequest
 from stremn.training.recipe import Recipe
 from stremn.training.task import StepDraw
 
-__all__ = ["StepSampler", "draw_of_step", "ema_decay", "rate_share", "seed_step"]
+__all__ = [
+    "StepSampler",
+    "create_optimizer",
+    "draw_of_step",
+    "ema_decay",
+    "optimizer_state",
+    "rate_share",
+    "restore_optimizer",
+    "seed_step",
+    "set_rates",
+    "tensors_of",
+    "to_device",
+]
 
 
 class StepSampler(Sampler[list[ClipRequest]]):
@@ -91,3 +107,54 @@ def ema_decay(step: int, recipe: Recipe) -> float:
 
 def _mixed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+_CLASSES = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+BASE_RATE = "base_rate"
+
+
+def create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
+    """The optimiser of a recipe; each group keeps its ``lr`` as ``base_rate`` too."""
+    groups = [{**group, BASE_RATE: group["lr"]} for group in groups]
+    return _CLASSES[recipe.optimizer](groups, weight_decay=recipe.weight_decay)
+
+
+def set_rates(optimizer: Optimizer, share: float) -> None:
+    """Let every group learn at a share of its base rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = share * group[BASE_RATE]
+
+
+def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """Tensors by ``parameter.name``, and the groups as JSON values."""
+    state = optimizer.state_dict()
+    tensors = {f"{i}.{name}": t for i, entries in state["state"].items() for name, t in entries.items()}
+    return tensors, state["param_groups"]
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
+    """The inverse of :func:`optimizer_state`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, entry = name.partition(".")
+        state.setdefault(int(number), {})[entry] = tensor.clone()
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, entries in optimizer.state.items():
+        for entry, tensor in entries.items():
+            if tensor.shape == parameter.shape:
+                # With the strides of the weights, as in an uninterrupted run: kernels may depend on them.
+                entries[entry] = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+
+
+def tensors_of(batch: Any) -> dict[str, Tensor]:
+    """The tensors of a batch by name."""
+    items = batch if isinstance(batch, Mapping) else {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return {name: value for name, value in items.items() if isinstance(value, Tensor)}
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """The same batch with its tensors on a device."""
+    moved = {name: tensor.to(device) for name, tensor in tensors_of(batch).items()}
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return replace(batch, **moved)
+    return {**batch, **moved}

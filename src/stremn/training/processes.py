@@ -1,16 +1,23 @@
 """The process that trains, alone or among others, and how exactly it computes."""
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
+import cv2
 import torch
+from torch.utils.data import DataLoader, Dataset
 
+from stremn.errors import StremnError
+from stremn.files.tensors import one_line
+from stremn.training.plan import StepSampler
 from stremn.training.recipe import Recipe
 
-__all__ = ["open_accelerator", "repeatable"]
+__all__ = ["batches_of", "lost_workers", "open_accelerator", "repeatable"]
 
 PATIENCE = timedelta(hours=2)
 """How long processes wait for each other: validation runs in one of them."""
@@ -51,3 +58,64 @@ def repeatable(on: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0])
         cudnn.deterministic, cudnn.benchmark = before[1:]
         options.fill_uninitialized_memory = filled
+
+
+def batches_of(
+    clips: Dataset[Any], collate: Callable[[list[Any]], Any], sampler: StepSampler, workers: int
+) -> Iterator[Any]:
+    """The batches that a sampler asks for, made by ``workers`` processes, or in this one if there are none.
+
+    Raises:
+        StremnError: what a data set raised, wherever it was.
+    """
+    loader = DataLoader(
+        _Guarded(clips),
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=partial(_collated, collate),
+        worker_init_fn=_in_worker,
+        # Its own, or the loader would draw from the global one.
+        generator=torch.Generator().manual_seed(sampler.seed),
+    )
+    for batch in loader:
+        if isinstance(batch, StremnError):
+            raise batch
+        yield batch
+
+
+@contextmanager
+def lost_workers() -> Iterator[None]:
+    """Turn the end of a worker, which may show at any point of the code, into an error for the user."""
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+            raise
+        raise StremnError(
+            f"a process that makes clips ended ({one_line(error)}); set fewer 'workers'"
+        ) from error
+
+
+class _Guarded(Dataset[Any]):
+    """Errors as items: raised in a worker, they would arrive with its traceback in their message."""
+
+    def __init__(self, clips: Dataset[Any]) -> None:
+        self.clips = clips
+
+    def __getitem__(self, request: Any) -> Any:
+        try:
+            return self.clips[request]
+        except StremnError as error:
+            return error
+
+
+def _collated(collate: Callable[[list[Any]], Any], clips: list[Any]) -> Any:
+    error = next((clip for clip in clips if isinstance(clip, StremnError)), None)
+    return collate(clips) if error is None else error
+
+
+def _in_worker(_: int) -> None:
+    """One thread, and no reaction to Ctrl-C, which the main process answers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

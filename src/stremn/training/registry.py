@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from stremn.errors import StremnError
-from stremn.training.choice import ChoiceTask
-from stremn.training.prediction import PredictionTask
+from stremn.training.prediction.task import PredictionTask
 from stremn.training.recipe import Recipe, read_values
-from stremn.training.segmentation import SegmentationTask
+from stremn.training.segmentation.choice import ChoiceTask
+from stremn.training.segmentation.task import SegmentationTask
 from stremn.training.task import Task
 
 __all__ = ["TASKS", "load_recipe"]

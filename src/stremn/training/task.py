@@ -1,6 +1,7 @@
 """What the engine asks of a task. It knows nothing else of what it trains."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from stremn.training.recipe import Recipe
+from stremn.errors import StremnError
+from stremn.models import Predictor, Segmenter, as_model, save_pretrained
+from stremn.training.recipe import Recipe, expand
 
-__all__ = ["SCORE", "StepDraw", "Task"]
+__all__ = ["SCORE", "ModelTask", "StepDraw", "Task", "check_held_out", "session_precision"]
 
 SCORE = "score"
 """Name of the figure by which the best weights are kept; higher is better."""
@@ -95,3 +98,43 @@ class Task(ABC):
     @abstractmethod
     def describe_data(self) -> dict[str, Any]:
         """What is trained and validated on, as JSON: data sets with counts and names."""
+
+
+class ModelTask(Task):
+    """A task that trains one kind of this package's models."""
+
+    model_class: ClassVar[type[Any]]
+
+    @abstractmethod
+    def untrained_model(self) -> Segmenter | Predictor:
+        """The model of a recipe without ``start``."""
+
+    def new_model(self) -> Any:
+        """From ``start``, or a new one."""
+        start = self.recipe.start
+        return as_model(expand(start), self.model_class) if start else self.untrained_model()
+
+    def load_model(self, path: Path) -> Any:
+        """With the config that the file carries."""
+        return as_model(path, self.model_class)
+
+    def save_model(self, model: nn.Module, path: Path) -> None:
+        """With its config, so that sessions and commands take the file."""
+        assert isinstance(model, (Segmenter, Predictor))
+        save_pretrained(model, path)
+
+
+def check_held_out(names: Iterable[str], found: Iterable[str]) -> None:
+    """Refuse names of videos that are not there.
+
+    Raises:
+        StremnError: naming them.
+    """
+    missing = sorted(set(names) - set(found))
+    if missing:
+        raise StremnError(f"recipe: 'held_out' names {missing}, which 'videos' does not contain")
+
+
+def session_precision(precision: str) -> str:
+    """What a recipe's ``precision`` is called by sessions, which validate as users compute."""
+    return "fp32" if precision == "no" else precision

@@ -1,0 +1,1 @@
+"""Data of video prediction: videos without annotation, and the clips made of them."""

@@ -1,0 +1,200 @@
+"""What a clip of video prediction is: frames only."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from stremn.data.prediction.random_access import FrameCache, Framing, Reel
+from stremn.data.requests import ClipRequest
+from stremn.errors import StremnError
+
+__all__ = ["CACHE_BYTES", "FrameClip", "FrameClips", "FrameWindows", "collate_frames", "make_frame_clip"]
+
+
+@dataclass(frozen=True)
+class FrameClip:
+    """One clip without annotation, or a batch of them with ``B`` in front.
+
+    Attributes:
+        frames: ``(T, C, h, w)`` float32 in [0, 1]; C is 3 (RGB) or 1 (grey).
+    """
+
+    frames: Tensor
+
+
+def make_frame_clip(images: np.ndarray) -> FrameClip:
+    """Frames ``(T, h, w, C)`` uint8 as a clip."""
+    frames = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return FrameClip(frames.to(torch.float32).div_(255))
+
+
+def collate_frames(clips: list[FrameClip]) -> FrameClip:
+    """A batch of clips of one shape."""
+    return FrameClip(torch.stack([clip.frames for clip in clips]))
+
+
+CACHE_BYTES = 2**30
+"""Memory for decoded frames, in each process that reads clips."""
+
+
+class FrameClips(Dataset[FrameClip]):
+    """Endless clips of videos; clip ``i`` depends only on the seed and ``i``.
+
+    A random video, a random place in it, a random crop, mirrored half of the time.
+
+    Args:
+        reels: the videos; those shorter than a clip are passed over.
+        seed: of everything random.
+        grey: one channel instead of three.
+        squash: scale both sides to the size, else the shorter side and crop the longer one.
+        zoom: the largest factor by which a crop enlarges what it shows, 1 or more; 1 crops only what
+            does not fit.
+        mirror: whether clips are mirrored.
+        most_gap: frames are up to this far apart in the video; 1 takes each.
+        cache_bytes: memory for decoded frames, in each process.
+    """
+
+    def __init__(
+        self,
+        reels: Sequence[Reel],
+        *,
+        seed: int,
+        grey: bool = False,
+        squash: bool = False,
+        zoom: float = 1.0,
+        mirror: bool = True,
+        most_gap: int = 1,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """See the class.
+
+        Raises:
+            StremnError: if there is no video, or `zoom` or `most_gap` is below 1.
+        """
+        if not reels:
+            raise StremnError("there is no video to cut clips from; give a folder that holds some")
+        if zoom < 1 or most_gap < 1:
+            raise StremnError(f"zoom {zoom} and gap {most_gap} of clips must be 1 or more")
+        self.reels, self.seed, self.grey, self.squash = tuple(reels), seed, grey, squash
+        self.zoom, self.mirror, self.most_gap = zoom, mirror, most_gap
+        self.cache = FrameCache(cache_bytes)
+
+    def __getitem__(self, request: ClipRequest) -> FrameClip:
+        """The clip, frames ``(T, C, size, size)``.
+
+        Raises:
+            StremnError: if a file is damaged, or no video has as many frames.
+        """
+        rng = np.random.default_rng([self.seed, 5, request.number])
+        gap = int(rng.integers(1, self.most_gap + 1))
+        reel, start, gap = self._place(rng, request.frames, gap)
+        side = round(request.size * self.zoom)
+        indices = range(start, start + gap * request.frames, gap)
+        images = reel.read(indices, Framing(side, self.squash, self.grey), self.cache)
+        images = self._crop(rng, images, request.size, side)
+        if self.mirror and rng.random() < 0.5:
+            images = images[:, :, ::-1]
+        return make_frame_clip(images)
+
+    def _place(self, rng: np.random.Generator, frames: int, gap: int) -> tuple[Reel, int, int]:
+        order = rng.permutation(len(self.reels))
+        for step in range(gap, 0, -1):
+            needed = (frames - 1) * step + 1
+            for index in order:
+                reel = self.reels[index]
+                starts = [(first, end - needed + 1) for first, end in reel.spans if end - first >= needed]
+                if starts:
+                    lengths = np.array([end - first for first, end in starts])
+                    first, end = starts[rng.choice(len(starts), p=lengths / lengths.sum())]
+                    return reel, int(rng.integers(first, end)), step
+        raise StremnError(
+            f"{self.reels[0].path}: this video and all others are shorter than a clip of {frames} frames; "
+            "set fewer 'frames'"
+        )
+
+    def _crop(self, rng: np.random.Generator, images: np.ndarray, size: int, side: int) -> np.ndarray:
+        part = int(rng.integers(size, side + 1))
+        top, left = (int(rng.integers(0, limit - part + 1)) for limit in images.shape[1:3])
+        images = images[:, top : top + part, left : left + part]
+        if part == size:
+            return images
+        scaled = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in images]
+        return np.stack(scaled).reshape(len(images), size, size, -1)
+
+
+class FrameWindows(Dataset[FrameClip]):
+    """The clips of a test: all places at a regular distance in every video, never the same twice.
+
+    Clip ``i`` of ``len()`` is always the same: the middle of the picture, not mirrored.
+
+    Args:
+        reels: the videos; those shorter than a clip give none.
+        frames: T.
+        size: sides of the clips in pixels.
+        grey: one channel instead of three.
+        squash: scale both sides to the size, else the shorter side and cut off what is beside the middle.
+        gap: frames are this far apart in the video.
+        stride: frames from the start of one clip to that of the next, or a function that tells it of each
+            video; by default clips lie end to end.
+        cache_bytes: memory for decoded frames, in each process.
+
+    Raises:
+        StremnError: if no video has as many frames, or one cannot be read.
+    """
+
+    def __init__(
+        self,
+        reels: Sequence[Reel],
+        *,
+        frames: int,
+        size: int,
+        grey: bool = False,
+        squash: bool = False,
+        gap: int = 1,
+        stride: int | Callable[[Reel], int] | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """List the clips; needs the length of every video, but decodes none."""
+        self.frames, self.size, self.gap = frames, size, gap
+        self.framing, self.cache = Framing(size, squash, grey), FrameCache(cache_bytes)
+        needed = (frames - 1) * gap + 1
+        self.windows: list[tuple[Reel, int]] = []
+        for reel in reels:
+            step = stride(reel) if callable(stride) else stride or frames * gap
+            for first, end in reel.spans:
+                self.windows += [(reel, start) for start in range(first, end - needed + 1, step)]
+        if not self.windows:
+            where = reels[0].path if reels else "the list of videos"
+            raise StremnError(
+                f"{where}: no video has {needed} frames; give longer videos or a shorter horizon"
+            )
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.windows)
+
+    def __getitem__(self, request: ClipRequest | int) -> FrameClip:
+        """One clip, frames ``(T, C, size, size)``.
+
+        Raises:
+            IndexError: past the last clip.
+            StremnError: if the request is of another shape than the list, or a file is damaged.
+        """
+        number = request if isinstance(request, int) else request.number
+        if not isinstance(request, int) and (request.frames, request.size) != (self.frames, self.size):
+            raise StremnError(
+                f"clips of {request.frames} frames of {request.size} pixels are asked for, the list has "
+                f"{self.frames} of {self.size}; make both alike"
+            )
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        reel, start = self.windows[number]
+        indices = range(start, start + self.gap * self.frames, self.gap)
+        images = reel.read(indices, self.framing, self.cache)
+        top, left = ((limit - self.size) // 2 for limit in images.shape[1:3])
+        return make_frame_clip(images[:, top : top + self.size, left : left + self.size])

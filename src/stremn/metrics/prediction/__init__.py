@@ -1,0 +1,1 @@
+"""Scores of predicted video; apart from those of masks because they need torch."""

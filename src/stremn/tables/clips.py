@@ -1,0 +1,293 @@
+"""The clips that a prediction table is measured on: which they are, and how each data set is measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from stremn.data import (
+    ClipRequest,
+    FrameClip,
+    FrameWindows,
+    MovingMnist,
+    MovingMnistFile,
+    collate_frames,
+    kth_stride,
+    read_digits,
+)
+from stremn.data.prediction.any_videos import kind_of, open_reels
+from stremn.data.prediction.random_access import Reel
+from stremn.data.prediction.video_files import VideoReel
+from stremn.errors import StremnError
+from stremn.metrics.prediction.frames import CONVENTIONS
+
+__all__ = ["PROTOCOLS", "Protocol", "TestClips", "Wanted", "open_clips"]
+
+GENERATED = 1000
+"""Clips of moving digits where no number is given."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a data set is measured unless told otherwise.
+
+    Attributes:
+        observe: M, frames given.
+        horizon: N, frames predicted.
+        size: sides of the clips in pixels.
+        grey: one channel; ``None`` where the models decide.
+        squash: scale both sides to ``size``, else crop the longer one.
+        conventions: of the figures, see :data:`stremn.metrics.prediction.frames.CONVENTIONS`.
+    """
+
+    observe: int
+    horizon: int
+    size: int
+    grey: bool | None = None
+    squash: bool = False
+    conventions: tuple[str, ...] = ()
+
+
+PROTOCOLS = {
+    "moving-mnist": Protocol(10, 10, 64, grey=True),
+    "moving-mnist-file": Protocol(10, 10, 64, grey=True),
+    "kth": Protocol(10, 20, 128, grey=True, squash=True, conventions=tuple(CONVENTIONS)),
+    "human36m": Protocol(4, 4, 128, squash=True),
+    "videos": Protocol(5, 10, 128),
+}
+"""By kind of data; KTH and Human3.6M as in Sec. 4.2."""
+
+_DIGITS = (b"\x1f\x8b", b"\0\0\x08\x03")  # a gzipped file, and an idx file of images
+
+HUMAN36M_GAP = 5
+"""Of its videos as they are distributed every fifth frame counts."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of the data; ``None`` is the data set's own.
+
+    Attributes:
+        data: entries as :func:`open_clips` takes them.
+        observe: M.
+        horizon: N.
+        size: sides in pixels.
+        clips: how many; ``None`` is all there are, or 1000 where they are generated.
+        sequences: names of the videos to take; ``None`` for all.
+        digits: first digit of an MNIST file, and the first that is not taken any more, ``None`` for none.
+        seed: of generated clips.
+        gap: frames of a clip are this far apart in the video.
+    """
+
+    data: tuple[str, ...]
+    observe: int | None = None
+    horizon: int | None = None
+    size: int | None = None
+    clips: int | None = None
+    sequences: tuple[str, ...] | None = None
+    digits: tuple[int, int | None] = (8000, None)
+    seed: int = 2
+    gap: int | None = None
+
+
+@dataclass(frozen=True)
+class TestClips:
+    """Fixed clips to predict.
+
+    Attributes:
+        kind: of :data:`PROTOCOLS`.
+        protocol: with what was asked for filled in.
+        facts: what makes the clips these, as JSON values.
+        note: the same in a sentence.
+        source: where they come from.
+        numbers: of the clips in the source.
+    """
+
+    __test__ = False  # not one of pytest's
+
+    kind: str
+    protocol: Protocol
+    facts: dict[str, Any]
+    note: str
+    source: Dataset[FrameClip] = field(repr=False)
+    numbers: tuple[int, ...] = field(repr=False)
+
+    @property
+    def frames(self) -> int:
+        """T of a clip, observed and predicted."""
+        return self.protocol.observe + self.protocol.horizon
+
+    def read(self, numbers: Sequence[int]) -> Tensor:
+        """Some of the clips, ``(B, T, C, h, w)`` in [0, 1].
+
+        Raises:
+            StremnError: if a file is damaged.
+        """
+        requests = [ClipRequest(number, self.frames, self.protocol.size) for number in numbers]
+        return collate_frames([self.source[request] for request in requests]).frames
+
+
+def open_clips(wanted: Wanted, *, grey: bool) -> TestClips:
+    """The clips of a test.
+
+    Args:
+        wanted: ``data`` is an MNIST image file, from whose digits clips are generated; the public Moving
+            MNIST test file ``.npy``; or one or more entries (:func:`open_reels`),
+            of which the test split is taken where there is one.
+        grey: what the models see, where the data set leaves it open.
+
+    Raises:
+        StremnError: if data is missing or cannot be had as it is wanted.
+    """
+    kind = _kind(wanted.data)
+    known = PROTOCOLS[kind]
+    if known.grey and not grey:
+        raise StremnError(
+            f"{wanted.data[0]} is grey and the model is for colour: give a model for grey frames"
+        )
+    protocol = Protocol(
+        wanted.observe or known.observe,
+        wanted.horizon or known.horizon,
+        wanted.size or known.size,
+        grey,
+        known.squash,
+        known.conventions,
+    )
+    _check(wanted, kind)
+    make = {"moving-mnist": _generated, "moving-mnist-file": _public}.get(kind, _videos)
+    source, count, facts, note = make(wanted, kind, protocol)
+    numbers = _chosen(wanted, kind, count)
+    shape = f"{protocol.size}x{protocol.size}, {'grey' if grey else 'colour'}"
+    note = f"{note}, {len(numbers)} clips of {shape}, {protocol.observe} frames to {protocol.horizon}"
+    facts = {
+        "kind": kind,
+        "data": [_resolved(entry) for entry in wanted.data],
+        "observe": protocol.observe,
+        "horizon": protocol.horizon,
+        "size": protocol.size,
+        "grey": grey,
+        "squash": protocol.squash,
+    } | facts
+    return TestClips(kind, protocol, facts, note, source, numbers)
+
+
+def _kind(data: tuple[str, ...]) -> str:
+    kinds = {_kind_of(entry) for entry in data}
+    if len(kinds) > 1 or (len(data) > 1 and kinds != {"videos"}):
+        raise StremnError(f"{' and '.join(data)} are measured differently: give a table each")
+    return kinds.pop()
+
+
+def _kind_of(entry: str) -> str:
+    if kind := kind_of(entry):
+        return kind
+    path = Path(entry)
+    if path.suffix == ".npy" and path.is_file():
+        try:
+            return "moving-mnist-file" if np.load(path, mmap_mode="r").ndim == 4 else "moving-mnist"
+        except (OSError, ValueError, EOFError) as error:
+            raise StremnError(f"{path}: not a readable .npy file; download it again") from error
+    return "moving-mnist" if path.suffix == ".npz" or _begins(path).startswith(_DIGITS) else "videos"
+
+
+def _begins(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError:
+        return b""
+
+
+def _resolved(entry: str) -> str:
+    kind = kind_of(entry)
+    path = Path(entry.removeprefix(f"{kind}:")).resolve()
+    return f"{kind}:{path}" if kind else str(path)
+
+
+def _check(wanted: Wanted, kind: str) -> None:
+    moving = kind.startswith("moving-mnist")
+    if moving and wanted.sequences is not None:
+        raise StremnError(f"--sequences chooses videos, and {wanted.data[0]} has none: leave it out")
+    if moving and wanted.gap is not None:
+        raise StremnError(f"--gap chooses frames of videos, and {wanted.data[0]} has none: leave it out")
+
+
+def _chosen(wanted: Wanted, kind: str, count: int | None) -> tuple[int, ...]:
+    if count is None:
+        return tuple(range(GENERATED if wanted.clips is None else wanted.clips))
+    if wanted.clips is not None and wanted.clips > count:
+        raise StremnError(f"{wanted.data[0]} has {count} clips, not {wanted.clips}: give a smaller --clips")
+    if wanted.clips is None or kind == "moving-mnist-file":
+        return tuple(range(count if wanted.clips is None else wanted.clips))
+    spread = np.linspace(0, count - 1, wanted.clips).round().astype(int)
+    return tuple(int(number) for number in spread)
+
+
+Found = tuple[Dataset[FrameClip], int | None, dict[str, Any], str]
+
+
+def _generated(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
+    digits = read_digits(wanted.data[0])
+    first, end = wanted.digits[0], wanted.digits[1] or len(digits)
+    if not first < end <= len(digits):
+        asked = "on" if wanted.digits[1] is None else f"to {end - 1}"
+        raise StremnError(
+            f"{wanted.data[0]}: has {len(digits)} whole digits, not those from {first} {asked}; give others "
+            "by --digits"
+        )
+    digits = digits[first:end]
+    if protocol.size < max(digits.shape[1:]):
+        raise StremnError(
+            f"--size {protocol.size} is smaller than a digit: give {max(digits.shape[1:])} or more"
+        )
+    facts = {"digits": [first, end], "seed": wanted.seed}
+    note = f"Moving MNIST generated from digits {first} to {end - 1} of {Path(wanted.data[0]).name}"
+    return MovingMnist(digits, seed=wanted.seed), None, facts, f"{note} with seed {wanted.seed}"
+
+
+def _public(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
+    source = MovingMnistFile(wanted.data[0])
+    if protocol.observe + protocol.horizon > 20 or protocol.size != 64:
+        raise StremnError(
+            f"{wanted.data[0]}: has 20 frames of 64 pixels; give --observe and --horizon of 20 in all, "
+            "and no --size"
+        )
+    return source, len(source), {"sequences": len(source)}, f"Moving MNIST test file {source.path.name}"
+
+
+def _videos(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
+    reels = [reel for entry in wanted.data for reel in open_reels(entry, "test")]
+    if wanted.sequences is not None:
+        reels = _named(reels, wanted.sequences)
+    gap = wanted.gap
+    if gap is None:
+        distributed = kind == "human36m" and any(isinstance(reel, VideoReel) for reel in reels)
+        gap = HUMAN36M_GAP if distributed else 1
+    source = FrameWindows(
+        reels,
+        frames=protocol.observe + protocol.horizon,
+        size=protocol.size,
+        grey=bool(protocol.grey),
+        squash=protocol.squash,
+        gap=gap,
+        stride=kth_stride if kind == "kth" else None,
+    )
+    videos = list(dict.fromkeys(reel.name for reel, _ in source.windows))
+    facts = {"videos": [[reel.name, reel.count] for reel in reels], "gap": gap}
+    named = f" ({', '.join(videos)})" if len(videos) <= 8 else ""
+    where = ", ".join(Path(entry.partition(":")[0] or entry).name for entry in wanted.data)
+    name = {"kth": "KTH test split", "human36m": "Human3.6M walking, S9 and S11"}.get(kind, where)
+    every = f", one in {gap} frames" if gap > 1 else ""
+    return source, len(source), facts, f"{name}: {len(videos)} videos{named}{every}"
+
+
+def _named(reels: list[Reel], names: tuple[str, ...]) -> list[Reel]:
+    known = {reel.name for reel in reels}
+    for name in names:
+        if name not in known:
+            raise StremnError(f"--sequences names '{name}', which the data set or split does not have")
+    return [reel for reel in reels if reel.name in names]

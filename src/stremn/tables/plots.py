@@ -1,0 +1,215 @@
+"""A table of the paper as a picture: scores of its rows, over the horizon too, and ages of templates."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stremn.files.atomic import replacing
+from stremn.memory.history import MemoryHistory
+
+__all__ = ["Bar", "plot_ages", "plot_horizon", "plot_memory", "plot_rows"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row of a table.
+
+    Attributes:
+        name: of the row.
+        ours: mean over the seeds.
+        low: smallest over the seeds, ``None`` where there is one.
+        high: largest over the seeds.
+        paper: the paper's figure, if it has one.
+    """
+
+    name: str
+    ours: float
+    low: float | None = None
+    high: float | None = None
+    paper: float | None = None
+
+
+def plot_rows(
+    bars: Sequence[Bar],
+    path: Path | str,
+    *,
+    title: str,
+    ours: str,
+    paper: str | None = None,
+    axis: str = "J&F in percent",
+) -> None:
+    """Draw the rows as points, ours on the left and the paper's on the right, each on an axis of its own.
+
+    The two were measured on different data, so only their order and distances are to be compared.
+
+    Args:
+        bars: the rows, first on top.
+        path: of the PNG to be, written beside and renamed.
+        title: of the picture.
+        ours: what our figures were measured on.
+        paper: what the paper's were measured on; ``None`` where it has none, whose panel is then left out.
+        axis: what is measured.
+
+    Raises:
+        stremn.errors.StremnError: if the file cannot be written.
+    """
+    labels = [f"ours: {ours}"] if paper is None else [f"ours: {ours}", f"paper: {paper}"]
+    figure, panels = _panels(
+        1, len(labels), (5 * len(labels) + 2 * (paper is None), 1.6 + 0.34 * len(bars)), sharey=True
+    )
+    places = np.arange(len(bars))
+    values = np.array([bar.ours for bar in bars])
+    low = [bar.ours if bar.low is None else bar.low for bar in bars]
+    high = [bar.ours if bar.high is None else bar.high for bar in bars]
+    reach = [values - low, high - values]
+    panels[0].errorbar(values, places, xerr=reach, fmt="o", color="C0", capsize=3)
+    known = [(bar.paper, place) for bar, place in zip(bars, places, strict=True) if bar.paper is not None]
+    if paper is not None:
+        panels[1].plot([k[0] for k in known], [k[1] for k in known], "D", color="C1", mfc="white")
+    panels[0].set_yticks(places, [bar.name for bar in bars])
+    panels[0].invert_yaxis()
+    for panel, label in zip(panels, labels, strict=True):
+        panel.set_xlabel(axis)
+        panel.set_title(textwrap.fill(label, 56), fontsize=8, loc="left")
+        panel.grid(axis="x", color="0.9")
+        panel.set_axisbelow(True)
+        panel.margins(x=0.12, y=0.08)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def plot_horizon(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path | str, *, title: str, note: str
+) -> None:
+    """Draw how scores fall with the horizon, a line for each row.
+
+    Args:
+        panels: by figure, then by row, the scores for 1, 2, …, N frames ahead.
+        path: of the PNG to be, written beside and renamed.
+        title: of the picture.
+        note: what was measured.
+
+    Raises:
+        stremn.errors.StremnError: if the file cannot be written.
+    """
+    figure, places = _panels(1, len(panels), (5.5 * len(panels), 4.2))
+    for place, (name, curves) in zip(places, panels.items(), strict=True):
+        for row, curve in curves.items():
+            place.plot(np.arange(1, len(curve) + 1), curve, "o-", ms=3, lw=1.3, label=row)
+        place.set_xlabel("frames ahead")
+        place.set_ylabel(name)
+        place.xaxis.get_major_locator().set_params(integer=True)
+        place.grid(color="0.9")
+        place.set_axisbelow(True)
+    places[0].legend(fontsize=8, frameon=False)
+    figure.suptitle(f"{title}\n{textwrap.fill(note, 110)}", fontsize=9)
+    _save(figure, path)
+
+
+def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str, bins: int = 60) -> None:
+    """Draw d^K[t] of Sec. 4.3 (Fig. 5 of the paper), a panel for each row.
+
+    Args:
+        shares: by row, share of chosen templates that lie ``t`` frames before the query, by ``t``.
+        path: of the PNG to be, written beside and renamed.
+        title: of the picture.
+        bins: bars at most; neighbouring ages share one where there are more.
+
+    Raises:
+        stremn.errors.StremnError: if the file cannot be written.
+    """
+    lines = -(-len(shares) // 2)
+    figure, panels = _panels(lines, 2, (10, 1.0 + 1.5 * lines), sharex=True)
+    last = max([len(share) for share in shares.values()] + [2])
+    width = -(-last // bins)
+    for panel, (name, share) in zip(panels, shares.items(), strict=False):
+        padded = np.pad(share, (0, -len(share) % width))
+        summed = padded.reshape(-1, width).sum(axis=1)
+        panel.bar(np.arange(len(summed)) * width, 100 * summed, width=width, align="edge", color="C0")
+        panel.set_title(name, fontsize=9, loc="right", y=0.78)
+        panel.set_xlim(0, last)
+        panel.set_ylabel("percent", fontsize=8)
+        if not share.any():
+            panel.set_yticks([])
+            panel.text(0.5, 0.4, "no chosen templates", transform=panel.transAxes, ha="center", color="0.4")
+    for panel in panels[len(shares) :]:
+        panel.set_axis_off()
+    per = "one frame" if width == 1 else f"{width} frames"
+    for panel in panels[max(0, len(shares) - 2) : len(shares)]:
+        panel.set_xlabel(f"age of a chosen template in frames, a bar for {per}", fontsize=8)
+        panel.tick_params(labelbottom=True)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def _panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared).ravel()
+
+
+def _save(figure: Any, path: Path | str) -> None:
+    with replacing(Path(path)) as part:
+        figure.savefig(part, dpi=110, format="png")
+
+
+def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int = 4) -> None:
+    """Draw the history as a PNG: a panel for each object, and the ages of the chosen templates.
+
+    Args:
+        history: what to draw.
+        path: the file to be, written beside and renamed.
+        most_objects: panels at most; the first ids are drawn.
+
+    Raises:
+        stremn.errors.StremnError: if the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    ids = sorted(history.moments)[:most_objects]
+    figure = Figure(figsize=(9, 2.6 * (len(ids) + 1)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(ids) + 1, 1, squeeze=False)[:, 0]
+    for panel, object_id in zip(panels, ids):
+        _draw_slots(panel, object_id, history.moments[object_id])
+    more = len(history.moments) - len(ids)
+    if ids:
+        panels[0].legend(loc="upper left", fontsize=8, ncols=3, frameon=False)
+        panels[len(ids) - 1].set_xlabel("frame" + (f" (and {more} more objects)" if more else ""))
+    _draw_ages(panels[-1], history)
+    with replacing(Path(path)) as part:
+        figure.savefig(part, dpi=110, format="png")
+
+
+def _draw_slots(panel: Any, object_id: int, moments: list[tuple[int, list[int]]]) -> None:
+    """One line per slot: over time, the frame that it holds."""
+    frames = np.array([frame for frame, _ in moments])
+    slots = max(len(held) for _, held in moments)
+    held = np.full((len(moments), slots), np.nan)
+    for row, (_, values) in enumerate(moments):
+        held[row, : len(values)] = [np.nan if v < 0 else v for v in values]
+    for slot in range(slots):
+        kind = {0: "first frame", 1: "latest frame"}.get(slot, f"chosen slot {slot - 1}")
+        style = {0: ("black", 1.5), 1: ("0.6", 1.0)}.get(slot, (f"C{(slot - 2) % 10}", 1.8))
+        label = kind if slot < 8 else None
+        panel.step(frames, held[:, slot], where="post", color=style[0], lw=style[1], label=label)
+    panel.set_ylabel(f"object {object_id}\nframe in slot")
+    panel.set_title("which frame sits in which slot", fontsize=9, loc="right")
+    panel.margins(x=0.01)
+
+
+def _draw_ages(panel: Any, history: MemoryHistory) -> None:
+    share = history.share_of_ages()
+    last = int(np.flatnonzero(share).max(initial=1))
+    panel.bar(np.arange(1, last + 1), share[1 : last + 1], width=1.0, color="C0")
+    panel.set_xlabel("age of a chosen template in frames")
+    panel.set_ylabel("share $d^K[t]$")
+    panel.margins(x=0.01)

@@ -1,0 +1,293 @@
+"""Training of segmentation: its recipe, its data, its loss and its validation."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from stremn.data import (
+    Clip,
+    ClipMixture,
+    StillLayout,
+    StillSet,
+    SyntheticClips,
+    Video,
+    VideoClips,
+    collate,
+    open_stills,
+    open_videos,
+)
+from stremn.errors import StremnError
+from stremn.memory import MemoryLayout, get_policy
+from stremn.models import Segmenter, create_model, in_parts
+from stremn.training.recipe import Recipe, expand
+from stremn.training.segmentation.backbone import depthwise_in_float32, load_imagenet
+from stremn.training.segmentation.losses import segmentation_loss
+from stremn.training.segmentation.segment_clip import segment_clip
+from stremn.training.segmentation.validation import Validator
+from stremn.training.task import ModelTask, StepDraw, check_held_out, session_precision
+
+__all__ = ["SegmentationRecipe", "SegmentationTask"]
+
+
+@dataclass(frozen=True)
+class SegmentationRecipe(Recipe):
+    """A training run of segmentation. The keys of all tasks: :class:`stremn.training.Recipe`.
+
+    Attributes:
+        backbone_weights: file with ImageNet weights; empty for the default of the model. Without ``start``
+            only.
+        videos: DAVIS-layout folders, each ``root`` or ``root:split file``.
+        stills: folders of stills with object masks, of any layout that ``stremn data check`` knows.
+        held_out: names of sequences that are never trained on; validation runs on them.
+        video_share: share of clips that come from videos, 0 to 1.
+        objects: O, the most objects followed in a clip.
+        max_gap: most frames from one frame of a video clip to the next.
+        hidden_share: share of clips whose objects disappear for a few frames.
+        look_alike_share: share of clips with a copy of an object that moves by itself.
+        copy_paste_share: share of the clips from videos with an object of another video.
+        region_share: share of the clips from stills in which random regions are followed.
+        inverse_share: share of clips in which all but the object is followed.
+        zoom_share: share of the clips from videos in which the camera zooms in on an object or out from it.
+        damage_share: share of the objects of a frame whose mask is spoilt before it is written into the
+            memory, see :func:`stremn.training.segmentation.damage.damaged`.
+        burn_in: most frames of a clip that are segmented without gradients before those that teach; how many
+            is drawn for each step, and at least one frame is left to teach.
+        parted: whether a new model, or one that reads all slots of its memory together, reads them in parts
+            from now on, see :func:`stremn.models.in_parts`.
+        target_model: whether it reads a target model besides from now on, see there; goes with ``parted``.
+        chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
+            chosen slots, in clips of at least ``chosen + 4`` frames.
+        backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
+        frozen_blocks: how many of the backbone's first blocks keep their weights, the stem with them; 0
+            trains all of it.
+        dice_weight: see :func:`stremn.training.segmentation.losses.segmentation_loss`.
+        hard_share: see there.
+        guide_share: share of steps in which the decoder sees the previous probabilities.
+        validate_size: shorter side in pixels at which held-out sequences are segmented; 0 for the model's.
+    """
+
+    backbone_weights: str = ""
+    videos: tuple[str, ...] = ()
+    stills: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+    video_share: float = 0.5
+    objects: int = 2
+    max_gap: int = 8
+    hidden_share: float = 0.1
+    look_alike_share: float = 0.1
+    copy_paste_share: float = 0.0
+    region_share: float = 0.0
+    inverse_share: float = 0.0
+    zoom_share: float = 0.0
+    damage_share: float = 0.0
+    burn_in: int = 0
+    parted: bool = False
+    target_model: bool = False
+    chosen: int = 1
+    backbone_rate: float = 2e-5
+    frozen_blocks: int = 3
+    dice_weight: float = 1.0
+    hard_share: float = 1.0
+    guide_share: float = 0.7
+    validate_size: int = 0
+
+    least: ClassVar[Mapping[str, float]] = {
+        **Recipe.least,
+        "objects": 1,
+        "max_gap": 1,
+        "chosen": 0,
+        "burn_in": 0,
+        "backbone_rate": 0,
+        "frozen_blocks": 0,
+        "dice_weight": 0,
+        "validate_size": 0,
+    }
+    shares: ClassVar[tuple[str, ...]] = (
+        *Recipe.shares,
+        "video_share",
+        "hidden_share",
+        "look_alike_share",
+        "copy_paste_share",
+        "region_share",
+        "inverse_share",
+        "zoom_share",
+        "damage_share",
+        "hard_share",
+        "guide_share",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run, naming the key."""
+        if not self.videos and not self.stills:
+            raise StremnError("recipe: neither 'videos' nor 'stills' names any data")
+        super().__post_init__()
+        if self.validate_every and not self.held_out:
+            raise StremnError("recipe: 'validate_every' needs sequences in 'held_out' to validate on")
+
+
+class SegmentationTask(ModelTask):
+    """See the module."""
+
+    recipe_class, model_class = SegmentationRecipe, Segmenter
+
+    def __init__(self, recipe: SegmentationRecipe, device: torch.device) -> None:
+        """Open the data sets.
+
+        Raises:
+            StremnError: if data is missing or nothing is left to train on.
+        """
+        super().__init__(recipe, device)
+        self.stills = [open_stills(expand(root)) for root in recipe.stills]
+        self.videos = [open_videos(expand(entry)) for entry in recipe.videos]
+        everything = [s for sequences in self.videos for s in sequences]
+        held_out = {s.name: s for s in everything if s.name in recipe.held_out}
+        if everything:
+            check_held_out(recipe.held_out, held_out)
+        self.held_out = [held_out[name] for name in sorted(held_out)]
+        self._clips = self._mixture([s for s in everything if self._is_trained(s)])
+        self._validator = Validator(
+            self.held_out,
+            size=recipe.validate_size,
+            device=device,
+            precision=session_precision(recipe.precision),
+        )
+
+    def _is_trained(self, sequence: Video) -> bool:
+        return sequence.name not in self.recipe.held_out
+
+    def _mixture(self, sequences: list[Video]) -> ClipMixture:
+        recipe, stills = self.recipe, list[StillSet](self.stills)
+        common = {
+            "objects": recipe.objects,
+            "seed": recipe.seed,
+            "hidden_share": recipe.hidden_share,
+            "look_alike_share": recipe.look_alike_share,
+            "inverse_share": recipe.inverse_share,
+        }
+        parts: list[Dataset[Clip]] = []
+        shares: list[float] = []
+        if sequences and recipe.video_share > 0:
+            parts.append(
+                VideoClips(
+                    sequences,
+                    stills,
+                    max_gap=recipe.max_gap,
+                    copy_paste_share=recipe.copy_paste_share,
+                    zoom_share=recipe.zoom_share,
+                    **common,
+                )
+            )
+            shares.append(recipe.video_share)
+        if stills and recipe.video_share < 1:
+            parts.append(SyntheticClips(stills, region_share=recipe.region_share, **common))
+            shares.append(1 - recipe.video_share)
+        if not parts:
+            raise StremnError("recipe: nothing to train on; check 'videos', 'stills' and 'video_share'")
+        return ClipMixture(parts, shares, recipe.seed)
+
+    @property
+    def clips(self) -> ClipMixture:
+        """Clips of videos and of stills, mixed by ``video_share``."""
+        return self._clips
+
+    def collate(self, clips: list[Any]) -> Clip:
+        """As many objects as the clip with the most has."""
+        return collate(clips)
+
+    def new_model(self) -> Segmenter:
+        """From ``start``, or a new one; reading in parts where the recipe says so."""
+        model: Segmenter = super().new_model()
+        has, wants = model.config, self.recipe
+        if has.parted >= wants.parted and has.target_model >= wants.target_model:
+            return model
+        return in_parts(model, target_model=wants.target_model)
+
+    def untrained_model(self) -> Segmenter:
+        """Of the recipe's ``model``, read as the recipe says, with ImageNet weights in its backbone."""
+        reads = {"parted": self.recipe.parted, "target_model": self.recipe.target_model}
+        model = create_model(self.recipe.model, **reads)
+        load_imagenet(model, expand(self.recipe.backbone_weights) or None)
+        return model
+
+    def prepare(self, model: nn.Module) -> None:
+        """On a CPU, depthwise convolutions that are trained run in float32."""
+        depthwise_in_float32(model)
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Rest and backbone; frozen blocks and batch norm of the backbone are not trained."""
+        norms = {
+            id(p)
+            for m in model.modules()
+            if isinstance(m, nn.BatchNorm2d)
+            for p in m.parameters(recurse=False)
+        }
+        backbone, rest = [], []
+        for name, parameter in model.named_parameters():
+            if not name.startswith(("backbone.", "query_encoder.", "memory_encoder.")):
+                rest.append(parameter)
+            elif id(parameter) in norms or _block(name) < self.recipe.frozen_blocks:
+                parameter.requires_grad_(False)
+            else:
+                backbone.append(parameter)
+        groups: list[dict[str, Any]] = [{"params": rest, "lr": self.recipe.learning_rate}]
+        if backbone:
+            groups.append({"params": backbone, "lr": self.recipe.backbone_rate})
+        return groups
+
+    def loss(self, model: nn.Module, batch: Clip, draw: StepDraw) -> Tensor:
+        """Logits of the whole clip from the masks of its first frame, and their loss."""
+        recipe, network = self.recipe, cast(Segmenter, model)
+        layout, policy = MemoryLayout(chosen=recipe.chosen), get_policy(network.config.policy)
+        guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
+        certainty, burn_in = network.config.certainty, 0
+        if recipe.burn_in:
+            most = min(recipe.burn_in, batch.frames.shape[1] - 2)
+            burn_in = int(torch.randint(most + 1, (), generator=draw.shared))
+        found = segment_clip(
+            *(network, batch, layout, policy),
+            guide=guide,
+            certainty=certainty,
+            damage=recipe.damage_share,
+            burn_in=burn_in,
+            generator=draw.own,
+        )
+        weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
+        return segmentation_loss(found.logits, batch.labels[:, burn_in + 1 :], batch.valid, **weights)
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """J&F of the held-out sequences."""
+        return self._validator.figures(cast(Segmenter, model))
+
+    def picture(self, model: nn.Module) -> np.ndarray | None:
+        """Frames of the held-out sequences as the validation before segmented them."""
+        return self._validator.picture()
+
+    def describe_data(self) -> dict[str, Any]:
+        """Counts and names; a sequence that two entries share is listed under both."""
+        videos = []
+        for entry, sequences in zip(self.recipe.videos, self.videos, strict=True):
+            trained = [s for s in sequences if self._is_trained(s)]
+            masks = sum(len(s.masks) for s in trained)
+            videos.append({"entry": entry, "masks": masks, "sequences": [s.name for s in trained]})
+        return {
+            "stills": [_described(*pair) for pair in zip(self.recipe.stills, self.stills, strict=True)],
+            "videos": videos,
+            "held_out": [s.name for s in self.held_out],
+        }
+
+
+def _described(entry: str, stills: StillLayout) -> dict[str, Any]:
+    return {"entry": entry, "layout": stills.layout, "images": len(stills)}
+
+
+def _block(name: str) -> int:
+    """Which block or layer of its encoder a parameter belongs to; the stem counts as part of block 0."""
+    part = name.removeprefix("backbone.").removeprefix("query_encoder.").removeprefix("memory_encoder.")
+    number = re.match(r"(?:blocks\.|layer)(\d+)", part)
+    return int(number[1]) if number else 0
