@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench clean
+.PHONY: setup demo test lint format bench docs clean
 
 setup: $(READY)
 
@@ -32,12 +32,17 @@ format: $(READY)
 
 # CUTIE=path/to/a/checkout also runs the comparison with Cutie.
 bench: $(READY)
-	$(BIN)/python benchmarks/constant_memory.py --out benchmarks/results
-	$(BIN)/python benchmarks/rollout.py --out benchmarks/results
-	$(BIN)/python benchmarks/read_methods.py --out benchmarks/results
+	$(BIN)/python benchmarks/constant_memory.py
+	$(BIN)/python benchmarks/rollout.py
+	$(BIN)/python benchmarks/read_methods.py
 ifdef CUTIE
-	$(BIN)/python benchmarks/speed_against_cutie.py --cutie $(CUTIE) --out benchmarks/results
+	$(BIN)/python benchmarks/speed_against_cutie.py --cutie $(CUTIE)
 endif
 
+# Pages into site/; any warning is an error.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) demo-output build dist src/*.egg-info
+	rm -rf $(VENV) demo-output site build dist src/*.egg-info

@@ -40,7 +40,7 @@ def add_options(parser: ArgumentParser) -> None:
         default="wall",
         help="cpu counts the processor time of all threads: for trials on a machine that is busy",
     )
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "research" / "measured")
 
 
 def open_model(name: str) -> tuple[Any, str]:
@@ -140,7 +140,7 @@ def first_mask(path: Path, *, single: bool = False) -> np.ndarray:
 
 
 def publish(name: str, out: Path, record: dict[str, Any], table: str) -> None:
-    """Write ``NAME.json`` into ``out``, and the table between the marks of the README beside ``out``."""
+    """Write ``NAME.json`` into ``out``, and the table between the marks of ``results.md`` beside ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     record["machine"]["load_average_at_end"] = [round(load, 2) for load in os.getloadavg()]
     write_json(out / f"{name}.json", record)
@@ -153,11 +153,9 @@ def publish(name: str, out: Path, record: dict[str, Any], table: str) -> None:
         f"`{record['command']}`"
     )
     print(f"\n{table}\n\n{notes}")
-    readme = out.resolve().parent / "README.md"
+    page = out.resolve().parent / "results.md"
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
     if begin in text and end in text:
         before, rest = text.split(begin, 1)
-        readme.write_text(
-            f"{before}{begin}{table}\n\n{notes}\n{end}{rest.split(end, 1)[1]}", encoding="utf-8"
-        )
+        page.write_text(f"{before}{begin}{table}\n\n{notes}\n{end}{rest.split(end, 1)[1]}", encoding="utf-8")

@@ -80,7 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sides", type=int, nargs="+", default=[480, 240], choices=list(common.WIDTHS))
     parser.add_argument("--precision", default="fp32", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=common.ROOT / "benchmarks" / "results")
+    parser.add_argument("--out", type=Path, default=common.ROOT / "docs" / "research" / "measured")
     return parser.parse_args()
 
 
