@@ -19,6 +19,11 @@ def soft_aggregation(logits: Tensor, *, dim: int = 1) -> Tensor:
 
     Returns:
         Log-odds with the background first: ``O + 1`` entries along ``dim``, float32 (or float64).
+
+    Examples:
+        >>> logits = torch.tensor([[4.0, 4.0], [-4.0, 4.0]])  # two objects at two pixels
+        >>> soft_aggregation(logits, dim=0).softmax(dim=0).argmax(dim=0).tolist()  # 0 would be background
+        [1, 1]
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
     # log(1 - p) of an object is -softplus(logit); for the background, odds are b / (1 - b).

@@ -7,7 +7,12 @@ __all__ = ["gumbel_softmax", "sample_gumbel", "straight_through"]
 
 
 def sample_gumbel(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Independent Gumbel(0, 1) noise of the shape, dtype and device of ``like``."""
+    """Independent Gumbel(0, 1) noise of the shape, dtype and device of ``like``.
+
+    Examples:
+        >>> sample_gumbel(torch.zeros(2, 6), torch.Generator().manual_seed(0)).shape
+        torch.Size([2, 6])
+    """
     exponential = torch.empty_like(like).exponential_(generator=generator)
     return -exponential.clamp_min(torch.finfo(like.dtype).tiny).log()
 
@@ -25,6 +30,10 @@ def gumbel_softmax(scores: Tensor, noise: Tensor | None = None, *, tau: float = 
 
     Raises:
         ValueError: if ``tau`` is not positive or the noise has another shape than the scores.
+
+    Examples:
+        >>> gumbel_softmax(torch.tensor([[0.0, 0.0, -torch.inf]])).tolist()
+        [[0.5, 0.5, 0.0]]
     """
     if tau <= 0:
         raise ValueError(f"tau must be positive, got {tau}")
@@ -43,6 +52,15 @@ def straight_through(soft: Tensor) -> Tensor:
 
     Returns:
         ``(O, K)``: exactly 0 and 1 in value.
+
+    Examples:
+        >>> soft = torch.tensor([[0.2, 0.7, 0.1]], requires_grad=True)
+        >>> hard = straight_through(soft)
+        >>> hard.tolist()
+        [[0.0, 1.0, 0.0]]
+        >>> hard[0, 0].backward()
+        >>> soft.grad.tolist()
+        [[1.0, 0.0, 0.0]]
     """
     hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
     # Grouped so that the value is exactly the one-hot vector: soft - soft.detach() is exactly zero.

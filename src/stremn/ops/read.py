@@ -40,6 +40,12 @@ def affinity(
 
     Raises:
         ValueError: if the shapes do not fit or the similarity is unknown.
+
+    Examples:
+        >>> query, key = torch.randn(2, 9, 16), torch.randn(2, 54, 16)  # 3x3 positions, six slots
+        >>> weights = affinity(query, key, similarity="l2")
+        >>> weights.shape, bool(torch.isclose(weights.sum(dim=-1), torch.ones(())).all())
+        (torch.Size([2, 9, 54]), True)
     """
     query, key = _as_dot_product(query, key, similarity, scale, occupied)
     return _weights(query, key)
@@ -80,6 +86,13 @@ def space_time_read(
 
     Raises:
         ValueError: if the shapes do not fit or a name is unknown.
+
+    Examples:
+        >>> query, key, value = torch.randn(2, 9, 16), torch.randn(2, 54, 16), torch.randn(2, 54, 32)
+        >>> space_time_read(query, key, value).shape
+        torch.Size([2, 9, 32])
+        >>> space_time_read(query, key, value, parts=[9, 9, 36]).shape
+        torch.Size([2, 9, 96])
     """
     if value.dim() != 3 or value.shape[:2] != key.shape[:2]:
         raise ValueError(

@@ -26,6 +26,10 @@ def balanced_weights(mask: Tensor) -> Tensor:
 
     Returns:
         ``(O, N)``, not negative; their mean is 1 unless object or rest cover less than a thousandth.
+
+    Examples:
+        >>> balanced_weights(torch.tensor([[1.0, 0.0, 0.0, 0.0]])).tolist()  # the object weighs a half
+        [[2.0, 0.6666..., 0.6666..., 0.6666...]]
     """
     share = mask.mean(dim=1, keepdim=True)
     inside = mask / share.clamp(min=LEAST_SHARE)
@@ -47,6 +51,11 @@ def target_moments(features: Tensor, targets: Tensor, weights: Tensor) -> Tensor
 
     Raises:
         ValueError: if the shapes do not fit.
+
+    Examples:
+        >>> features, targets = torch.randn(2, 9, 16), torch.randn(2, 9, 3)
+        >>> target_moments(features, targets, torch.ones(2, 9)).shape
+        torch.Size([2, 16, 19])
     """
     if (
         features.dim() != 3
@@ -77,6 +86,13 @@ def target_fit(moments: Tensor, *, ridge: float = 0.03) -> Tensor:
 
     Raises:
         ValueError: if the shape does not fit.
+
+    Examples:
+        >>> features = torch.randn(1, 50, 4, generator=torch.Generator().manual_seed(0))
+        >>> targets = features @ torch.tensor([[1.0], [2.0], [0.0], [-1.0]])
+        >>> fit = target_fit(target_moments(features, targets, torch.ones(1, 50)), ridge=1e-4)
+        >>> [round(c, 1) + 0.0 for c in fit.flatten().tolist()]
+        [1.0, 2.0, 0.0, -1.0]
     """
     if moments.dim() != 3 or moments.shape[2] <= moments.shape[1]:
         raise ValueError(f"expected moments (O, C, C + T), got {tuple(moments.shape)}")

@@ -21,6 +21,12 @@ def update_similarity(candidate: Tensor, slots: Tensor, *, block: int | None = N
 
     Raises:
         ValueError: if the shapes do not fit.
+
+    Examples:
+        >>> slots = torch.randn(1, 4, 9, 16)  # one object, four slots of 3x3 positions
+        >>> scores = update_similarity(slots[:, 2], slots)
+        >>> scores.shape, int(scores.argmax())
+        (torch.Size([1, 4]), 2)
     """
     if candidate.dim() != 3 or slots.dim() != 4 or candidate.shape[::2] != slots.shape[::3]:
         raise ValueError(

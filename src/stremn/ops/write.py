@@ -27,6 +27,11 @@ def mix_slots(slots: Tensor, template: Tensor, weights: Tensor) -> Tensor:
 
     Raises:
         ValueError: if the shapes do not fit.
+
+    Examples:
+        >>> slots, template = torch.zeros(1, 3, 1, 1), torch.ones(1, 1, 1)
+        >>> mix_slots(slots, template, torch.tensor([[0.0, 0.5, 1.0]])).flatten().tolist()
+        [0.0, 0.5, 1.0]
     """
     if slots.dim() != 4 or weights.shape != slots.shape[:2]:
         raise ValueError(
@@ -52,6 +57,11 @@ def replace_slots(slots: Tensor, template: Tensor, index: Tensor) -> Tensor:
 
     Raises:
         ValueError: if the shapes do not fit.
+
+    Examples:
+        >>> slots, template = torch.zeros(1, 3, 1, 1), torch.ones(1, 1, 1)
+        >>> replace_slots(slots, template, torch.tensor([1])).flatten().tolist()
+        [0.0, 1.0, 0.0]
     """
     _check_template(slots, template)
     if index.shape != slots.shape[:1]:

@@ -40,8 +40,8 @@ CONVENTIONS = {
 }
 """How the KTH tables of the literature compute their figures, by name, with the source of each.
 
-The figures of two conventions must not be compared. The honest ones are `predrnn` (tables with PredRNN at
-27.55 dB) and `openstl` (re-runs of that benchmark, below 28 dB); `simvp` exists only to be set beside the
+The figures of two conventions must not be compared. The honest ones are ``predrnn`` (tables with PredRNN at
+27.55 dB) and ``openstl`` (re-runs of that benchmark, below 28 dB); ``simvp`` exists only to be set beside the
 tables that report 33 dB and more.
 """
 
@@ -53,7 +53,7 @@ class Figure:
     Attributes:
         label: heading of its column.
         lower_is_better: else higher is.
-        convention: of `CONVENTIONS`, or None where there is only one.
+        convention: of ``CONVENTIONS``, or None where there is only one.
     """
 
     label: str
@@ -91,16 +91,25 @@ def frame_errors(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Both ``(N,)`` float64.
+
+    Examples:
+        >>> squared, absolute = frame_errors(torch.full((1, 1, 2, 2), 0.5), torch.zeros(1, 1, 2, 2))
+        >>> float(squared), float(absolute)
+        (1.0, 2.0)
     """
     difference = prediction.double() - truth.double()
     return difference.square().sum(dim=(1, 2, 3)), difference.abs().sum(dim=(1, 2, 3))
 
 
 def psnr(mean_squared_error: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, ``-10 log10(MSE)``, at most `MOST_PSNR`.
+    """Peak signal-to-noise ratio in dB, ``-10 log10(MSE)``, at most ``MOST_PSNR``.
 
     Args:
         mean_squared_error: of each frame, per pixel, for a peak of 1, any shape.
+
+    Examples:
+        >>> round(float(psnr(torch.tensor(0.01))), 3)
+        20.0
     """
     return -10 * mean_squared_error.clamp_min(10 ** (-MOST_PSNR / 10)).log10()
 
@@ -149,7 +158,7 @@ def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
 def uniform_ssim(prediction: Tensor, truth: Tensor, data_range: float) -> Tensor:
     """Structural similarity ``(N,)`` with uniform windows of 7 pixels and sample variances.
 
-    This is what `structural_similarity` of scikit-image computes unless told otherwise, and what the KTH
+    This is what ``structural_similarity`` of scikit-image computes unless told otherwise, and what the KTH
     tables hold.
 
     Args:

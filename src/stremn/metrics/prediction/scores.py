@@ -32,7 +32,7 @@ class PredictionScores:
 
     Attributes:
         sequences: how many were scored.
-        curves: by the name of the figure (`FIGURES`), its mean over the sequences for 1, 2, …, N frames
+        curves: by the name of the figure (``FIGURES``), its mean over the sequences for 1, 2, …, N frames
             ahead.
     """
 
@@ -54,7 +54,7 @@ class PredictionScores:
         return self.means[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries: `sequences`, `horizon`, `means`, `curves`, and the `conventions` in use."""
+        """Plain dictionaries: ``sequences``, ``horizon``, ``means``, ``curves`` and ``conventions``."""
         used = {FIGURES[name].convention for name in self.curves}
         return {
             "sequences": self.sequences,
@@ -65,12 +65,12 @@ class PredictionScores:
         }
 
     def to_json(self) -> str:
-        """`to_dict` as JSON text."""
+        """``to_dict`` as JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave.
+        """What ``to_dict`` gave.
 
         Raises:
             KeyError: if a part is missing.
@@ -81,17 +81,24 @@ class PredictionScores:
 class PredictionScorer:
     """Takes in predictions and keeps sums only, so that any number of sequences can be scored.
 
-    Figures, each a mean over sequences of a score per frame, of frames clipped to [0, 1]: `mse` and `mae`
+    Figures, each a mean over sequences of a score per frame, of frames clipped to [0, 1]: ``mse`` and ``mae``
     (sums over the pixels and channels of a frame, as in the tables of Moving MNIST and Human3.6M), both per
-    pixel, `psnr` (at most 100 dB), `ssim` (Gaussian window), `lpips` if asked for, and those of the
+    pixel, ``psnr`` (at most 100 dB), ``ssim`` (Gaussian window), ``lpips`` if asked for, and those of the
     conventions asked for.
 
     Args:
-        conventions: names of `CONVENTIONS`.
+        conventions: names of ``CONVENTIONS``.
         lpips: the network; None leaves LPIPS out.
 
     Raises:
         StremnError: if a convention is unknown.
+
+    Examples:
+        >>> scorer = PredictionScorer()
+        >>> truth = torch.rand(2, 3, 1, 16, 16)  # two sequences of three grey frames
+        >>> scorer.add(truth, truth)
+        >>> scorer.result().sequences, scorer.result()["mse"]
+        (2, 0.0)
     """
 
     def __init__(self, *, conventions: Collection[str] = (), lpips: Lpips | None = None) -> None:
@@ -148,12 +155,12 @@ class PredictionScorer:
 def score_frames(
     prediction: Tensor, truth: Tensor, *, conventions: Collection[str] = (), lpips: Lpips | None = None
 ) -> dict[str, Tensor]:
-    """All figures of single frames, see `PredictionScorer`.
+    """All figures of single frames, see ``PredictionScorer``.
 
     Args:
         prediction: ``(N, C, h, w)``, clipped here to [0, 1].
         truth: of the same shape, in [0, 1].
-        conventions: names of `CONVENTIONS`.
+        conventions: names of ``CONVENTIONS``.
         lpips: the network; None leaves LPIPS out.
 
     Returns:
@@ -183,7 +190,7 @@ def score_frames(
 
 
 def score_errors(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    """The figures of single frames that need no window: those of `score_frames` but SSIM, LPIPS, conventions.
+    """The figures of single frames that need no window: MSE, MAE and PSNR.
 
     Args:
         prediction: ``(N, C, h, w)``, clipped here to [0, 1].

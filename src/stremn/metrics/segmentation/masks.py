@@ -26,7 +26,7 @@ WHITE = 255
 """Void in DAVIS masks of several objects; the object itself in black-and-white masks."""
 
 FOREGROUND = 0
-"""Key in `FrameScores.scores` of the ids 1 and 255 taken as one object. No object has the id 0."""
+"""Key in ``FrameScores.scores`` of the ids 1 and 255 taken as one object. No object has the id 0."""
 
 Mask = NDArray[np.uint8]
 
@@ -35,8 +35,15 @@ Mask = NDArray[np.uint8]
 class FrameScores:
     """What one frame adds to the scores of its sequence.
 
-    `truth_ids` and `predicted_ids` are the labels met in the two maps (0 left out). `scores` holds (J, F) for
-    each id met in either, an id in neither scores (1, 1); it is None for a frame that was not scored.
+    Attributes:
+        truth_ids: labels met in the truth, 0 left out.
+        predicted_ids: labels met in the prediction, 0 left out.
+        scores: (J, F) of each id met in either, (1, 1) for an id in neither; None for a frame that was not
+            scored.
+
+    Examples:
+        >>> score_frame(np.array([[0, 1], [0, 1]]), np.array([[0, 1], [0, 2]])).truth_ids == {1, 2}
+        True
     """
 
     truth_ids: frozenset[int]
@@ -55,7 +62,11 @@ def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
         J in [0, 1].
 
     Raises:
-        StremnError: the masks are not two-dimensional or differ in size.
+        StremnError: if the masks are not two-dimensional or differ in size.
+
+    Examples:
+        >>> region_similarity([[1, 1, 0]], [[0, 1, 0]])
+        0.5
     """
     a, b = _pair(_binary(prediction), _binary(truth))
     union = cv2.countNonZero(a | b)
@@ -65,7 +76,7 @@ def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
 def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, tolerance: float = 0.008) -> float:
     """Contour accuracy F: harmonic mean of precision and recall of the contour pixels of two masks.
 
-    A contour pixel counts as matched if the other contour passes within `contour_tolerance` pixels of it.
+    A contour pixel counts as matched if the other contour passes within ``contour_tolerance`` pixels of it.
     Two masks without contour score 1; if only one of them has none the score is 0.
 
     Args:
@@ -77,7 +88,13 @@ def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, tolerance: float =
         F in [0, 1].
 
     Raises:
-        StremnError: the masks are not two-dimensional or differ in size.
+        StremnError: if the masks are not two-dimensional or differ in size.
+
+    Examples:
+        >>> truth = np.zeros((48, 64), bool)
+        >>> truth[10:30, 10:40] = True
+        >>> contour_accuracy(np.roll(truth, 1, axis=1), truth), contour_accuracy(np.zeros_like(truth), truth)
+        (1.0, 0.0)
     """
     a, b = _pair(_binary(prediction), _binary(truth))
     box = _box(a | b)
@@ -87,7 +104,12 @@ def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, tolerance: float =
 
 
 def contour_tolerance(height: int, width: int, tolerance: float = 0.008) -> int:
-    """Reach of a contour match in pixels: `tolerance` of the diagonal, or itself from 1 on, rounded up."""
+    """Reach of a contour match in pixels: ``tolerance`` of the diagonal, or itself from 1 on, rounded up.
+
+    Examples:
+        >>> contour_tolerance(480, 854)
+        8
+    """
     return math.ceil(tolerance if tolerance >= 1 else tolerance * math.sqrt(height * height + width * width))
 
 
@@ -101,6 +123,10 @@ def contour(mask: ArrayLike) -> NDArray[np.bool_]:
 
     Returns:
         (H, W) boolean map.
+
+    Examples:
+        >>> contour([[0, 0, 0], [0, 1, 1], [0, 1, 1]]).astype(int).tolist()
+        [[1, 1, 1], [1, 0, 0], [1, 0, 0]]
     """
     return _contour(_binary(mask)) > 0
 
@@ -118,7 +144,13 @@ def score_frame(
         object_ids: score these only; by default all ids met in either map.
 
     Raises:
-        StremnError: the maps differ in size, or are no label maps.
+        StremnError: if the maps differ in size, or are no label maps.
+
+    Examples:
+        >>> truth = np.zeros((48, 64), np.uint8)
+        >>> truth[10:30, 10:40] = 7
+        >>> score_frame(truth, truth).scores
+        {7: (1.0, 1.0)}
     """
     predicted, true = _pair(_labels(prediction), _labels(truth))
     predicted_ids, truth_ids = _ids(predicted), _ids(true)

@@ -24,7 +24,11 @@ def statistics(values: ArrayLike) -> tuple[float, float, float]:
         values: (T,) scores, T ≥ 1.
 
     Raises:
-        ValueError: there are no values, or not one dimension of them.
+        ValueError: if there are no values, or not one dimension of them.
+
+    Examples:
+        >>> statistics([1.0, 1.0, 0.4, 0.2, 0.2])  # mean, recall, decay
+        (0.56, 0.4, 0.8)
     """
     scores = np.asarray(values, np.float64)
     if scores.ndim != 1 or not scores.size:
@@ -37,7 +41,13 @@ def statistics(values: ArrayLike) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Region similarity J and contour accuracy F over time: means, recalls in [0, 1], decays in [-1, 1]."""
+    """Region similarity J and contour accuracy F over time: means, recalls in [0, 1], decays in [-1, 1].
+
+    Examples:
+        >>> score = Score(j_mean=0.8, j_recall=1.0, j_decay=0.0, f_mean=0.6, f_recall=1.0, f_decay=0.0)
+        >>> round(score.j_and_f, 3)
+        0.7
+    """
 
     j_mean: float
     j_recall: float
@@ -58,7 +68,12 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectScore(Score):
-    """The score of one object of one sequence, under the id it has in the truth."""
+    """The score of one object of one sequence, under the id it has in the truth.
+
+    Examples:
+        >>> ObjectScore.from_frames("bear", 1, j=[0.9, 0.7], f=[0.8, 0.6]).j_mean
+        0.8
+    """
 
     sequence: str
     object_id: int
@@ -82,7 +97,13 @@ class ObjectScore(Score):
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceScore(Score):
-    """The mean over the objects of one sequence."""
+    """The mean over the objects of one sequence.
+
+    Examples:
+        >>> one = ObjectScore.from_frames("bear", 1, j=[0.9, 0.7], f=[0.8, 0.6])
+        >>> ScoreTable((one,)).sequences[0].object_count
+        1
+    """
 
     sequence: str
     object_count: int
@@ -93,7 +114,13 @@ class ScoreTable:
     """Scores per object, from which those per sequence and the overall ones follow.
 
     Raises:
-        ValueError: there is no object.
+        ValueError: if there is no object.
+
+    Examples:
+        >>> one, two = (ObjectScore.from_frames("bear", i, j=[0.9, 0.7], f=[0.8, 0.6]) for i in (1, 2))
+        >>> table = ScoreTable((one, two))
+        >>> round(table.overall.j_and_f, 3), table.to_csv().count("sequence,bear")
+        (0.75, 1)
     """
 
     objects: tuple[ObjectScore, ...]
@@ -120,7 +147,7 @@ class ScoreTable:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries: `overall`, `sequences` by name, and the list of `objects`."""
+        """Plain dictionaries: ``overall``, ``sequences`` by name, and the list of ``objects``."""
         return {
             "overall": {"object_count": len(self.objects)} | self.overall.values(),
             "sequences": {s.sequence: {"object_count": s.object_count} | s.values() for s in self.sequences},
@@ -130,11 +157,11 @@ class ScoreTable:
         }
 
     def to_json(self) -> str:
-        """`to_dict` as JSON text."""
+        """``to_dict`` as JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def to_csv(self) -> str:
-        """One row per object, per sequence and overall; the column `level` tells them apart."""
+        """One row per object, per sequence and overall; the column ``level`` tells them apart."""
         text = io.StringIO()
         writer = csv.DictWriter(text, list(next(self._rows())), lineterminator="\n")
         writer.writeheader()

@@ -29,6 +29,15 @@ class SequenceScorer:
     Args:
         name: the sequence, as named in the scores and in errors.
         object_ids: score exactly these ids, each under its own value (255 too), whether they occur or not.
+
+    Examples:
+        >>> masks = np.zeros((4, 48, 64), np.uint8)
+        >>> masks[:, 10:30, 10:40] = 1
+        >>> scorer = SequenceScorer("bear")
+        >>> for mask in masks:
+        ...     scorer.update(mask, mask)
+        >>> scorer.result()[0].j_and_f
+        1.0
     """
 
     def __init__(self, name: str, object_ids: Iterable[int] | None = None) -> None:
@@ -45,7 +54,7 @@ class SequenceScorer:
             truth: (H, W) label map.
 
         Raises:
-            StremnError: the two differ in size, or are no label maps; names sequence and frame.
+            StremnError: if the two differ in size, or are no label maps; names sequence and frame.
         """
         try:
             # The first frame tells ids only: scoring an array against itself is spared.
@@ -54,15 +63,15 @@ class SequenceScorer:
             raise StremnError(f"{self.name}, frame {len(self._frames)}: {error}") from error
 
     def add(self, frame: FrameScores) -> None:
-        """Take in the next frame, already scored (`score_frame`), perhaps elsewhere."""
+        """Take in the next frame, already scored (``score_frame``), perhaps elsewhere."""
         self._frames.append(frame)
 
     def result(self) -> list[ObjectScore]:
         """The scores of all objects, in the order of their ids.
 
         Raises:
-            StremnError: fewer than three frames, a prediction missing between the first and the last, or a
-                truth without any object.
+            StremnError: if there are fewer than three frames, a prediction between the first and the last
+                is missing, or the truth holds no object.
         """
         scored = self._frames[1:-1]
         if not scored:
@@ -104,7 +113,7 @@ def score_sequence(
     truth: Iterable[NDArray[np.uint8]],
     object_ids: Iterable[int] | None = None,
 ) -> list[ObjectScore]:
-    """Score a sequence of label maps; see `SequenceScorer` for what counts.
+    """Score a sequence of label maps; see ``SequenceScorer`` for what counts.
 
     Args:
         name: the sequence, as named in the scores and in errors.
@@ -113,7 +122,13 @@ def score_sequence(
         object_ids: score exactly these ids.
 
     Raises:
-        StremnError: the two differ in length or size, have fewer than three frames, or no object.
+        StremnError: if the two differ in length or size, have fewer than three frames, or no object.
+
+    Examples:
+        >>> truth = np.zeros((4, 48, 64), np.uint8)
+        >>> truth[:, 10:30, 10:40] = 1
+        >>> [score.j_mean for score in score_sequence("bear", np.zeros_like(truth), truth)]
+        [0.0]
     """
     scorer = SequenceScorer(name, object_ids)
     frames = iter(predictions), iter(truth)
@@ -132,7 +147,7 @@ def frame_scores(
     truth: NDArray[np.uint8],
     object_ids: Iterable[int] | None = None,
 ) -> FrameScores:
-    """`score_frame`, or the true ids alone where there is no prediction to score."""
+    """``score_frame``, or the true ids alone where there is no prediction to score."""
     if prediction is not None:
         return score_frame(prediction, truth, object_ids)
     return FrameScores(score_frame(truth, truth, ()).truth_ids, scores=None)
