@@ -32,7 +32,7 @@ def test_train(recipe: Path, tmp_path: Path) -> None:
     assert " images/s  0 s left" in done.err
     again = run("train", recipe, "--out", out)
     assert again.status == BAD_INPUT
-    assert again.err == f"stremn: {out} holds a run: continue it with --resume, or give another --out\n"
+    assert again.err == f"stremn: {out} holds a run: resume it, or give another folder\n"
     changed = run("train", recipe, "--out", out, "--resume")
     assert changed.status == BAD_INPUT
     assert "was begun with seed: 3, not 0" in changed.err

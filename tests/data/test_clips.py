@@ -20,7 +20,8 @@ from stremn.data import (
     collate,
     read_videos,
 )
-from stremn.data.segmentation.video_clips import _copy_paste
+from stremn.data.segmentation.sprites import copy_paste
+from stremn.data.segmentation.video_clips import pick_frames
 from stremn.errors import StremnError
 from stremn.files import write_mask
 from stremn.training.plan import StepSampler
@@ -183,7 +184,7 @@ def test_copy_paste_lays_one_object_over_another_clip(number: int, rng: np.rando
     guests = [np.full((64, 96, 3), 0.9, np.float32) for _ in range(3)]
     images = [np.full((64, 96, 3), 0.1, np.float32) for _ in range(3)]
     ids = [np.full((64, 96), 7, np.uint8) for _ in range(3)]
-    _copy_paste(rng, guests, guest_ids, images, ids, number)
+    copy_paste(rng, guests, guest_ids, images, ids, number)
     chosen = {t: [i for i in (1, 2) if (ids[t][guest_ids[t] == i] == number).all()] for t in range(3)}
     assert chosen[0] == chosen[1] == chosen[2]
     (only,) = chosen[0]
@@ -335,14 +336,10 @@ def test_annotated_frames_alone_are_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("every", "max_gap", "gaps"), [(5, 3, {5}), (5, 10, {5, 10}), (1, 3, {1, 2, 3})])
-def test_gaps_count_frames(
-    every: int, max_gap: int, gaps: set[int], sequences: list[Video], rng: np.random.Generator
-) -> None:
-    clips = VideoClips(sequences, [], objects=1, max_gap=max_gap, seed=0)
+def test_gaps_count_frames(every: int, max_gap: int, gaps: set[int], rng: np.random.Generator) -> None:
     found = set()
     for _ in range(100):
-        picks = clips._pick_frames(rng, range(0, 100, every), 4)
-        steps = np.diff(picks)
+        steps = np.diff(pick_frames(rng, range(0, 100, every), 4, max_gap))
         assert (steps > 0).all() or (steps < 0).all()
         found |= set(np.abs(steps).tolist())
     assert found == gaps

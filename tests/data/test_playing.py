@@ -5,32 +5,47 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from small_data import labels, write_davis
 from stremn.data import Video, new_objects, play, played_frames, read_videos
-from stremn.data.segmentation.playing import _order
+
+MOST = 8
 
 
-def test_forth_and_back() -> None:
-    assert list(_order(3, 0)) == [0, 1, 2]
-    assert list(_order(3, 4)) == [0, 1, 2, 1, 0]
-    assert list(_order(3, 6)) == [0, 1, 2, 1, 0, 1, 2]
-    assert list(_order(1, 5)) == [0]
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
+    [video] = read_videos(write_davis(tmp_path_factory.mktemp("davis"), {"all": MOST}))
+    return video
 
 
-@given(count=st.integers(1, 40), least=st.integers(0, 200))
-def test_whole_passes_of_neighbouring_frames_as_few_as_reach_the_least(count: int, least: int) -> None:
-    order = list(_order(count, least))
-    names = tuple(Path(f"{i}.jpg") for i in range(count))
-    assert len(order) == played_frames(Video("s", names, names), least)
-    assert set(order) == set(range(count))
-    assert all(abs(a - b) == 1 for a, b in pairwise(order))
-    assert order[-1] in (0, count - 1)
+def order(video: Video, count: int, least: int) -> list[int]:
+    """Which of its first frames are shown, one after the other."""
+    part = Video(video.name, video.frames[:count], video.masks[:count])
+    return [int(played.path.stem) for played in play(part, least)]
+
+
+def test_forth_and_back(video: Video) -> None:
+    assert order(video, 3, 0) == [0, 1, 2]
+    assert order(video, 3, 4) == [0, 1, 2, 1, 0]
+    assert order(video, 3, 6) == [0, 1, 2, 1, 0, 1, 2]
+    assert order(video, 1, 5) == [0]
+
+
+@settings(deadline=None, max_examples=25)
+@given(count=st.integers(1, MOST), least=st.integers(0, 40))
+def test_whole_passes_of_neighbouring_frames_as_few_as_reach_the_least(
+    count: int, least: int, video: Video
+) -> None:
+    shown = order(video, count, least)
+    assert len(shown) == played_frames(Video("s", video.frames[:count], ()), least)
+    assert set(shown) == set(range(count))
+    assert all(abs(a - b) == 1 for a, b in pairwise(shown))
+    assert shown[-1] in (0, count - 1)
     if count > 1:
-        assert len(order) >= max(least, count)
-        assert len(order) == count or len(order) - (count - 1) < least
+        assert len(shown) >= max(least, count)
+        assert len(shown) == count or len(shown) - (count - 1) < least
 
 
 def test_frames_come_with_their_own_truth(tmp_path: Path) -> None:

@@ -57,11 +57,10 @@ def test_a_stack_is_looked_up_in_the_templates_before_it() -> None:
     model = small()
     state = observed(model, 3)
     memory = state.copy().memory
-    frame = torch.rand(1, 3, 16, 24)
-    after = model.observe(frame, state.copy())
-    fine, coarse = model._encode(after.carried["recent"])
-    assert fine == {}
-    query = model.key(coarse).flatten(2).transpose(1, 2)
+    keys: list[torch.Tensor] = []
+    model.key.register_forward_hook(lambda module, given, key: keys.append(key))
+    after = model.observe(torch.rand(1, 3, 16, 24), state.copy())
+    query = keys[0].flatten(2).transpose(1, 2)
     readout = memory.read(query, similarity="dot")
     torch.testing.assert_close(after.carried["readout"].flatten(2).transpose(1, 2), readout)
     # The template that is written is the query's own: one encoder for both.

@@ -15,8 +15,8 @@ from toy_task import ToyModel, ToyTask, toy
 from stremn.errors import StremnError
 from stremn.training import train
 from stremn.training.best import BestWeights
-from stremn.training.checkpoints import Checkpoints, RunState, load_state, save_state
 from stremn.training.plan import create_optimizer
+from stremn.training.run import Checkpoints, RunState, load_state, save_state
 
 
 def opened(out: Path, count: int) -> BestWeights:
@@ -96,7 +96,7 @@ def test_a_run_leaves_the_mean_of_its_best_weights(tmp_path: Path) -> None:
     assert all(torch.equal(best[name], loaded[0][name]) for name in best)
     (final,) = [r["average_score"] for r in records if "average_score" in r]
     task = ToyTask(toy(), torch.device("cpu"))
-    assert task.validate(task.load_model(tmp_path / "average.safetensors").eval())["score"] == final
+    assert task.validate(task.load_model(tmp_path / "average.safetensors").eval())[0]["score"] == final
 
 
 def test_the_average_changes_nothing_else(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from torch import nn
 from toy_task import toy
 
 from stremn.errors import StremnError
-from stremn.training.checkpoints import Checkpoints, RunState, load_optimizer, load_state, save_state
 from stremn.training.plan import create_optimizer, set_rates
+from stremn.training.run import Checkpoints, RunState, load_optimizer, load_state, save_state
 
 
 def names(folder: Path) -> list[str]:

@@ -11,8 +11,8 @@ from small_data import write_davis, write_stills
 from stremn.training import SegmentationRecipe, load_recipe, train
 
 RECIPES = sorted(
-    (Path(str(files("stremn"))) / "recipes").glob("lite-stage*.yaml"),
-    key=lambda path: int(path.stem.removeprefix("lite-stage")),
+    (Path(str(files("stremn"))) / "recipes" / "lite").iterdir(),
+    key=lambda path: int(path.stem.removeprefix("stage")),
 )
 SMALL = ("steps=1", "batch=1", "size=32", "workers=0", "precision='no'", "validate_every=0")
 

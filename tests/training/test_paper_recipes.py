@@ -19,7 +19,7 @@ from stremn import from_pretrained
 from stremn.runtime.device import Runtime
 from stremn.training import load_recipe, train
 
-RECIPES = Path(str(files("stremn"))) / "recipes"
+RECIPES = Path(str(files("stremn"))) / "recipes" / "paper"
 PRECISION = "bf16" if Runtime.choose("cpu", "auto").dtype == torch.bfloat16 else "'no'"
 REDUCED = ("batch=1", "objects=1", "steps=2", "workers=0", f"precision={PRECISION}", "save_every=1000")
 
@@ -43,11 +43,11 @@ def test_two_steps_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     backbone = tmp_path / "resnet50_gn.safetensors"
     save_file(timm.create_model("resnet50_gn", pretrained=False).state_dict(), backbone)
 
-    one = load_recipe(RECIPES / "paper-stage1.yaml", (*REDUCED, f"backbone_weights={backbone}"))
+    one = load_recipe(RECIPES / "stage1.yaml", (*REDUCED, f"backbone_weights={backbone}"))
     train(one, runs / "paper-stage1")
     backbone.unlink()
     changes = (*REDUCED, f"start={runs / 'paper-stage1' / 'model.safetensors'}")
-    train(load_recipe(RECIPES / "paper-stage2.yaml", changes), runs / "paper-stage2")
+    train(load_recipe(RECIPES / "stage2.yaml", changes), runs / "paper-stage2")
 
     weights = [load_file(runs / f"paper-stage{i}" / "model.safetensors") for i in (1, 2)]
     assert all(t.isfinite().all() for state in weights for t in state.values())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import stremn
 from small_data import write_video
 from stremn.errors import StremnError
 from stremn.models import Predictor, from_pretrained
@@ -60,11 +61,8 @@ def test_the_task_is_known_by_its_name(digits: Path, tmp_path: Path) -> None:
 
 
 def test_the_recipe_that_ships_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    import stremn
-
-    folder = Path(stremn.__file__).parent / "recipes"
-    for path in folder.glob("predict-*.yaml"):
-        assert load_recipe(path).task == "prediction"
+    folder = Path(stremn.__file__).parent / "recipes" / "predict"
+    assert [load_recipe(path).task for path in folder.iterdir()] == ["prediction"] * 4
 
 
 @pytest.mark.parametrize(
@@ -138,7 +136,7 @@ def test_the_truth_is_fed_less_and_less(digits: Path) -> None:
 
 def test_validation_is_the_same_for_every_seed_and_of_other_digits(digits: Path) -> None:
     one, two = (PredictionTask(recipe(digits, seed=seed), CPU) for seed in (0, 5))
-    a, b = (torch.cat(list(task.data.held_clips(2))) for task in (one, two))
+    a, b = (torch.cat(list(task.held_clips(2))) for task in (one, two))
     assert a.shape == (3, 5, 1, 32, 32)
     assert torch.equal(a, b)
     assert not torch.equal(batch_of(one).frames, batch_of(two).frames)
@@ -172,9 +170,8 @@ def test_videos_train_too(digits: Path, tmp_path: Path) -> None:
     )
     model = task.new_model()
     assert batch_of(task).frames.shape == (2, 5, 3, 32, 32)
-    figures = task.validate(model)
+    figures, picture = task.validate(model)
     # An untrained model mixes mostly pixels of the last frame: the prediction is a blurred one.
     assert figures["score"] == figures["ssim"] > 0.1
-    picture = task.picture(model)
     assert picture is not None
     assert (picture.shape, picture.dtype) == ((64, 64, 3), np.uint8)

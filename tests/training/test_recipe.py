@@ -5,6 +5,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout
@@ -13,7 +16,8 @@ from stremn.training import TASKS, SegmentationRecipe, load_recipe
 from stremn.training.plan import rate_share
 from stremn.training.recipe import expand
 
-SHIPPED = sorted(Path(str(files("stremn"))).joinpath("recipes").glob("*.yaml"))
+RECIPES = Path(str(files("stremn"))) / "recipes"
+SHIPPED = sorted(RECIPES.glob("*/*.yaml"))
 
 
 def write(folder: Path, text: str) -> Path:
@@ -22,24 +26,27 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_shipped_recipes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREMN_DATA", "/data")
     recipe = load_recipe(path)
     if not isinstance(recipe, SegmentationRecipe):
         return
     assert recipe.model in MODELS
-    assert all(frames - 2 >= recipe.chosen for frames in recipe.frames) or path.stem == "paper-stage1"
+    assert (
+        all(frames - 2 >= recipe.chosen for frames in recipe.frames)
+        or path == RECIPES / "paper" / "stage1.yaml"
+    )
     for entry in (*recipe.videos, *recipe.stills):
         assert expand(entry).startswith("/data/")
     # Sequences for selection are set apart, and the report's are no part of any recipe.
-    assert recipe.held_out or path.stem.startswith("paper-")
+    assert recipe.held_out or path.parent.name == "paper"
     assert not any("val" in entry.rpartition("/")[2] for entry in recipe.videos)
 
 
 def test_the_recipes_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     """V5: clip lengths, size, loss, optimiser, rates, slots."""
-    one, two = (load_recipe(p) for p in SHIPPED if p.stem.startswith("paper-"))
+    one, two = (load_recipe(RECIPES / "paper" / f"stage{number}.yaml") for number in (1, 2))
     assert isinstance(one, SegmentationRecipe)
     assert isinstance(two, SegmentationRecipe)
     for recipe, frames in ((one, 5), (two, 10)):
@@ -78,8 +85,6 @@ def test_types_and_changes(tmp_path: Path) -> None:
 
 
 def test_a_record_is_a_recipe(tmp_path: Path) -> None:
-    import yaml
-
     recipe = SegmentationRecipe(stills=("a",), learning_rate=1e-4, frames=(3, 4), keep=7)
     path = tmp_path / "again.yaml"
     path.write_text(yaml.safe_dump(recipe.to_dict()))
@@ -105,7 +110,6 @@ def test_a_record_is_a_recipe(tmp_path: Path) -> None:
         ("model: 3", "key 'model' cannot be 3; give text"),
         ("videos: [1, 2]", r"key 'videos' cannot be \[1, 2\]; give a list of texts"),
         ("videos: {a: b}", r"key 'videos' cannot be \{'a': 'b'\}; give a list of texts"),
-        ("stills: []", "neither 'videos' nor 'stills' names any data"),
         ("size: 100", "'size' must be a positive multiple of 32, not 100"),
         ("frames: 1", "'frames' must be at least 2, not 1"),
         ("batch: 0", "'batch' must be at least 1, not 0"),
@@ -117,13 +121,92 @@ def test_a_record_is_a_recipe(tmp_path: Path) -> None:
         ("video_share: 1.5", r"'video_share' must be from 0 to 1, not 1\.5"),
         ("ema: .nan", "'ema' must be from 0 to 1, not nan"),
         ("precision: fp8", "'precision' must be bf16 or no, not 'fp8'"),
-        ("a: [", "cannot read the recipe"),
+        ("a: [", r"cannot read the recipe \(line 2, column 5: expected the node content"),
+        ("steps: 3\n\tkeep: 2", r"\(line 3, column 1: .*'\\t'.*; write spaces in place of tabs\)"),
+        ("\tkeep: 2", r"\(line 2, column 1: .*; write spaces in place of tabs\)"),
+        ("keep: 2\nkeep: 3", r"\(line 3, column 1: key 'keep' is there twice\)"),
+        ("keep: !!python/name:os.system", r"\(line 2, column 7: could not determine a constructor"),
+        ("keep: 2020-99-99", r"\(line 2, column 7: month must be in 1\.\.12\)"),
+        ("keep: " + "9" * 5000, r"\(line 2, column 7: Exceeds the limit"),
+        ("keep: 0x" + "f" * 5000, "key 'keep' is too large a number; give at most 2147483647"),
+        ("learning_rate: 0x" + "f" * 5000, "key 'learning_rate' is too large a number"),
+        ("videos: [0x" + "f" * 5000 + "]", "key 'videos' cannot be .* too many digits to show"),
+        ("model: a\0b", r"\(line 2, column 9: character 0x0 is not allowed\)"),
+        ('model: "a\\0b"', "key 'model' holds characters that no name has"),
+        ('model: "a\\ud800b"', "key 'model' holds characters that no name has"),
+        ("keep: " + "[" * 5000, r"\(line 1, column 1: too many lists within lists\)"),
+        ("? [1, 2]\n: 3", "line 2, column 3: found unhashable key"),
+        ("keep: [*a]", "found undefined alias"),
+        ("<<: 3", "expected a mapping"),
+        ("1: 2", "unknown key 1; known are"),
+        ("task: [segmentation]", "key 'task' cannot be"),
+        ("workers: 100000", "'workers' must be at most 512, not 100000"),
+        ("frames: 99999", "'frames' must be at most 10000, not 99999"),
+        ("size: 32768", "'size' must be at most 8192, not 32768"),
+        ("videos: ['']", r"key 'videos' cannot be \[''\]; give a list of texts"),
+        ("learning_rate: 1e999", "'learning_rate' must be at least 0, not inf"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_refused(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(StremnError, match=message) as error:
         load_recipe(write(tmp_path, text))
     assert "\n" not in str(error.value)
+
+
+def test_without_data(tmp_path: Path) -> None:
+    with pytest.raises(StremnError, match="neither 'videos' nor 'stills' names any data"):
+        load_recipe(write(tmp_path, ""), ("stills=[]",))
+
+
+BASE = (RECIPES / "lite" / "stage3.yaml").read_text(encoding="utf-8")
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def assert_read_or_refused(path: Path) -> None:
+    """It becomes a recipe that can be written down and read again, or one line says why not."""
+    message, recipe = "", None
+    try:
+        recipe = load_recipe(path)
+    except StremnError as error:
+        message = str(error)
+    assert message.isprintable()
+    assert len(message) < 2000
+    if recipe is not None:
+        assert type(recipe).from_dict(yaml.safe_load(yaml.safe_dump(recipe.to_dict())), path) == recipe
+
+
+@settings(deadline=None, max_examples=60)
+@given(edits=st.lists(st.tuples(st.integers(0, len(BASE)), st.binary(max_size=3)), min_size=1, max_size=4))
+def test_mutated_files(edits: list[tuple[int, bytes]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    text = BASE.encode()
+    for place, inserted in edits:
+        text = text[:place] + inserted + text[place + 1 :]
+    path = tmp_path_factory.getbasetemp() / "mutated.yaml"
+    path.write_bytes(text)
+    assert_read_or_refused(path)
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data(), name=st.sampled_from(["segmentation", "prediction"]))
+def test_drawn_values(data: st.DataObject, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    keys = [f.name for f in fields(TASKS[name].recipe_class) if f.name != "task"]
+    values = data.draw(st.dictionaries(st.sampled_from(keys), VALUES, max_size=3))
+    base = {"stills": ["here"]} if name == "segmentation" else {"digits": "here"}
+    path = tmp_path_factory.getbasetemp() / "drawn.yaml"
+    path.write_text(yaml.dump({"task": name, **base, **values}), encoding="utf-8")
+    assert_read_or_refused(path)
+
+
+@pytest.mark.parametrize("name", ["segmentation", "prediction"])
+def test_every_number_has_its_limits(name: str) -> None:
+    kind = TASKS[name].recipe_class
+    numbers = {f.name for f in fields(kind) if str(f.type) in ("<class 'int'>", "<class 'float'>")}
+    assert numbers == ({*kind.least, *kind.shares} - {"frames", "size", "batch"})
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
@@ -139,7 +222,8 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [("steps", "write key=value"), ("steps=[", "the value is not YAML")]
+    ("change", "message"),
+    [("steps", "write key=value"), ("steps=[", "not YAML .line 1, column")],
 )
 def test_bad_changes(change: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(StremnError, match=message):

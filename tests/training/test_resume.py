@@ -29,7 +29,7 @@ from stremn.training import (
     TrainingStopped,
     train,
 )
-from stremn.training.checkpoints import load_state
+from stremn.training.run import load_state
 
 RESULTS = ("model.safetensors", "best.safetensors", "average.safetensors")
 CHECKPOINT = ("raw.safetensors", "model.safetensors", "optimizer.safetensors")
@@ -130,7 +130,7 @@ def test_what_may_change_and_what_may_not(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Killed):
         train(TOY, out, watch=killed_at(4))
-    with pytest.raises(StremnError, match=r"holds a run: continue it with --resume, or give another --out"):
+    with pytest.raises(StremnError, match=r"holds a run: resume it, or give another folder"):
         train(TOY, out)
     for key, value in (("steps", 13), ("seed", 1), ("learning_rate", 0.5), ("batch", (3,)), ("noise", 0.0)):
         with pytest.raises(StremnError, match=f"was begun with {key}: ") as error:

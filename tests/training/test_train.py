@@ -1,7 +1,7 @@
 """The engine on generated data: a few real steps, and what they leave."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,20 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from toy_task import toy
+from torch import nn
+from toy_task import ToyRecipe, ToyTask, toy
 
 from small_data import write_stills
 from stremn import from_pretrained
-from stremn.data import VideoClips
+from stremn.data import ClipRequest, VideoClips
 from stremn.errors import StremnError
 from stremn.training import (
+    TASKS,
     SegmentationRecipe,
     SegmentationTask,
+    StepDraw,
     StepReport,
     load_recipe,
-    segmentation,
     train,
 )
 
@@ -121,34 +123,75 @@ def test_the_average_follows_the_weights(recipe: SegmentationRecipe, tmp_path: P
     assert not torch.allclose(a[name], start[name])
 
 
-@pytest.mark.parametrize("bad", ["loss", "gradient"])
-def test_a_loss_that_is_no_number_stops_the_run(
-    bad: str, recipe: SegmentationRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, calls = segmentation.segmentation_loss, []
+class BreakingTask(ToyTask):
+    """Its loss is no number, or has no slope, from the second step on."""
 
-    def breaks_at_second_step(*args: Any, **kwargs: Any) -> torch.Tensor:
-        calls.append(args)
-        loss = real(*args, **kwargs)
-        if len(calls) < 2:
+    def loss(self, model: nn.Module, batch: dict[str, torch.Tensor], draw: StepDraw) -> torch.Tensor:
+        loss = super().loss(model, batch, draw)
+        if draw.step < self.recipe.breaks_at:
             return loss
         # The root has an infinite slope at zero.
-        return loss * float("nan") if bad == "loss" else loss + (loss - loss.detach()).abs().sqrt()
+        return (
+            loss * float("nan") if self.recipe.bad == "loss" else loss + (loss - loss.detach()).abs().sqrt()
+        )
 
-    monkeypatch.setattr(segmentation, "segmentation_loss", breaks_at_second_step)
+
+@dataclass(frozen=True)
+class BreakingRecipe(ToyRecipe):
+    task: str = "breaking"
+    bad: str = "loss"
+    breaks_at: int = 1
+
+
+BreakingTask.recipe_class = BreakingRecipe
+
+
+def breaking(**changes: Any) -> BreakingRecipe:
+    TASKS["breaking"] = BreakingTask
+    return BreakingRecipe(**({**asdict(toy()), "task": "breaking"} | changes))
+
+
+@pytest.mark.parametrize("bad", ["loss", "gradient"])
+def test_a_loss_that_is_no_number_stops_the_run(bad: str, tmp_path: Path) -> None:
+    recipe = breaking(bad=bad, save_every=1)
     with pytest.raises(
         StremnError,
         match=rf"the {bad} is (nan|inf) at step 2; the batch is in .*bad-batch\.safetensors; look",
     ):
-        train(replace(recipe, save_every=1), tmp_path)
+        train(recipe, tmp_path)
     # What was saved before is whole.
-    saved = from_pretrained(tmp_path / "checkpoints" / "step-000001").state_dict()
+    saved = load_file(tmp_path / "checkpoints" / "step-000001" / "model.safetensors")
     assert all(t.isfinite().all() for t in saved.values())
     with safe_open(tmp_path / "bad-batch.safetensors", framework="pt") as file:
         facts = json.loads(file.metadata()["stremn_batch"])
         assert facts == {"step": 2, "part": 0, "process": 0, "seed": recipe.seed}
-        assert torch.equal(file.get_tensor("labels")[:, 1:], calls[-1][1])
-        assert file.get_tensor("frames").shape == (2, 4, 3, 32, 32)
+        second = [ToyTask(recipe, torch.device("cpu")).clips[ClipRequest(n, 2, 32)] for n in (2, 3)]
+        assert torch.equal(file.get_tensor("frames"), torch.stack([clip["frames"] for clip in second]))
+
+
+def test_what_is_refused_before_its_first_step_leaves_no_run(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(StremnError, match="at step 1"):
+        train(breaking(breaks_at=0), out)
+    assert [path.name for path in out.iterdir()] == ["bad-batch.safetensors"]
+    assert train(toy(), out).exists()
+
+
+def test_a_run_without_a_checkpoint_begins_again_with_any_recipe(tmp_path: Path) -> None:
+    """Nothing is lost: the data was mended after an error in the middle."""
+    with pytest.raises(StremnError, match="at step 2"):
+        train(breaking(save_every=100), tmp_path)
+    with pytest.raises(StremnError, match="holds a run: resume it, or give another folder"):
+        train(breaking(breaks_at=100), tmp_path)
+    assert train(breaking(breaks_at=100), tmp_path, resume=True).exists()
+
+
+@pytest.mark.parametrize("inside", ["", "run", "deep/er/run"])
+def test_an_output_in_a_file_is_refused(inside: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(StremnError, match=r"output .*/file is a file: give a folder"):
+        train(toy(), tmp_path / "file" / inside)
+    assert (tmp_path / "file").read_text() == "precious"
 
 
 def test_accumulated_parts_equal_one_batch(recipe: SegmentationRecipe, tmp_path: Path) -> None:
@@ -191,11 +234,17 @@ def test_a_damaged_file_is_named_on_one_line(
     workers: int, recipe: SegmentationRecipe, tmp_path: Path
 ) -> None:
     stills = write_stills(tmp_path / "stills", 1)
-    (stills / "images" / "still0.jpg").write_bytes(b"no picture")
+    picture = stills / "images" / "still0.jpg"
+    whole = picture.read_bytes()
+    picture.write_bytes(b"no picture")
     broken = replace(recipe, stills=(str(stills),), videos=(), held_out=(), video_share=0.0, workers=workers)
     with pytest.raises(StremnError, match=r"still0\.jpg") as error:
         train(broken, tmp_path / "out")
     assert "\n" not in str(error.value)
+    # The mended recipe runs there.
+    assert not (tmp_path / "out").exists()
+    picture.write_bytes(whole)
+    assert train(replace(broken, steps=1), tmp_path / "out").exists()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -51,14 +51,14 @@ class ToyClips(Dataset[dict[str, Tensor]]):
 class ToyTask(Task):
     recipe_class = ToyRecipe
 
-    @property
-    def clips(self) -> ToyClips:
-        return ToyClips(self.recipe.seed)
+    def __init__(self, recipe: ToyRecipe, device: torch.device) -> None:
+        super().__init__(recipe, device)
+        self.clips = ToyClips(recipe.seed)
 
     def collate(self, clips: list[Any]) -> dict[str, Tensor]:
         return {"frames": torch.stack([clip["frames"] for clip in clips])}
 
-    def new_model(self) -> ToyModel:
+    def untrained_model(self) -> ToyModel:
         return ToyModel(self.recipe.dropout)
 
     def load_model(self, path: Path) -> ToyModel:
@@ -78,13 +78,10 @@ class ToyTask(Task):
         noise = torch.randn(out.shape, generator=draw.own, device=out.device)
         return (out + self.recipe.noise * noise - 1).square().mean()
 
-    def validate(self, model: nn.Module) -> dict[str, float]:
+    def validate(self, model: nn.Module) -> tuple[dict[str, float], np.ndarray]:
         with torch.no_grad():
             error = (model(torch.ones(1, SIZE), True) - 1).square().mean()
-        return {"score": -float(error), "draw": float(torch.rand(()))}
-
-    def picture(self, model: nn.Module) -> np.ndarray:
-        return np.zeros((4, 6, 3), np.uint8)
+        return {"score": -float(error), "draw": float(torch.rand(()))}, np.zeros((4, 6, 3), np.uint8)
 
     def describe_data(self) -> dict[str, Any]:
         return {"toys": "all"}

@@ -7,6 +7,7 @@ import typer
 
 from stremn import __version__
 from stremn.commands.ablate import ablate
+from stremn.commands.average import average
 from stremn.commands.console import Interrupted, interruptible, notes, show_log
 from stremn.commands.data import data
 from stremn.commands.demo import demo
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Follow objects through a video of any length with constant memory.",
 )
-for command in (segment, predict, demo, score, evaluate, table, train):
+for command in (segment, predict, demo, score, evaluate, table, train, average):
     app.command()(interruptible(command))
 app.add_typer(ablate)
 app.add_typer(data)

@@ -1,5 +1,6 @@
 """Training: recipes, tasks, one engine."""
 
+from stremn.training.best import average_models
 from stremn.training.engine import WRITTEN, StepReport, TrainingStopped, train
 from stremn.training.prediction.task import PredictionRecipe, PredictionTask
 from stremn.training.recipe import Recipe
@@ -19,6 +20,7 @@ __all__ = [
     "StepReport",
     "Task",
     "TrainingStopped",
+    "average_models",
     "load_recipe",
     "train",
 ]

@@ -1,8 +1,9 @@
-"""One model of several checkpoints of a run: the mean of their weights (P4, Sec. 4.2)."""
+"""One model of several weights: their mean (P4, Sec. 4.2)."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +12,80 @@ from torch import nn
 
 from stremn.errors import StremnError
 from stremn.files.atomic import write_error
-from stremn.models import from_pretrained
-from stremn.training.checkpoints import RunState, load_state
+from stremn.models import build_model, from_pretrained
+from stremn.training.run import RunState, load_state
 from stremn.training.task import Task
 
 __all__ = ["BEST", "MEAN_OF_BEST", "BestWeights", "average_models"]
 
 
-def average_models(paths: Sequence[Path | str], load: Callable[[Any], Any] = from_pretrained) -> Any:
-    """A model whose weights are the means of those in the files, in float32 on the CPU.
+def average_models(
+    sources: Sequence[Path | str],
+    *,
+    share: float | None = None,
+    changes: Mapping[str, Any] | None = None,
+    load: Callable[[Any], Any] = from_pretrained,
+) -> Any:
+    """Make a model whose weights are means of those of others, in float32 on the CPU.
 
     The paper averages time steps of high SSIM; choose them by validation, never by the test.
 
     Args:
-        paths: of files that :func:`stremn.save_pretrained` wrote, at least one.
-        load: reads a file, if it was written by something else.
+        sources: what ``load`` takes, at least one; by default names, files and run folders.
+        share: share of the first, from 0 to 1, where the others have equal shares of the rest; ``None``
+            gives all of them the same.
+        changes: fields of the config to replace, such as ``certainty`` or ``size``; in all else the configs
+            must be equal.
+        load: reads a source, if it was written by something else.
 
     Returns:
         A :class:`~stremn.models.Segmenter` or a :class:`~stremn.models.Predictor`.
 
     Raises:
-        StremnError: if there is none, or one cannot be read or is of another config.
+        StremnError: if there is none, one cannot be read or is of another config, the share is no share, or
+            the changes do not fit the weights.
     """
-    if not paths:
+    if not sources:
         raise StremnError("there are no weights to average: give at least one file")
-    model = load(paths[0])
-    total = {name: tensor.double() for name, tensor in model.state_dict().items()}
-    for path in paths[1:]:
-        other = load(path)
-        if getattr(other, "config", None) != getattr(model, "config", None):
-            raise StremnError(f"{path}: of another config than {paths[0]}; average checkpoints of one run")
+    if share is not None and not (0 <= share <= 1 and len(sources) > 1):
+        raise StremnError(f"share {share} of the first: must be from 0 to 1, of two or more weights")
+    first = 1 / len(sources) if share is None else share
+    rest = (1 - first) / max(1, len(sources) - 1)
+    model = _changed(load(sources[0]), changes or {}, sources[0])
+    total = {name: first * tensor.double() for name, tensor in model.state_dict().items()}
+    for source in sources[1:]:
+        other = _changed(load(source), changes or {}, source)
+        differing = _differing(model, other)
+        if differing:
+            raise StremnError(f"{source}: of another config than {sources[0]} ({differing})")
         for name, tensor in other.state_dict().items():
-            total[name] += tensor
+            total[name] += rest * tensor.double()
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
-            mean = total[name] / len(paths)
-            tensor.copy_(mean if tensor.is_floating_point() else mean.round())
+            tensor.copy_(total[name] if tensor.is_floating_point() else total[name].round())
     return model
+
+
+def _changed(model: Any, changes: Mapping[str, Any], source: Path | str) -> Any:
+    """Replace fields of a model's config, as long as its weights fit the new one."""
+    if not changes:
+        return model
+    unknown = sorted(set(changes) - {f.name for f in fields(model.config)})
+    if unknown:
+        raise StremnError(f"{source}: its config has no {', '.join(unknown)}")
+    changed = build_model(replace(model.config, **changes))
+    try:
+        changed.load_state_dict(model.state_dict())
+    except RuntimeError as error:
+        raise StremnError(f"{source}: its weights do not fit {', '.join(sorted(changes))}") from error
+    return changed.eval()
+
+
+def _differing(one: Any, other: Any) -> str:
+    """Name the fields in which the configs of two models differ, if they have configs."""
+    first, second = (asdict(model.config) if hasattr(model, "config") else {} for model in (one, other))
+    names = [name for name in first | second if first.get(name) != second.get(name)]
+    return ", ".join(f"{name} {second.get(name)!r}, not {first.get(name)!r}" for name in names)
 
 
 BEST, MEAN_OF_BEST = "best.safetensors", "average.safetensors"
@@ -57,16 +95,15 @@ FOLDER = "best"
 
 
 class BestWeights:
-    """What a run keeps of its validated weights. Which these are is part of the state of the run.
+    """Keeps the best of a run's validated weights. Which these are is part of the state of the run.
 
     Args:
-        out: folder of the run.
+        out: folder of the run; nothing is written yet.
         count: how many weights are averaged; 0 averages none, and then only the best are kept.
         task: writes and reads them.
     """
 
     def __init__(self, out: Path, count: int, task: Task) -> None:
-        """Nothing is written yet."""
         self.out, self.count, self.task = out, count, task
         self.folder = out / FOLDER
 
@@ -77,7 +114,7 @@ class BestWeights:
             model: as validated.
             step: after which it was.
             score: its score; of equal ones the earlier stays. What is no number is never among the best.
-            state: of the run; its ``best_*`` entries are brought up to date.
+            state: state of the run; its ``best_*`` entries are brought up to date.
 
         Raises:
             StremnError: if a file cannot be written, or one that is to be averaged cannot be read.
@@ -105,14 +142,14 @@ class BestWeights:
             The mean, on the CPU; ``None`` if there is nothing to average.
 
         Raises:
-            StremnError: see :meth:`offer`.
+            StremnError: if a file cannot be written, or one that is averaged cannot be read.
         """
         paths = [self.folder / name for name in sorted(self._chosen(state.best_weights))]
         if not paths:
             return None
         # Building a model draws random numbers, which are not to be missed elsewhere.
         with torch.random.fork_rng(devices=[]):
-            mean: nn.Module = average_models(paths, self.task.load_model)
+            mean: nn.Module = average_models(paths, load=self.task.load_model)
         self.task.save_model(mean, self.out / MEAN_OF_BEST)
         return mean
 
@@ -128,6 +165,6 @@ class BestWeights:
                 path.unlink(missing_ok=True)
 
     def _chosen(self, scores: dict[str, float]) -> dict[str, float]:
-        """The best of them, the best first."""
+        """Choose the best of them, the best first."""
         best = sorted(scores, key=lambda name: (-scores[name], name))[: self.count]
         return {name: scores[name] for name in best}

@@ -16,7 +16,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from stremn.errors import StremnError
 from stremn.files.tensors import write_tensors
 from stremn.training.best import BEST, MEAN_OF_BEST, BestWeights
-from stremn.training.checkpoints import AVERAGED, RAW, RunState, load_optimizer, load_state, save_state
 from stremn.training.plan import (
     StepSampler,
     create_optimizer,
@@ -30,8 +29,17 @@ from stremn.training.plan import (
 )
 from stremn.training.processes import batches_of, lost_workers, open_accelerator, repeatable
 from stremn.training.recipe import Recipe
-from stremn.training.record import RunFolder, describe_run
 from stremn.training.registry import TASKS
+from stremn.training.run import (
+    AVERAGED,
+    RAW,
+    RunFolder,
+    RunState,
+    describe_run,
+    load_optimizer,
+    load_state,
+    save_state,
+)
 from stremn.training.task import SCORE, StepDraw, Task
 
 __all__ = ["WRITTEN", "StepReport", "TrainingStopped", "train"]
@@ -51,7 +59,15 @@ class TrainingStopped(Exception):  # noqa: N818  (it is no error)
 
 @dataclass(frozen=True)
 class StepReport:
-    """What there is to show after a step: done and in all, loss, images a second, seconds left."""
+    """What there is to show after a step.
+
+    Attributes:
+        step: steps done.
+        steps: steps of the whole run.
+        loss: mean loss of the step.
+        images_per_second: frames trained on in all processes.
+        seconds_left: until the run ends, if it goes on like this.
+    """
 
     step: int
     steps: int
@@ -75,7 +91,7 @@ def train(
 
     Args:
         recipe: what to do.
-        out: folder of the run; docs/training.md says what it gets.
+        out: folder of the run, which becomes one with the first step: what is refused before leaves nothing.
         resume: go on from the newest checkpoint in ``out``, or begin if there is none. The weights come out
             bit by bit as if the run had not been interrupted.
         watch: called after every step, in the main process.
@@ -87,7 +103,7 @@ def train(
     Raises:
         StremnError: on bad data or settings, on a folder that holds another run, and when the loss is no
             longer finite; the batch is then in ``out/bad-batch.safetensors``.
-        TrainingStopped: see ``stop``.
+        TrainingStopped: if ``stop`` asked for it.
     """
     accelerator = open_accelerator(recipe)
     with repeatable(recipe.deterministic):
@@ -108,7 +124,7 @@ def train(
 
 
 class _Objective(nn.Module):
-    """Batch to loss, so that whatever wraps a module sees the whole of a step as one forward pass."""
+    """Computes a loss as the forward pass of a module, since that is what accelerate wraps."""
 
     def __init__(self, task: Task, model: nn.Module) -> None:
         super().__init__()
@@ -119,7 +135,7 @@ class _Objective(nn.Module):
 
 
 class _Run:
-    """One run: the state of all that changes with the steps."""
+    """Holds all that changes with the steps of one run."""
 
     def __init__(self, recipe: Recipe, task: Task, accelerator: Any, folder: RunFolder) -> None:
         self.recipe, self.task, self.accelerator, self.folder = recipe, task, accelerator, folder
@@ -144,8 +160,6 @@ class _Run:
             self.average.n_averaged.fill_(self.state.step)
             load_optimizer(newest, self.optimizer)
         if self.main:
-            facts = describe_run(recipe, str(accelerator.device), accelerator.num_processes)
-            folder.begin(self.state.step, facts, task.describe_data())
             log.info("%s at step %d of %d", "resumed" if newest else "begun", self.state.step, recipe.steps)
 
     @property
@@ -153,13 +167,16 @@ class _Run:
         return bool(self.accelerator.is_main_process)
 
     def go(self, watch: Callable[[StepReport], None], stop: Callable[[], bool]) -> None:
-        """All steps that are left, then the weights."""
-        recipe, state = self.recipe, self.state
+        """Do all steps that are left, then write the weights."""
+        recipe, state, start = self.recipe, self.state, self.state.step
         batches = self._batches()
         self.network.train()
         while state.step < recipe.steps:
             began = time.monotonic()
             loss, images, stopping = self._step(batches, stop)
+            if state.step == start and self.main:
+                facts = describe_run(recipe, str(self.accelerator.device), self.accelerator.num_processes)
+                self.folder.begin(start, facts, self.task.describe_data())
             state.step += 1
             state.loss_sum, state.loss_count = state.loss_sum + loss, state.loss_count + 1
             rate = images / (time.monotonic() - began)
@@ -194,7 +211,7 @@ class _Run:
         return batches_of(self.task.clips, self.task.collate, sampler, recipe.workers)
 
     def _step(self, batches: Iterator[Any], stop: Callable[[], bool]) -> tuple[float, int, bool]:
-        """One optimiser step: mean loss, images in all processes, whether one of them was asked to stop."""
+        """Do one step: give mean loss, images in all processes, and whether one of them was asked to stop."""
         recipe, accelerator, step = self.recipe, self.accelerator, self.state.step
         seed_step(recipe.seed, step, accelerator.process_index)
         set_rates(self.optimizer, rate_share(step, recipe))
@@ -222,7 +239,7 @@ class _Run:
         return total, images, stopping
 
     def _agree(self, loss: Tensor, asked: bool) -> tuple[list[float], bool]:
-        """The losses of all processes, and whether any was asked to stop: they must act alike."""
+        """Gather all losses, and whether any process was asked to stop: they must act alike."""
         mine = torch.stack([loss.detach().double(), loss.new_tensor(asked, dtype=torch.float64)])
         losses, flags = self.accelerator.gather(mine.unsqueeze(0)).T.tolist()
         return losses, any(flags)
@@ -233,6 +250,7 @@ class _Run:
         process = next(i for i, value in enumerate(values) if not math.isfinite(value))
         if self.accelerator.process_index == process:
             facts = f'{{"step": {step}, "part": {part}, "process": {process}, "seed": {self.recipe.seed}}}'
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(path, tensors_of(batch), "stremn_batch", facts)
         self.accelerator.wait_for_everyone()
         raise StremnError(
@@ -241,32 +259,26 @@ class _Run:
         )
 
     def _validate(self) -> None:
+        """Try the averaged weights, and at the end the mean of the best of them."""
         state, model = self.state, cast(nn.Module, self.average.module)
         if self.main:
-            with torch.random.fork_rng(devices=[]):
-                figures = self.task.validate(model)
-                picture = self.task.picture(model)
-            self.folder.log({"step": state.step, **figures})
-            if picture is not None:
-                self.folder.show(picture, state.step)
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            log.info("step %d: %s", state.step, shown)
+            figures = self._figures(model, "")
             self.best.offer(model, state.step, figures[SCORE], state)
-            if state.step == self.recipe.steps:
-                self._validate_mean()
+            if state.step == self.recipe.steps and (mean := self.best.write_mean(state)) is not None:
+                self._figures(mean.to(self.accelerator.device).eval(), "average_")
         self.accelerator.wait_for_everyone()
 
-    def _validate_mean(self) -> None:
-        """Say at the end whether the mean of the best weights is better than the best."""
-        mean = self.best.write_mean(self.state)
-        if mean is not None:
-            with torch.random.fork_rng(devices=[]):
-                figures = self.task.validate(mean.to(self.accelerator.device).eval())
-            self.folder.log(
-                {"step": self.state.step, **{f"average_{name}": v for name, v in figures.items()}}
-            )
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            log.info("mean of the best weights: %s", shown)
+    def _figures(self, model: nn.Module, prefix: str) -> dict[str, float]:
+        """Validate a model and log its figures under their names with a prefix."""
+        step = self.state.step
+        with torch.random.fork_rng(devices=[]):
+            figures, picture = self.task.validate(model)
+        self.folder.log({"step": step, **{f"{prefix}{name}": value for name, value in figures.items()}})
+        if picture is not None and not prefix:
+            self.folder.show(picture, step)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        log.info("%s: %s", "mean of the best weights" if prefix else f"step {step}", shown)
+        return figures
 
     def _log(self, rate: float) -> None:
         state = self.state
@@ -290,6 +302,6 @@ class _Run:
 
 
 def _images(batch: Any) -> int:
-    """Frames of a batch: the two leading sizes of its largest tensor."""
+    """Count the frames of a batch: the two leading sizes of its largest tensor."""
     largest = max(tensors_of(batch).values(), key=Tensor.numel)
     return largest.shape[0] * largest.shape[1]

@@ -32,17 +32,17 @@ __all__ = [
 
 
 class StepSampler(Sampler[list[ClipRequest]]):
-    """The batches of one process, from step ``start`` on.
+    """Draws the batches of one process, from step ``start`` on.
 
     With the same number of clips in a step, any split of them into processes and accumulated parts trains on
     the same clips.
 
     Args:
         shapes: (batch, frames, size); each step draws one, the same in all processes.
-        steps: of the whole run.
-        seed: of the draw.
+        steps: number of steps of the whole run.
+        seed: seed of the draw.
         start: steps already done.
-        accumulate: batches of one step.
+        accumulate: number of batches in one step.
         process: which of the processes this is.
         processes: how many there are.
     """
@@ -58,16 +58,15 @@ class StepSampler(Sampler[list[ClipRequest]]):
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        """See the class."""
         self.shapes, self.steps, self.seed, self.start = shapes, steps, seed, start
         self.accumulate, self.process, self.processes = accumulate, process, processes
 
     def __len__(self) -> int:
-        """Batches that are left."""
+        """Count the batches that are left."""
         return (self.steps - self.start) * self.accumulate
 
     def __iter__(self) -> Iterator[list[ClipRequest]]:
-        """The batches that are left, ``accumulate`` for each step."""
+        """Yield the batches that are left, ``accumulate`` for each step."""
         most = max(batch for batch, _, _ in self.shapes)
         for step in range(self.start, self.steps):
             draw = np.random.default_rng([self.seed, 3, step])
@@ -78,7 +77,7 @@ class StepSampler(Sampler[list[ClipRequest]]):
 
 
 def draw_of_step(seed: int, step: int, part: int, process: int, device: torch.device) -> StepDraw:
-    """The generators of one part of one step."""
+    """Make the generators of one part of one step."""
     shared = torch.Generator().manual_seed(_mixed(seed, 4, step))
     own = torch.Generator(device).manual_seed(_mixed(seed, 5, step, part, process))
     return StepDraw(step, shared, own)
@@ -93,7 +92,7 @@ def seed_step(seed: int, step: int, process: int) -> None:
 
 
 def rate_share(step: int, recipe: Recipe) -> float:
-    """Share of the learning rates at a step: linear warm-up, then a cosine down to ``final_rate``."""
+    """Compute the share of the learning rates at a step: linear warm-up, then a cosine to ``final_rate``."""
     if step < recipe.warmup:
         return (step + 1) / recipe.warmup
     done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
@@ -101,7 +100,7 @@ def rate_share(step: int, recipe: Recipe) -> float:
 
 
 def ema_decay(step: int, recipe: Recipe) -> float:
-    """Decay of the average after ``step`` steps; a young average must not remember the first weights."""
+    """Compute the decay of the average; a young one must not remember the first weights."""
     return min(recipe.ema, (1 + step) / (10 + step))
 
 
@@ -114,7 +113,7 @@ BASE_RATE = "base_rate"
 
 
 def create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
-    """The optimiser of a recipe; each group keeps its ``lr`` as ``base_rate`` too."""
+    """Make the optimiser of a recipe; each group keeps its ``lr`` as ``base_rate`` too."""
     groups = [{**group, BASE_RATE: group["lr"]} for group in groups]
     return _CLASSES[recipe.optimizer](groups, weight_decay=recipe.weight_decay)
 
@@ -126,14 +125,14 @@ def set_rates(optimizer: Optimizer, share: float) -> None:
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    """Tensors by ``parameter.name``, and the groups as JSON values."""
+    """Give the tensors by ``parameter.name``, and the groups as JSON values."""
     state = optimizer.state_dict()
     tensors = {f"{i}.{name}": t for i, entries in state["state"].items() for name, t in entries.items()}
     return tensors, state["param_groups"]
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
-    """The inverse of :func:`optimizer_state`."""
+    """Put back what :func:`optimizer_state` gave."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, entry = name.partition(".")
@@ -147,13 +146,13 @@ def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: 
 
 
 def tensors_of(batch: Any) -> dict[str, Tensor]:
-    """The tensors of a batch by name."""
+    """List the tensors of a batch by name."""
     items = batch if isinstance(batch, Mapping) else {f.name: getattr(batch, f.name) for f in fields(batch)}
     return {name: value for name, value in items.items() if isinstance(value, Tensor)}
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """The same batch with its tensors on a device."""
+    """Put the tensors of a batch on a device."""
     moved = {name: tensor.to(device) for name, tensor in tensors_of(batch).items()}
     if is_dataclass(batch) and not isinstance(batch, type):
         return replace(batch, **moved)

@@ -24,7 +24,7 @@ PATIENCE = timedelta(hours=2)
 
 
 def open_accelerator(recipe: Recipe) -> Any:
-    """This process among those that train together; one where nothing else was started."""
+    """Join the processes that train together; this one is alone where nothing else was started."""
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
@@ -43,7 +43,7 @@ def open_accelerator(recipe: Recipe) -> Any:
 
 @contextmanager
 def repeatable(on: bool) -> Iterator[None]:
-    """Only algorithms that repeat themselves bit by bit, as far as PyTorch has them."""
+    """Use only algorithms that repeat themselves bit by bit, as far as PyTorch has them."""
     cudnn, options = torch.backends.cudnn, cast(Any, torch.utils.deterministic)
     before = torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, cudnn.benchmark
     filled = options.fill_uninitialized_memory
@@ -63,10 +63,10 @@ def repeatable(on: bool) -> Iterator[None]:
 def batches_of(
     clips: Dataset[Any], collate: Callable[[list[Any]], Any], sampler: StepSampler, workers: int
 ) -> Iterator[Any]:
-    """The batches that a sampler asks for, made by ``workers`` processes, or in this one if there are none.
+    """Make the batches that a sampler asks for in ``workers`` processes, or in this one if there are none.
 
     Raises:
-        StremnError: what a data set raised, wherever it was.
+        StremnError: which a data set raised, wherever it was.
     """
     loader = DataLoader(
         _Guarded(clips),
@@ -97,7 +97,7 @@ def lost_workers() -> Iterator[None]:
 
 
 class _Guarded(Dataset[Any]):
-    """Errors as items: raised in a worker, they would arrive with its traceback in their message."""
+    """Gives errors as items: raised in a worker, they would arrive with its traceback in their message."""
 
     def __init__(self, clips: Dataset[Any]) -> None:
         self.clips = clips
@@ -115,7 +115,7 @@ def _collated(collate: Callable[[list[Any]], Any], clips: list[Any]) -> Any:
 
 
 def _in_worker(_: int) -> None:
-    """One thread, and no reaction to Ctrl-C, which the main process answers."""
+    """Use one thread, and ignore Ctrl-C, which the main process answers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

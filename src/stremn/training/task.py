@@ -15,7 +15,7 @@ from stremn.errors import StremnError
 from stremn.models import Predictor, Segmenter, as_model, save_pretrained
 from stremn.training.recipe import Recipe, expand
 
-__all__ = ["SCORE", "ModelTask", "StepDraw", "Task", "check_held_out", "session_precision"]
+__all__ = ["SCORE", "StepDraw", "Task", "check_held_out"]
 
 SCORE = "score"
 """Name of the figure by which the best weights are kept; higher is better."""
@@ -27,8 +27,8 @@ class StepDraw:
 
     Attributes:
         step: optimiser steps done before this one.
-        shared: the same in all processes and in all parts of an accumulated step; on the CPU.
-        own: of this process and part; on the device of the model.
+        shared: generator that is the same in all processes and parts of an accumulated step; on the CPU.
+        own: generator of this process and part; on the device of the model.
     """
 
     step: int
@@ -39,89 +39,72 @@ class StepDraw:
 class Task(ABC):
     """One thing that models are trained for.
 
+    Data is opened when a task is made, so that what is missing is found before anything is written.
+
     Args:
-        recipe: of :attr:`recipe_class`.
+        recipe: what to do, of :attr:`recipe_class`.
         device: where validation is to run.
+
+    Raises:
+        StremnError: if data is missing.
     """
 
     recipe_class: ClassVar[type[Recipe]]
+    model_class: ClassVar[type[Any]]
+    """Which of this package's models the task trains."""
+
+    clips: Dataset[Any]
+    """Training clips by :class:`stremn.data.ClipRequest`, each a function of the request and the seed."""
 
     def __init__(self, recipe: Any, device: torch.device) -> None:
-        """See the class. Data is opened here, so that what is missing is found before anything is written.
-
-        Raises:
-            StremnError: if data is missing.
-        """
         self.recipe, self.device = recipe, device
 
-    @abstractmethod
-    def new_model(self) -> nn.Module:
-        """The model that the recipe starts from."""
-
-    @abstractmethod
-    def load_model(self, path: Path) -> nn.Module:
-        """A model that :meth:`save_model` wrote."""
-
-    @abstractmethod
-    def save_model(self, model: nn.Module, path: Path) -> None:
-        """Write all weights of a model to a ``.safetensors`` file, beside and then renamed."""
-
-    @abstractmethod
-    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """What the optimiser takes: ``params`` and ``lr``. Freezes (``requires_grad``) what is left out."""
-
-    def prepare(self, model: nn.Module) -> None:
-        """Change how a model computes in training, once it is on its device; nothing by default."""
-        return
-
-    @property
-    @abstractmethod
-    def clips(self) -> Dataset[Any]:
-        """Training clips by :class:`stremn.data.ClipRequest`, each a function of the request and the seed."""
-
-    @abstractmethod
-    def collate(self, clips: list[Any]) -> Any:
-        """Clips as one batch: a dataclass or a dictionary of tensors."""
-
-    @abstractmethod
-    def loss(self, model: nn.Module, batch: Any, draw: StepDraw) -> Tensor:
-        """Mean over the clips of a batch, so that the mean of equal batches is that of all their clips."""
-
-    @abstractmethod
-    def validate(self, model: nn.Module) -> dict[str, float]:
-        """Figures of a model, one of them :data:`SCORE`, on data that is never trained on."""
-
-    def picture(self, model: nn.Module) -> np.ndarray | None:
-        """What the model does, as RGB ``(H, W, 3)`` uint8; ``None`` if there is nothing to show."""
-        return None
-
-    @abstractmethod
-    def describe_data(self) -> dict[str, Any]:
-        """What is trained and validated on, as JSON: data sets with counts and names."""
-
-
-class ModelTask(Task):
-    """A task that trains one kind of this package's models."""
-
-    model_class: ClassVar[type[Any]]
-
-    @abstractmethod
-    def untrained_model(self) -> Segmenter | Predictor:
-        """The model of a recipe without ``start``."""
-
     def new_model(self) -> Any:
-        """From ``start``, or a new one."""
+        """Make the model that training begins with: the recipe's ``start``, or an untrained one."""
         start = self.recipe.start
         return as_model(expand(start), self.model_class) if start else self.untrained_model()
 
+    @abstractmethod
+    def untrained_model(self) -> nn.Module:
+        """Make the model of a recipe without ``start``."""
+
     def load_model(self, path: Path) -> Any:
-        """With the config that the file carries."""
+        """Read a model that :meth:`save_model` wrote."""
         return as_model(path, self.model_class)
 
     def save_model(self, model: nn.Module, path: Path) -> None:
-        """With its config, so that sessions and commands take the file."""
+        """Write all weights of a model to a ``.safetensors`` file that sessions and commands take."""
         assert isinstance(model, (Segmenter, Predictor))
         save_pretrained(model, path)
+
+    @abstractmethod
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """List what the optimiser takes (``params`` and ``lr``), and freeze what is left out."""
+
+    def prepare(self, model: nn.Module) -> None:
+        """Change how a model computes in training, once it is on its device; by default not at all."""
+        return
+
+    @abstractmethod
+    def collate(self, clips: list[Any]) -> Any:
+        """Join clips to a batch: a dataclass or a dictionary of tensors."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any, draw: StepDraw) -> Tensor:
+        """Compute the mean loss of the clips of a batch, so that equal batches average to all their clips."""
+
+    @abstractmethod
+    def validate(self, model: nn.Module) -> tuple[dict[str, float], np.ndarray | None]:
+        """Try a model on data that is never trained on.
+
+        Returns:
+            Its figures, one of them :data:`SCORE`, and what it does as a picture, RGB ``(H, W, 3)`` uint8,
+            if there is something to show.
+        """
+
+    @abstractmethod
+    def describe_data(self) -> dict[str, Any]:
+        """Describe what is trained and validated on as JSON: data sets with counts and names."""
 
 
 def check_held_out(names: Iterable[str], found: Iterable[str]) -> None:
@@ -133,8 +116,3 @@ def check_held_out(names: Iterable[str], found: Iterable[str]) -> None:
     missing = sorted(set(names) - set(found))
     if missing:
         raise StremnError(f"recipe: 'held_out' names {missing}, which 'videos' does not contain")
-
-
-def session_precision(precision: str) -> str:
-    """What a recipe's ``precision`` is called by sessions, which validate as users compute."""
-    return "fp32" if precision == "no" else precision

@@ -28,13 +28,13 @@ class FrameClip:
 
 
 def make_frame_clip(images: np.ndarray) -> FrameClip:
-    """Frames ``(T, h, w, C)`` uint8 as a clip."""
+    """Make a clip of frames ``(T, h, w, C)`` uint8."""
     frames = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     return FrameClip(frames.to(torch.float32).div_(255))
 
 
 def collate_frames(clips: list[FrameClip]) -> FrameClip:
-    """A batch of clips of one shape."""
+    """Join clips of one shape to a batch."""
     return FrameClip(torch.stack([clip.frames for clip in clips]))
 
 
@@ -43,13 +43,13 @@ CACHE_BYTES = 2**30
 
 
 class FrameClips(Dataset[FrameClip]):
-    """Endless clips of videos; clip ``i`` depends only on the seed and ``i``.
+    """Makes endless clips of videos; clip ``i`` depends only on the seed and ``i``.
 
-    A random video, a random place in it, a random crop, mirrored half of the time.
+    Each is a random crop of a random place in a random video, mirrored half of the time.
 
     Args:
         reels: the videos; those shorter than a clip are passed over.
-        seed: of everything random.
+        seed: seed of everything random.
         grey: one channel instead of three.
         squash: scale both sides to the size, else the shorter side and crop the longer one.
         zoom: the largest factor by which a crop enlarges what it shows, 1 or more; 1 crops only what
@@ -57,6 +57,9 @@ class FrameClips(Dataset[FrameClip]):
         mirror: whether clips are mirrored.
         most_gap: frames are up to this far apart in the video; 1 takes each.
         cache_bytes: memory for decoded frames, in each process.
+
+    Raises:
+        StremnError: if there is no video, or ``zoom`` or ``most_gap`` is below 1.
     """
 
     def __init__(
@@ -71,11 +74,6 @@ class FrameClips(Dataset[FrameClip]):
         most_gap: int = 1,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        """See the class.
-
-        Raises:
-            StremnError: if there is no video, or `zoom` or `most_gap` is below 1.
-        """
         if not reels:
             raise StremnError("there is no video to cut clips from; give a folder that holds some")
         if zoom < 1 or most_gap < 1:
@@ -85,7 +83,7 @@ class FrameClips(Dataset[FrameClip]):
         self.cache = FrameCache(cache_bytes)
 
     def __getitem__(self, request: ClipRequest) -> FrameClip:
-        """The clip, frames ``(T, C, size, size)``.
+        """Make the clip, frames ``(T, C, size, size)``.
 
         Raises:
             StremnError: if a file is damaged, or no video has as many frames.
@@ -128,9 +126,10 @@ class FrameClips(Dataset[FrameClip]):
 
 
 class FrameWindows(Dataset[FrameClip]):
-    """The clips of a test: all places at a regular distance in every video, never the same twice.
+    """Lists the clips of a test: all places at a regular distance in every video, none of them twice.
 
-    Clip ``i`` of ``len()`` is always the same: the middle of the picture, not mirrored.
+    Clip ``i`` of ``len()`` is always the same: the middle of the picture, not mirrored. The length of every
+    video must be known, but none is decoded before its clips are asked for.
 
     Args:
         reels: the videos; those shorter than a clip give none.
@@ -159,7 +158,6 @@ class FrameWindows(Dataset[FrameClip]):
         stride: int | Callable[[Reel], int] | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        """List the clips; needs the length of every video, but decodes none."""
         self.frames, self.size, self.gap = frames, size, gap
         self.framing, self.cache = Framing(size, squash, grey), FrameCache(cache_bytes)
         needed = (frames - 1) * gap + 1
@@ -175,11 +173,11 @@ class FrameWindows(Dataset[FrameClip]):
             )
 
     def __len__(self) -> int:
-        """Number of clips."""
+        """Count the clips."""
         return len(self.windows)
 
     def __getitem__(self, request: ClipRequest | int) -> FrameClip:
-        """One clip, frames ``(T, C, size, size)``.
+        """Read one clip, frames ``(T, C, size, size)``.
 
         Raises:
             IndexError: past the last clip.

@@ -23,12 +23,19 @@ _STEP = 0.1  # of the free way, in every frame, as in the published generator
 
 
 def read_digits(path: Path | str, first: int = 0, end: int | None = None) -> np.ndarray:
-    """Digits ``first`` to ``end`` (excluded) of a file, ``(N, h, w)`` uint8.
+    """Read digits of a file.
 
-    Read are the idx files of MNIST, gzipped or not, an ``.npy`` file of such an array, and an ``.npz`` file
-    with one, or with one named ``x_train``.
+    It is an idx file of MNIST, gzipped or not, an ``.npy`` file of such an array, or an ``.npz`` file with
+    one, or with one named ``x_train``. Of an idx file that is cut off, the digits before the cut are still
+    given, with a warning.
 
-    Of an idx file that is cut off, the digits before the cut are still given, with a warning.
+    Args:
+        path: the file.
+        first: number of the first digit.
+        end: number after the last one; ``None`` for all.
+
+    Returns:
+        ``(N, h, w)`` uint8.
 
     Raises:
         StremnError: if the file is damaged, of another kind, or does not hold all of these digits.
@@ -82,18 +89,18 @@ def _read_array(path: Path) -> np.ndarray:
 def move_digits(
     rng: np.random.Generator, digits: np.ndarray, frames: int, size: int, *, count: int = 2
 ) -> np.ndarray:
-    """Digits that move straight over black and bounce at the walls.
+    """Move digits straight over black, where they bounce at the walls.
 
     As in the published generator: each starts anywhere inside, in any direction, and moves by a tenth of its
     free way ``size - h`` a frame; a digit that would leave stops at the wall and turns back. Where digits
     overlap the brighter pixel shows.
 
     Args:
-        rng: of everything random.
+        rng: source of randomness.
         digits: ``(N, h, w)`` uint8 to choose from.
         frames: T.
         size: sides of the frames, at least those of the digits.
-        count: digits of the clip.
+        count: how many digits the clip has.
 
     Returns:
         ``(T, size, size, 1)`` uint8.
@@ -115,20 +122,19 @@ def move_digits(
 
 
 class MovingMnist(Dataset[FrameClip]):
-    """Endless clips of two moving digits; clip ``i`` depends only on the seed and ``i``.
+    """Makes endless clips of moving digits; clip ``i`` depends only on the seed and ``i``.
 
     Args:
-        digits: ``(N, h, w)`` uint8 to choose from, of `read_digits`; train and test use different ones.
-        seed: of everything random.
-        count: digits of each clip.
+        digits: ``(N, h, w)`` uint8 to choose from; train and test use different ones.
+        seed: seed of everything random.
+        count: how many digits each clip has.
     """
 
     def __init__(self, digits: np.ndarray, *, seed: int, count: int = 2) -> None:
-        """See the class."""
         self.digits, self.seed, self.count = digits, seed, count
 
     def __getitem__(self, request: ClipRequest) -> FrameClip:
-        """The clip, frames ``(T, 1, size, size)``.
+        """Make the clip, frames ``(T, 1, size, size)``.
 
         Raises:
             StremnError: if the digits do not fit.
@@ -143,9 +149,9 @@ class MovingMnist(Dataset[FrameClip]):
 
 
 class MovingMnistFile(Dataset[FrameClip]):
-    """The public test set: ``mnist_test_seq.npy``, ``(20, 10000, 64, 64)`` uint8, frames first.
+    """Reads the public test set: ``mnist_test_seq.npy``, ``(20, 10000, 64, 64)`` uint8, frames first.
 
-    Read where it lies; clip ``i`` is the beginning of sequence ``i``.
+    Sequences are read from disk when asked for; clip ``i`` is the beginning of sequence ``i``.
 
     Args:
         path: the file.
@@ -155,7 +161,6 @@ class MovingMnistFile(Dataset[FrameClip]):
     """
 
     def __init__(self, path: Path | str) -> None:
-        """Open the file; sequences are read when asked for."""
         self.path = path = Path(path)
         try:
             found = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -171,11 +176,11 @@ class MovingMnistFile(Dataset[FrameClip]):
         self._sequences = found
 
     def __len__(self) -> int:
-        """Number of sequences."""
+        """Count the sequences."""
         return int(self._sequences.shape[1])
 
     def __getitem__(self, request: ClipRequest) -> FrameClip:
-        """The first frames of one sequence, ``(T, 1, 64, 64)``.
+        """Read the first frames of one sequence, ``(T, 1, 64, 64)``.
 
         Raises:
             IndexError: past the last sequence.

@@ -29,7 +29,7 @@ class Clip:
 
 
 def make_clip(images: list[np.ndarray], labels: list[np.ndarray], ids: Sequence[int], objects: int) -> Clip:
-    """Images in [0, 1] and label maps to a clip in which ``ids`` become 1, 2, … and the rest background."""
+    """Make a clip of images in [0, 1] and label maps; ``ids`` become 1, 2, … and the rest background."""
     lookup = np.zeros(256, np.int64)
     lookup[list(ids)] = np.arange(1, len(ids) + 1)
     return Clip(
@@ -40,7 +40,7 @@ def make_clip(images: list[np.ndarray], labels: list[np.ndarray], ids: Sequence[
 
 
 def collate(clips: list[Clip]) -> Clip:
-    """A batch of clips; O becomes the most objects that one of them has."""
+    """Join clips to a batch; O becomes the most objects that one of them has."""
     valid = torch.stack([c.valid for c in clips])
     most = max(1, int(valid.sum(dim=1).max()))
     return Clip(
@@ -51,20 +51,19 @@ def collate(clips: list[Clip]) -> Clip:
 
 
 class ClipMixture(Dataset[Clip]):
-    """Clips of several data sets, each drawn with its share; clip ``i`` depends only on the seed and ``i``.
+    """Mixes clips of several data sets by their shares; clip ``i`` depends only on the seed and ``i``.
 
     Args:
         parts: data sets of clips.
         shares: probability of each, any positive scale.
-        seed: of the draw.
+        seed: seed of the draw.
     """
 
     def __init__(self, parts: Sequence[Dataset[Clip]], shares: Sequence[float], seed: int) -> None:
-        """See the class."""
         self.parts, self.seed = parts, seed
         self.cumulative = np.cumsum(shares) / np.sum(shares)
 
     def __getitem__(self, request: ClipRequest) -> Clip:
-        """The clip of the part drawn for it."""
+        """Make the clip by the part that is drawn for it."""
         draw = np.random.default_rng([self.seed, 0, request.number]).random()
         return self.parts[int(np.searchsorted(self.cumulative, draw, side="right"))][request]

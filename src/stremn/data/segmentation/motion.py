@@ -27,7 +27,7 @@ class Pose:
     maps: tuple[np.ndarray, np.ndarray] | None
 
     def apply(self, source: np.ndarray, *, nearest: bool = False, border: int = 0) -> np.ndarray:
-        """The region ``(height, width[, C])`` of the source's picture; ``border`` is a cv2 border mode."""
+        """Draw the region ``(height, width[, C])`` of the source; ``border`` is a cv2 border mode."""
         how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
         if self.maps is not None:
             return cv2.remap(source, *self.maps, how, borderMode=border)
@@ -49,7 +49,7 @@ class Motion:
     bends: np.ndarray
 
     def pose(self, frame: int, source: tuple[int, int], region: tuple[int, int, int, int]) -> Pose:
-        """One frame of the path.
+        """Find where the pixels of one frame of the path come from.
 
         Args:
             frame: index of the frame.
@@ -77,7 +77,7 @@ class Motion:
         return Pose(width, height, inverse, (map_x, map_y))
 
     def travel(self, start: tuple[float, float], end: tuple[float, float], zoom: float) -> "Motion":
-        """The same path with a camera that moves evenly over the source and zooms evenly on a log scale.
+        """Add a camera that moves evenly over the source and zooms evenly on a log scale.
 
         Args:
             start: source point (x, y) that stays where it is in the first frame.
@@ -98,7 +98,7 @@ class Motion:
 
 @functools.cache
 def _plate_basis() -> np.ndarray:
-    """Displacements on the lattice ``(LATTICE², 2)`` from those of the 16 control points, as a matrix.
+    """Compute the matrix from displacements of the 16 control points to those on the lattice.
 
     The thin-plate spline through the control points: kernel r² log r, and an affine part.
     """
@@ -134,7 +134,7 @@ def random_motion(
     zoom: float = 0.08,
     bend: float = 0.0,
 ) -> Motion:
-    """A path that puts the source point ``center`` at the canvas point ``target`` and then drifts.
+    """Draw a path that puts the source point ``center`` at the canvas point ``target`` and then drifts.
 
     Args:
         rng: source of randomness.
@@ -169,7 +169,7 @@ def random_motion(
 def warp(
     source: np.ndarray, motion: Motion, frame: int, size: int, *, nearest: bool = False, border: int = 0
 ) -> np.ndarray:
-    """One frame of a source under a motion, ``(size, size[, C])``; ``border`` is a cv2 border mode."""
+    """Draw one frame of a source under a motion ``(size, size[, C])``; ``border`` is a cv2 border mode."""
     height, width = source.shape[:2]
     return motion.pose(frame, (height, width), (0, 0, size, size)).apply(
         source, nearest=nearest, border=border
@@ -177,7 +177,7 @@ def warp(
 
 
 def jitter_colors(rng: Rng, images: list[np.ndarray], strength: float = 1.0) -> list[np.ndarray]:
-    """One change of brightness, contrast, saturation and tint for a clip, with a small drift over it."""
+    """Change brightness, contrast, saturation and tint of a clip at once, with a small drift over it."""
     brightness, contrast, saturation = rng.uniform(-0.15, 0.15), rng.uniform(0.75, 1.3), rng.uniform(0.5, 1.5)
     tint = rng.normal(0, 0.04, 3)
     drift = rng.normal(0, 0.02, 2)
@@ -193,7 +193,7 @@ def jitter_colors(rng: Rng, images: list[np.ndarray], strength: float = 1.0) -> 
 
 
 def motion_blur(image: np.ndarray, dx: float, dy: float) -> np.ndarray:
-    """Blur along a way of ``(dx, dy)`` pixels, centred."""
+    """Blur an image along a way of ``(dx, dy)`` pixels, centred."""
     size = int(np.hypot(dx, dy)) | 1
     if size < 3:
         return image

@@ -13,6 +13,7 @@ from stremn.errors import StremnError
 
 __all__ = [
     "Sprite",
+    "copy_paste",
     "cut_out",
     "finish_clip",
     "first_usable",
@@ -73,7 +74,7 @@ class Sprite:
         ids[part][alpha > (VISIBLE_BLURRED if blurred else VISIBLE)] = number
 
     def _way(self, frame: int) -> np.ndarray:
-        """How far the middle of the cut-out moves while the shutter is open, in pixels; 0 if hardly."""
+        """Compute how far the middle of the cut-out moves while the shutter is open, in pixels."""
         count = len(self.motion.matrices)
         if not self.shutter or count < 2:
             return np.zeros(2)
@@ -87,7 +88,7 @@ class Sprite:
         return np.zeros(2) if length < 3 else way * min(1.0, LONGEST_BLUR / length)
 
     def _region(self, frame: int, size: tuple[int, ...], margin: float) -> tuple[int, int, int, int] | None:
-        """Left, top, right, bottom of the part of the canvas that the cut-out can touch, if there is any."""
+        """Find left, top, right, bottom of the part of the canvas that the cut-out can touch, if any."""
         height, width = self.picture.shape[:2]
         bend = float(np.abs(self.motion.bends[frame]).max())
         xs, ys = (-bend, width - 1 + bend), (-bend, height - 1 + bend)
@@ -98,11 +99,14 @@ class Sprite:
 
 
 def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The part of an image around a mask, and its alpha with a soft border, as a `Sprite` has them.
+    """Cut the part of an image around a mask, with alpha of a soft border, as a :class:`Sprite` has them.
 
     Args:
         image: ``(H, W, 3)`` uint8, or float32 in [0, 1].
         mask: ``(H, W)`` uint8, 1 on the object.
+
+    Returns:
+        ``(h, w, 4)`` float32 in [0, 1].
     """
     left, top, width, height = cv2.boundingRect(mask)
     part = slice(max(0, top - 2), top + height + 2), slice(max(0, left - 2), left + width + 2)
@@ -114,7 +118,7 @@ def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def random_sprite(rng: Rng, stills: Sequence[StillSet], frames: int, size: int) -> Sprite | None:
-    """A random object of a random still on a random path; ``None`` where the still has no usable object."""
+    """Draw a random object of a random still on a random path; ``None`` where the still has no usable one."""
     still = random_still(rng, stills)
     ids = present_ids(still.labels)
     if not len(ids):
@@ -138,12 +142,12 @@ def random_sprite(rng: Rng, stills: Sequence[StillSet], frames: int, size: int) 
 
 
 def present_ids(labels: np.ndarray) -> np.ndarray:
-    """The object ids of a label map ``(H, W)`` uint8, in order."""
+    """List the object ids of a label map ``(H, W)`` uint8, in order."""
     return np.flatnonzero(_pixels(labels))
 
 
 def _pixels(labels: np.ndarray) -> np.ndarray:
-    """How many pixels each of the 256 ids has; none for the background."""
+    """Count the pixels of each of the 256 ids; none for the background."""
     counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
     counts[0] = 0
     return counts
@@ -155,7 +159,7 @@ def _centre(picture: np.ndarray) -> tuple[float, float]:
 
 
 def twin_of(rng: Rng, sprite: Sprite, frames: int, size: int) -> Sprite:
-    """The same cut-out, mirrored or not, on another path: a look-alike."""
+    """Draw another path for the same cut-out, which makes a look-alike."""
     linear = sprite.motion.matrices[0, :, :2]
     scale = float(np.sqrt(abs(np.linalg.det(linear)))) * np.exp(rng.uniform(-0.3, 0.3))
     motion = random_motion(
@@ -170,7 +174,7 @@ def twin_of(rng: Rng, sprite: Sprite, frames: int, size: int) -> Sprite:
 
 
 def look_alike(rng: Rng, canvas: np.ndarray, ids: np.ndarray, frames: int) -> Sprite | None:
-    """A copy of an object of a frame as a cut-out that moves by itself; ``None`` without a usable object."""
+    """Copy an object of a frame as a cut-out that moves by itself; ``None`` without a usable object."""
     counts = _pixels(ids)
     visible = np.flatnonzero((counts > 200) & (counts < 0.2 * ids.size))
     if not len(visible):
@@ -180,12 +184,32 @@ def look_alike(rng: Rng, canvas: np.ndarray, ids: np.ndarray, frames: int) -> Sp
     return twin_of(rng, Sprite(picture, Motion(still, still)), frames, canvas.shape[0])
 
 
+def copy_paste(
+    rng: Rng,
+    guests: list[np.ndarray],
+    guest_ids: list[np.ndarray],
+    images: list[np.ndarray],
+    labels: list[np.ndarray],
+    number: int,
+) -> None:
+    """Lay one object of the first clip, in other colours, over the second as ``number``, in place."""
+    present = present_ids(guest_ids[0])
+    if not len(present):
+        return
+    chosen = rng.choice(present)
+    for guest, ids, image, label in zip(jitter_colors(rng, guests), guest_ids, images, labels, strict=True):
+        mask = ids == chosen
+        alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)[..., None]
+        image += (guest - image) * alpha
+        label[mask] = number
+
+
 def hide_objects(
     rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], stills: Sequence[StillSet]
 ) -> None:
-    """For one to four frames, never the first or the last, something covers all objects; in place.
+    """Cover all objects for one to four frames, never the first or the last, in place.
 
-    A patch of a still over the objects, or a cut to a still.
+    The cover is a patch of a still over the objects, or a cut to a still.
     """
     if len(images) < 4:
         return
@@ -206,7 +230,7 @@ def hide_objects(
 
 
 def random_still(rng: Rng, stills: Sequence[StillSet]) -> Still:
-    """A random still, mirrored half of the time; folders weigh by their length."""
+    """Draw a still, mirrored half of the time; folders weigh by their length."""
     counts = np.array([len(folder) for folder in stills])
     folder = stills[rng.choice(len(stills), p=counts / counts.sum())]
     still = folder[int(rng.integers(len(folder)))]
@@ -218,7 +242,7 @@ def random_still(rng: Rng, stills: Sequence[StillSet]) -> Still:
 def moving_background(
     rng: Rng, stills: Sequence[StillSet], frames: int, size: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """A still that moves slowly, and empty ids: lists of ``(size, size, 3)`` float32 and ``(size, size)``."""
+    """Move a still slowly: frames ``(size, size, 3)`` float32 and empty ids ``(size, size)``."""
     still = random_still(rng, stills)
     height, width = still.labels.shape
     motion = random_motion(
@@ -239,7 +263,7 @@ def moving_background(
 
 
 def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], objects: int) -> Clip | None:
-    """Blur, change colours, choose up to ``objects`` ids visible in the first frame; ``None`` without one."""
+    """Blur, change colours, and follow up to ``objects`` ids of the first frame; ``None`` without one."""
     if rng.random() < 0.25:
         images = [_shaken(rng, image) for image in images]
     images = jitter_colors(rng, images)
@@ -251,13 +275,13 @@ def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], ob
 
 
 def _shaken(rng: Rng, image: np.ndarray) -> np.ndarray:
-    """Blurred as by a camera that moved, up to nine pixels in a random direction."""
+    """Blur as by a camera that moved, up to nine pixels in a random direction."""
     length, angle = rng.uniform(0, 9), rng.uniform(0, np.pi)
     return motion_blur(image, length * np.cos(angle), length * np.sin(angle))
 
 
 def first_usable(attempt: Callable[[Rng], Clip | None], rng: Rng, where: str) -> Clip:
-    """The first clip with an object in its first frame.
+    """Try until a clip has an object in its first frame.
 
     Raises:
         StremnError: naming the data, if there is none in many attempts: its masks are empty.

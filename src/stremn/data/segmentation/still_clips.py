@@ -27,7 +27,7 @@ Rng = np.random.Generator
 
 
 class SyntheticClips(Dataset[Clip]):
-    """Endless synthetic clips; clip ``i`` depends only on the seed and ``i``.
+    """Makes endless synthetic clips; clip ``i`` depends only on the seed and ``i``.
 
     Half of the clips move a whole still, whose own objects are followed; the others use a still as
     background. Up to three cut-outs move above, and hide what is below; some have a look-alike. In some clips
@@ -41,7 +41,7 @@ class SyntheticClips(Dataset[Clip]):
         look_alike_share: share of clips with a copy of an object that moves by itself.
         region_share: share of clips that move a whole still of which random regions are followed.
         inverse_share: share of clips in which all but the object is followed.
-        seed: of everything random.
+        seed: seed of everything random.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class SyntheticClips(Dataset[Clip]):
         region_share: float = 0.0,
         inverse_share: float = 0.0,
     ) -> None:
-        """See the class."""
         self.stills, self.objects, self.seed = stills, objects, seed
         self.hidden_share, self.look_alike_share = hidden_share, look_alike_share
         self.region_share, self.inverse_share = region_share, inverse_share
@@ -69,7 +68,7 @@ class SyntheticClips(Dataset[Clip]):
     def _attempt(self, rng: Rng, frames: int, size: int) -> Clip | None:
         base = random_still(rng, self.stills)
         follow_base = rng.random() < 0.5
-        # Drawn only where wanted: without regions a seed gives the clips that it gave before.
+        # Drawn only where wanted, so that other clips do not depend on it.
         if self.region_share > 0 and rng.random() < self.region_share:
             base, follow_base = with_regions(rng, base), True
         height, width = base.labels.shape
@@ -132,7 +131,7 @@ SMALLEST, LARGEST = 0.01, 0.4
 
 
 def with_regions(rng: Rng, still: Still, most: int = 3) -> Still:
-    """The same still with up to ``most`` random regions as its objects.
+    """Give a still up to ``most`` random regions as its objects.
 
     Random pixels are seeds; every pixel belongs to the seed that is nearest in colour and place. So regions
     follow contours where there are any, and are parts of objects, of the background, or of both.
@@ -157,7 +156,7 @@ def with_regions(rng: Rng, still: Still, most: int = 3) -> Still:
 
 
 def invert(rng: Rng, labels: list[np.ndarray]) -> None:
-    """One object of the first frame becomes the background, and all else one object; in place.
+    """Make one object of the first frame the background, and all else one object, in place.
 
     Without an object nothing changes.
     """

@@ -11,9 +11,10 @@ from torch.utils.data import Dataset
 from stremn.data.requests import ClipRequest
 from stremn.data.segmentation.clips import Clip
 from stremn.data.segmentation.images import check_sizes, read_object_labels, read_rgb
-from stremn.data.segmentation.motion import Motion, jitter_colors, random_motion, warp
+from stremn.data.segmentation.motion import Motion, random_motion, warp
 from stremn.data.segmentation.sprites import (
     Sprite,
+    copy_paste,
     finish_clip,
     first_usable,
     hide_objects,
@@ -27,7 +28,7 @@ from stremn.data.segmentation.stills import StillSet
 from stremn.data.segmentation.videos import Video
 from stremn.errors import StremnError
 
-__all__ = ["VideoClips"]
+__all__ = ["VideoClips", "pick_frames"]
 
 log = logging.getLogger("stremn")
 
@@ -44,7 +45,7 @@ MOST_ZOOM = 4.0
 
 
 class VideoClips(Dataset[Clip]):
-    """Endless clips of annotated videos; clip ``i`` depends only on the seed and ``i``.
+    """Makes endless clips of annotated videos; clip ``i`` depends only on the seed and ``i``.
 
     Annotated frames in order or reversed, with random gaps; one random crop, moved a little from frame to
     frame; sometimes a cut-out of a still, or a copy of the object itself, moves across and is followed too,
@@ -63,7 +64,10 @@ class VideoClips(Dataset[Clip]):
         copy_paste_share: share of clips with an object of a second random sequence.
         inverse_share: share of clips in which all but the object is followed.
         zoom_share: share of clips in which the camera zooms in or out.
-        seed: of everything random.
+        seed: seed of everything random.
+
+    Raises:
+        StremnError: if no sequence has two annotated frames.
     """
 
     def __init__(
@@ -80,11 +84,6 @@ class VideoClips(Dataset[Clip]):
         inverse_share: float = 0.0,
         zoom_share: float = 0.0,
     ) -> None:
-        """See the class.
-
-        Raises:
-            StremnError: if no sequence has two annotated frames.
-        """
         usable = [s for s in sequences if len(s.annotated) > 1]
         left_out = [s.name for s in sequences if len(s.annotated) < 2]
         if not usable:
@@ -121,9 +120,9 @@ class VideoClips(Dataset[Clip]):
         )
 
     def _attempt(self, rng: Rng, sequences: list[Video], frames: int, size: int) -> Clip | None:
-        # Drawn only where wanted: without copy-paste a seed gives the clips that it gave before.
-        copy_paste = self.copy_paste_share > 0 and rng.random() < self.copy_paste_share
-        if copy_paste and self.stills and rng.random() < OVER_A_STILL:
+        # Drawn only where wanted, so that other clips do not depend on it.
+        pastes = self.copy_paste_share > 0 and rng.random() < self.copy_paste_share
+        if pastes and self.stills and rng.random() < OVER_A_STILL:
             host: Part | None = moving_background(rng, self.stills, frames, size)
         else:
             zooms = self.zoom_share > 0 and rng.random() < self.zoom_share
@@ -132,12 +131,12 @@ class VideoClips(Dataset[Clip]):
         if host is None:
             return None
         canvas, ids = host
-        if copy_paste:
+        if pastes:
             path = functools.partial(_path, rng, size=size)
             guest = self._part(rng, sequences, frames, path, size, border=cv2.BORDER_CONSTANT)
             if guest is not None:
                 # Four times in five it is followed, else it hides what is below.
-                _copy_paste(rng, *guest, canvas, ids, 202 if rng.random() < 0.8 else 0)
+                copy_paste(rng, *guest, canvas, ids, 202 if rng.random() < 0.8 else 0)
         if self.stills and rng.random() < 0.5:
             sprite = random_sprite(rng, self.stills, frames, size)
             _paste_all(sprite, canvas, ids, 200 if rng.random() < 0.5 else 0)
@@ -159,12 +158,12 @@ class VideoClips(Dataset[Clip]):
         size: int,
         border: int = cv2.BORDER_REFLECT_101,
     ) -> Part | None:
-        """Frames and ids of a random sequence under the motion made for its labels.
+        """Draw a random sequence under the motion made for its labels.
 
         ``border`` is a cv2 border mode. ``None`` where the first frame has no object.
         """
         sequence = sequences[int(rng.integers(len(sequences)))]
-        picks = self._pick_frames(rng, sequence.annotated, frames)
+        picks = pick_frames(rng, sequence.annotated, frames, self.max_gap)
         paths = [sequence.frames[i] for i in picks]
         masks = [found for path in paths if (found := sequence.mask_of(path))]
         labels = [read_object_labels(mask) for mask in masks]
@@ -183,20 +182,28 @@ class VideoClips(Dataset[Clip]):
         ids = [warp(m, motion, t, size, nearest=True, border=border) for t, m in enumerate(labels)]
         return canvas, ids
 
-    def _pick_frames(self, rng: Rng, annotated: Sequence[int], frames: int) -> list[int]:
-        """Indices of frames; ``max_gap`` counts frames, also where only every fifth is annotated."""
-        count = len(annotated)
-        if frames == 1:
-            return [annotated[int(rng.integers(count))]]
-        stride = max(1, (annotated[-1] - annotated[0]) // (count - 1))
-        longest = max(1, min(self.max_gap // stride, (count - 1) // (frames - 1)))
-        gaps = rng.integers(1, int(rng.integers(1, longest + 1)) + 1, frames - 1)
-        picks = int(rng.integers(0, count - gaps.sum())) + np.concatenate([[0], np.cumsum(gaps)])
-        return [annotated[i] for i in (picks[::-1] if rng.random() < 0.5 else picks)]
+
+def pick_frames(rng: Rng, annotated: Sequence[int], frames: int, max_gap: int) -> list[int]:
+    """Draw frames of a clip, in order or reversed, from those that are annotated.
+
+    Args:
+        rng: source of randomness.
+        annotated: indices of the annotated frames, in order, at least as many as are drawn.
+        frames: T, how many to draw.
+        max_gap: most frames of the video from one to the next, also where only every fifth is annotated.
+    """
+    count = len(annotated)
+    if frames == 1:
+        return [annotated[int(rng.integers(count))]]
+    stride = max(1, (annotated[-1] - annotated[0]) // (count - 1))
+    longest = max(1, min(max_gap // stride, (count - 1) // (frames - 1)))
+    gaps = rng.integers(1, int(rng.integers(1, longest + 1)) + 1, frames - 1)
+    picks = int(rng.integers(0, count - gaps.sum())) + np.concatenate([[0], np.cumsum(gaps)])
+    return [annotated[i] for i in (picks[::-1] if rng.random() < 0.5 else picks)]
 
 
 def _crop(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
-    """A crop that holds part of a random object of the first frame, with a slight motion of the camera."""
+    """Draw a crop that holds part of a random object of the first frame, with a slightly moving camera."""
     point = _point(rng, labels[0])
     least, most = _scales(labels[0], size)
     scale = np.exp(rng.uniform(np.log(least), np.log(most)))
@@ -213,7 +220,7 @@ def _crop(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
 
 
 def _zoom(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
-    """From a wide crop around a random object of the first frame to a close one of the last, or back."""
+    """Go from a wide crop around a random object of the first frame to a close one of the last, or back."""
     least, _ = _scales(labels[0], size)
     scales = least * np.array(
         [np.exp(rng.uniform(0, np.log(1.2))), np.exp(rng.uniform(0.6, 1) * np.log(MOST_ZOOM))]
@@ -237,7 +244,7 @@ def _zoom(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
 
 
 def _scales(labels: np.ndarray, size: int) -> tuple[float, float]:
-    """Least and most canvas pixels per pixel of a video: from the whole height of it up to 540 pixels.
+    """Compute least and most canvas pixels per pixel of a video, from its whole height up to 540 pixels.
 
     These are the scales at which videos are segmented; small ones are not blown up by more than a half.
     """
@@ -247,14 +254,14 @@ def _scales(labels: np.ndarray, size: int) -> tuple[float, float]:
 
 
 def _point(rng: Rng, labels: np.ndarray) -> tuple[int, int]:
-    """(x, y) of a random pixel of a random object."""
+    """Draw (x, y) of a random pixel of a random object."""
     ys, xs = np.nonzero(labels == rng.choice(present_ids(labels)))
     pick = int(rng.integers(len(xs)))
     return xs[pick], ys[pick]
 
 
 def _center(rng: Rng, point: tuple[int, int], labels: np.ndarray, half: float) -> tuple[float, float]:
-    """Of a crop of twice ``half`` a side that lies within the frame and holds the point."""
+    """Draw the centre of a crop of twice ``half`` a side that lies within the frame and holds the point."""
     x, y = (
         float(np.clip(value + rng.uniform(-0.6, 0.6) * half, half, max(half, limit - half)))
         for value, limit in zip(point, labels.shape[::-1], strict=True)
@@ -271,7 +278,7 @@ def _paste_all(
 
 
 def _path(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
-    """A path that puts all objects of the first frame, at a random size, somewhere on the canvas."""
+    """Draw a path that puts all objects of the first frame, at a random size, somewhere on the canvas."""
     left, top, width, height = cv2.boundingRect((labels[0] > 0).astype(np.uint8))
     wanted = size * np.exp(rng.uniform(np.log(0.15), np.log(0.8)))
     return random_motion(
@@ -285,23 +292,3 @@ def _path(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
         turn=rng.choice([0.5, 4.0]),
         zoom=rng.choice([0.03, 0.12]),
     )
-
-
-def _copy_paste(
-    rng: Rng,
-    guests: list[np.ndarray],
-    guest_ids: list[np.ndarray],
-    images: list[np.ndarray],
-    labels: list[np.ndarray],
-    number: int,
-) -> None:
-    """Lay one object of the first clip, in other colours, over the second, as ``number``; in place."""
-    present = present_ids(guest_ids[0])
-    if not len(present):
-        return
-    chosen = rng.choice(present)
-    for guest, ids, image, label in zip(jitter_colors(rng, guests), guest_ids, images, labels, strict=True):
-        mask = ids == chosen
-        alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)[..., None]
-        image += (guest - image) * alpha
-        label[mask] = number

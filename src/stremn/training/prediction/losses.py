@@ -13,7 +13,7 @@ SPACINGS = (1, 2, 4, 8, 16)
 def shrinkage_loss(
     prediction: Tensor, truth: Tensor, *, power: int = 2, speed: float = 10.0, turn: float = 0.2
 ) -> Tensor:
-    """Mean of ``l**power / (1 + exp(a (c - l)))`` with ``l = |prediction - truth|``: small errors weigh less.
+    """Compute the mean of ``l**power / (1 + exp(a (c - l)))``, where ``l = |prediction - truth|``.
 
     Lu et al., "Deep Regression Tracking with Shrinkage Loss" (ECCV 2018), for ``power`` 2, where it
     modulates the squared error; the paper puts it on L1 too, which is ``power`` 1.
@@ -40,7 +40,7 @@ def shrinkage_loss(
 
 
 def scale_invariant_gradients(frames: Tensor, spacing: int, *, epsilon: float = 1e-3) -> Tensor:
-    """Differences of pixels ``spacing`` apart, divided by the sum of their magnitudes.
+    """Divide differences of pixels ``spacing`` apart by the sum of their magnitudes.
 
     Ummenhofer et al., "DeMoN: Depth and Motion Network for Learning Monocular Stereo" (CVPR 2017):
     ``g_h[f](i, j) = ((f(i+h, j) - f(i, j)) / (|f(i+h, j)| + |f(i, j)|), the same along j)``.
@@ -61,7 +61,7 @@ def scale_invariant_gradients(frames: Tensor, spacing: int, *, epsilon: float = 
 def scale_invariant_gradient_loss(
     prediction: Tensor, truth: Tensor, *, spacings: Sequence[int] = SPACINGS, epsilon: float = 1e-3
 ) -> Tensor:
-    """Mean distance of the scale-invariant gradients of both frames, added up over the spacings.
+    """Add up the mean distance of the scale-invariant gradients of both frames over the spacings.
 
     Ummenhofer et al. (CVPR 2017), with the mean over pixels in place of their sum, so that its
     weight does not depend on the size of the frames.
@@ -70,7 +70,7 @@ def scale_invariant_gradient_loss(
         prediction: ``(..., h, w)``, frames in about [0, 1].
         truth: of the same shape.
         spacings: in pixels; those that do not fit into the frame are left out.
-        epsilon: see `scale_invariant_gradients`.
+        epsilon: added to the denominator, since frames have black pixels.
 
     Returns:
         A scalar, float32 (float64 for frames of float64).
@@ -97,7 +97,7 @@ def prediction_loss(
     l2_weight: float = 1.0,
     gradient_weight: float = 1.0,
 ) -> Tensor:
-    """The loss of Sec. 4.2: shrinkage on L1 and on L2, and the scale-invariant gradient loss.
+    """Compute the loss of Sec. 4.2: shrinkage on L1 and on L2, and the scale-invariant gradient loss.
 
     The paper gives no weights. Means run over all pixels, so the loss of a batch of clips of one shape is the
     mean of the losses of its parts.
@@ -127,7 +127,7 @@ def prediction_loss(
 
 
 def _pair(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in at least float32: half precision has too few digits for differences of frames."""
+    """Give both in at least float32: half precision has too few digits for differences of frames."""
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction is {tuple(prediction.shape)}, truth is {tuple(truth.shape)}")
     kind = torch.promote_types(prediction.dtype, torch.float32)

@@ -1,6 +1,6 @@
 """Training of video prediction: its recipe, its data, its loss and its validation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
@@ -10,24 +10,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from stremn.data import FrameClip, collate_frames
+from stremn.data import (
+    ClipRequest,
+    FrameClip,
+    FrameClips,
+    FrameWindows,
+    MovingMnist,
+    collate_frames,
+    read_digits,
+)
+from stremn.data.prediction.any_videos import open_reels
+from stremn.data.prediction.random_access import Reel
 from stremn.errors import StremnError
 from stremn.memory import Rules, get_policy
 from stremn.metrics.prediction.scores import PredictionScorer
 from stremn.models import Predictor, as_model, create_model
 from stremn.models.rollout import forecast_clip
 from stremn.runtime import Runtime
-from stremn.training.prediction.data import PredictionData
 from stremn.training.prediction.losses import prediction_loss
-from stremn.training.recipe import Recipe
-from stremn.training.task import SCORE, ModelTask, StepDraw, session_precision
+from stremn.training.recipe import Recipe, expand
+from stremn.training.task import SCORE, StepDraw, Task, check_held_out
 
 __all__ = ["PredictionRecipe", "PredictionTask"]
+
+VALIDATION_SEED = 1
+"""Seed of moving digits that validate; the same for all recipes, so that their figures can be compared."""
 
 
 @dataclass(frozen=True)
 class PredictionRecipe(Recipe):
-    """A training run of video prediction. The keys of all tasks: :class:`stremn.training.Recipe`.
+    """A training run of video prediction, which has the keys of :class:`stremn.training.Recipe` besides.
 
     Attributes:
         channels: of frames, 1 grey or 3 RGB; 0 for the model's own.
@@ -47,10 +59,10 @@ class PredictionRecipe(Recipe):
         feed_truth: share of predictions that are replaced by the truth at the first step, before the next one
             is predicted; falls linearly.
         feed_until: share of the steps after which none is replaced.
-        l1_weight: see :func:`stremn.training.prediction.losses.prediction_loss`.
-        l2_weight: see there.
-        gradient_weight: see there.
-        mse_weight: of the plain mean squared error.
+        l1_weight: weight of the first term of :func:`stremn.training.prediction.losses.prediction_loss`.
+        l2_weight: weight of its second term.
+        gradient_weight: weight of its third term.
+        mse_weight: weight of the plain mean squared error.
         observed_weight: weight of the same loss on the observed frames, predicted one ahead.
         validate_clips: how many fixed clips validation predicts.
     """
@@ -99,6 +111,13 @@ class PredictionRecipe(Recipe):
         "observed_weight": 0,
         "validate_clips": 1,
     }
+    most: ClassVar[Mapping[str, float]] = {
+        **Recipe.most,
+        "channels": 3,
+        "zoom": 16,
+        "slots": 10_000,
+        "validate_clips": 1_000_000,
+    }
     shares: ClassVar[tuple[str, ...]] = (*Recipe.shares, "feed_truth", "feed_until")
 
     def __post_init__(self) -> None:
@@ -124,42 +143,58 @@ class PredictionRecipe(Recipe):
             raise StremnError("recipe: 'validate_every' needs videos in 'held_out' to validate on")
 
 
-class PredictionTask(ModelTask):
-    """See the module."""
+class PredictionTask(Task):
+    """Trains models that predict the frames which follow those they have observed.
+
+    Args:
+        recipe: what to do.
+        device: where validation is to run.
+
+    Raises:
+        StremnError: if data is missing, nothing is left to train on, or moving digits are to be in colour.
+    """
 
     recipe_class, model_class = PredictionRecipe, Predictor
+    collate = staticmethod(collate_frames)
 
     def __init__(self, recipe: PredictionRecipe, device: torch.device) -> None:
-        """Open the data sets.
-
-        Raises:
-            StremnError: if data is missing or nothing is left to train on.
-        """
         super().__init__(recipe, device)
-        self.data = PredictionData(recipe, grey=self.new_model().config.channels == 1)
-        self.runtime = replace(Runtime.choose("cpu", session_precision(recipe.precision)), device=device)
-        self._shown: tuple[Tensor, Tensor] | None = None
-
-    @property
-    def clips(self) -> Dataset[FrameClip]:
-        """Clips of moving digits or of videos."""
-        return self.data.clips
-
-    def collate(self, clips: list[Any]) -> FrameClip:
-        """Clips of one shape."""
-        return collate_frames(clips)
+        self.runtime = replace(Runtime.choose("cpu", recipe.session_precision), device=device)
+        self.grey = self.new_model().config.channels == 1
+        self.trained: list[Reel] = []
+        self.held: list[Reel] = []
+        if recipe.digits:
+            if not self.grey:
+                raise StremnError("recipe: moving digits are grey; set 'channels: 1'")
+            path = expand(recipe.digits)
+            self.clips = MovingMnist(read_digits(path, *recipe.train_digits), seed=recipe.seed)
+            self.moving = MovingMnist(read_digits(path, *recipe.held_digits), seed=VALIDATION_SEED)
+        else:
+            reels = [reel for entry in recipe.videos for reel in open_reels(expand(entry), "train")]
+            self.held = [reel for reel in reels if reel.name in recipe.held_out]
+            self.trained = [reel for reel in reels if reel.name not in recipe.held_out]
+            check_held_out(recipe.held_out, (reel.name for reel in self.held))
+            self.clips = FrameClips(
+                self.trained,
+                seed=recipe.seed,
+                grey=self.grey,
+                squash=recipe.squash,
+                zoom=recipe.zoom,
+                mirror=recipe.mirror,
+                most_gap=recipe.most_gap,
+            )
 
     def untrained_model(self) -> Predictor:
-        """Of the recipe's ``model`` and ``channels``."""
+        """Make a new model of the recipe's ``model`` and ``channels``."""
         changes = {"channels": self.recipe.channels} if self.recipe.channels else {}
         return as_model(create_model(self.recipe.model, **changes), Predictor)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """All parameters at one rate."""
+        """Train all parameters at one rate."""
         return [{"params": list(model.parameters()), "lr": self.recipe.learning_rate}]
 
     def loss(self, model: nn.Module, batch: FrameClip, draw: StepDraw) -> Tensor:
-        """Predict what follows the observed frames, and its loss."""
+        """Predict what follows the observed frames, and compute its loss."""
         recipe, network = self.recipe, cast(Predictor, model)
         rules = self._rules(network)
         if rules is not None:
@@ -192,28 +227,48 @@ class PredictionTask(ModelTask):
         )
         return loss + recipe.mse_weight * F.mse_loss(found, truth) if recipe.mse_weight else loss
 
-    def validate(self, model: nn.Module) -> dict[str, float]:
-        """SSIM (the score, P4), PSNR, and MSE and MAE summed over pixels, means over the horizon."""
-        network, scorer, self._shown = cast(Predictor, model), PredictionScorer(), None
+    def validate(self, model: nn.Module) -> tuple[dict[str, float], np.ndarray | None]:
+        """Predict the clips held out.
+
+        Returns:
+            SSIM (the score, P4), PSNR, and MSE and MAE summed over pixels, means over the horizon; and the
+            first clip from left to right in time, truth above prediction.
+        """
+        network, scorer, shown = cast(Predictor, model), PredictionScorer(), None
         rules = self._rules(network)
-        for frames in self.data.held_clips(self.recipe.batch[0]):
+        for frames in self.held_clips(self.recipe.batch[0]):
             frames = frames.to(self.device)
             with self.runtime.active():
                 found = forecast_clip(network, frames, self.recipe.observed, rules)
             truth = frames[:, self.recipe.observed :]
             scorer.add(found, truth)
-            self._shown = self._shown or (truth[0].cpu(), found[0].cpu())
+            if shown is None:
+                rows = [torch.cat(list(clip[0]), dim=2).expand(3, -1, -1) for clip in (truth, found)]
+                pixels = (torch.cat(rows, dim=1) * 255).round().to(torch.uint8)
+                shown = np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
         scores = scorer.result()
-        return {SCORE: scores["ssim"], **{name: scores[name] for name in ("ssim", "psnr", "mse", "mae")}}
+        return {SCORE: scores["ssim"], **{n: scores[n] for n in ("ssim", "psnr", "mse", "mae")}}, shown
 
-    def picture(self, model: nn.Module) -> np.ndarray | None:
-        """Truth above prediction of the first clip that was validated on, from left to right in time."""
-        if self._shown is None:
-            return None
-        rows = [torch.cat(list(frames), dim=2).expand(3, -1, -1) for frames in self._shown]
-        pixels = (torch.cat(rows, dim=1) * 255).round().to(torch.uint8)
-        return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+    def held_clips(self, batch: int) -> Iterator[Tensor]:
+        """Yield the fixed clips of validation, ``(B, T, C, h, w)`` at a time, of the recipe's first shape."""
+        recipe = self.recipe
+        _, frames, size = recipe.shapes[0]
+        source: Dataset[FrameClip]
+        if recipe.digits:
+            source, numbers = self.moving, list(range(recipe.validate_clips))
+        else:
+            windows = FrameWindows(self.held, frames=frames, size=size, grey=self.grey, squash=recipe.squash)
+            count = min(recipe.validate_clips, len(windows))
+            source, numbers = windows, np.linspace(0, len(windows) - 1, count).round().astype(int).tolist()
+        for first in range(0, len(numbers), batch):
+            requests = [ClipRequest(number, frames, size) for number in numbers[first : first + batch]]
+            yield collate_frames([source[request] for request in requests]).frames
 
     def describe_data(self) -> dict[str, Any]:
-        """Counts and names."""
-        return self.data.describe()
+        """List the digits, or the videos with the number of their frames."""
+        if self.recipe.digits:
+            return {
+                "digits": {"train": list(self.recipe.train_digits), "held_out": list(self.recipe.held_digits)}
+            }
+        parts = {"videos": self.trained, "held_out": self.held}
+        return {name: [{"name": r.name, "frames": r.count} for r in reels] for name, reels in parts.items()}

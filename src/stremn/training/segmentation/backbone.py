@@ -88,7 +88,7 @@ def _read(path: Path | str) -> dict[str, Tensor]:
 
 
 def _fill_by_name(encoder: nn.Module, state: dict[str, Tensor], origin: str) -> None:
-    """Layers of the same name; a first convolution with more inputs keeps its own for those beyond RGB."""
+    """Fill layers of the same name; a wider first convolution keeps its own weights beyond RGB."""
     own = encoder.state_dict()
     for name, tensor in own.items():
         given = state.get(name)
@@ -103,7 +103,7 @@ def _fill_by_name(encoder: nn.Module, state: dict[str, Tensor], origin: str) -> 
 
 
 def _fill_in_order(backbone: nn.Module, state: dict[str, Tensor], origin: str) -> None:
-    """By position, since the package names the same layers differently; a head at the end is left out."""
+    """Fill by position, since the package names the same layers differently; a head is left out."""
     own = backbone.state_dict()
     if len(state) < len(own):
         raise StremnError(f"{origin}: holds {len(state)} tensors, the backbone needs {len(own)}")

@@ -17,7 +17,9 @@ def segmentation_loss(
     dice_weight: float = 1.0,
     hard_share: float = 1.0,
 ) -> Tensor:
-    """Cross entropy of the aggregated objects (Sec. 4.1.1), plus a soft Dice term per object.
+    """Compute cross entropy of the aggregated objects (Sec. 4.1.1), plus a soft Dice term per object.
+
+    All means are taken per clip first, so that the loss of a batch is the mean of the losses of its parts.
 
     Args:
         logits: ``(B, T, O, h', w')``, upsampled here to the labels' size.
@@ -25,8 +27,6 @@ def segmentation_loss(
         valid: which objects exist ``(B, O)`` bool.
         dice_weight: weight of 1 - Dice; 0 leaves it out.
         hard_share: share of each frame's pixels, those of largest cross entropy, that count.
-
-    All means are taken per clip first, so that the loss of a batch is the mean of the losses of its parts.
 
     Returns:
         A scalar, float32 (float64 for logits of float64).

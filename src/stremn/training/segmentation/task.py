@@ -25,19 +25,20 @@ from stremn.data import (
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, get_policy
 from stremn.models import Segmenter, create_model, in_parts
+from stremn.sessions import SegmentationSession
 from stremn.training.recipe import Recipe, expand
 from stremn.training.segmentation.backbone import depthwise_in_float32, load_imagenet
 from stremn.training.segmentation.losses import segmentation_loss
 from stremn.training.segmentation.segment_clip import segment_clip
-from stremn.training.segmentation.validation import Validator
-from stremn.training.task import ModelTask, StepDraw, check_held_out, session_precision
+from stremn.training.segmentation.validation import segment_held_out
+from stremn.training.task import StepDraw, Task, check_held_out
 
 __all__ = ["SegmentationRecipe", "SegmentationTask"]
 
 
 @dataclass(frozen=True)
 class SegmentationRecipe(Recipe):
-    """A training run of segmentation. The keys of all tasks: :class:`stremn.training.Recipe`.
+    """A training run of segmentation, which has the keys of :class:`stremn.training.Recipe` besides.
 
     Attributes:
         backbone_weights: file with ImageNet weights; empty for the default of the model. Without ``start``
@@ -56,18 +57,16 @@ class SegmentationRecipe(Recipe):
         zoom_share: share of the clips from videos in which the camera zooms in on an object or out from it.
         damage_share: share of the objects of a frame whose mask is spoilt before it is written into the
             memory, see :func:`stremn.training.segmentation.damage.damaged`.
-        burn_in: most frames of a clip that are segmented without gradients before those that teach; how many
-            is drawn for each step, and at least one frame is left to teach.
         parted: whether a new model, or one that reads all slots of its memory together, reads them in parts
             from now on, see :func:`stremn.models.in_parts`.
-        target_model: whether it reads a target model besides from now on, see there; goes with ``parted``.
+        target_model: whether it also reads a target model from now on; goes with ``parted``.
         chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
             chosen slots, in clips of at least ``chosen + 4`` frames.
         backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
         frozen_blocks: how many of the backbone's first blocks keep their weights, the stem with them; 0
             trains all of it.
-        dice_weight: see :func:`stremn.training.segmentation.losses.segmentation_loss`.
-        hard_share: see there.
+        dice_weight: weight of 1 - Dice beside the cross entropy; 0 leaves it out.
+        hard_share: share of each frame's pixels, those of largest cross entropy, that count.
         guide_share: share of steps in which the decoder sees the previous probabilities.
         validate_size: shorter side in pixels at which held-out sequences are segmented; 0 for the model's.
     """
@@ -86,7 +85,6 @@ class SegmentationRecipe(Recipe):
     inverse_share: float = 0.0
     zoom_share: float = 0.0
     damage_share: float = 0.0
-    burn_in: int = 0
     parted: bool = False
     target_model: bool = False
     chosen: int = 1
@@ -102,11 +100,16 @@ class SegmentationRecipe(Recipe):
         "objects": 1,
         "max_gap": 1,
         "chosen": 0,
-        "burn_in": 0,
         "backbone_rate": 0,
         "frozen_blocks": 0,
         "dice_weight": 0,
         "validate_size": 0,
+    }
+    most: ClassVar[Mapping[str, float]] = {
+        **Recipe.most,
+        "objects": 200,
+        "chosen": 10_000,
+        "validate_size": 8192,
     }
     shares: ClassVar[tuple[str, ...]] = (
         *Recipe.shares,
@@ -131,17 +134,21 @@ class SegmentationRecipe(Recipe):
             raise StremnError("recipe: 'validate_every' needs sequences in 'held_out' to validate on")
 
 
-class SegmentationTask(ModelTask):
-    """See the module."""
+class SegmentationTask(Task):
+    """Trains models that segment a video from the masks of its first frame.
+
+    Args:
+        recipe: what to do.
+        device: where validation is to run.
+
+    Raises:
+        StremnError: if data is missing or nothing is left to train on.
+    """
 
     recipe_class, model_class = SegmentationRecipe, Segmenter
+    collate = staticmethod(collate)
 
     def __init__(self, recipe: SegmentationRecipe, device: torch.device) -> None:
-        """Open the data sets.
-
-        Raises:
-            StremnError: if data is missing or nothing is left to train on.
-        """
         super().__init__(recipe, device)
         self.stills = [open_stills(expand(root)) for root in recipe.stills]
         self.videos = [open_videos(expand(entry)) for entry in recipe.videos]
@@ -150,13 +157,7 @@ class SegmentationTask(ModelTask):
         if everything:
             check_held_out(recipe.held_out, held_out)
         self.held_out = [held_out[name] for name in sorted(held_out)]
-        self._clips = self._mixture([s for s in everything if self._is_trained(s)])
-        self._validator = Validator(
-            self.held_out,
-            size=recipe.validate_size,
-            device=device,
-            precision=session_precision(recipe.precision),
-        )
+        self.clips = self._mixture([s for s in everything if self._is_trained(s)])
 
     def _is_trained(self, sequence: Video) -> bool:
         return sequence.name not in self.recipe.held_out
@@ -191,17 +192,8 @@ class SegmentationTask(ModelTask):
             raise StremnError("recipe: nothing to train on; check 'videos', 'stills' and 'video_share'")
         return ClipMixture(parts, shares, recipe.seed)
 
-    @property
-    def clips(self) -> ClipMixture:
-        """Clips of videos and of stills, mixed by ``video_share``."""
-        return self._clips
-
-    def collate(self, clips: list[Any]) -> Clip:
-        """As many objects as the clip with the most has."""
-        return collate(clips)
-
     def new_model(self) -> Segmenter:
-        """From ``start``, or a new one; reading in parts where the recipe says so."""
+        """Begin with ``start``, or a new model; it reads in parts where the recipe says so."""
         model: Segmenter = super().new_model()
         has, wants = model.config, self.recipe
         if has.parted >= wants.parted and has.target_model >= wants.target_model:
@@ -209,18 +201,18 @@ class SegmentationTask(ModelTask):
         return in_parts(model, target_model=wants.target_model)
 
     def untrained_model(self) -> Segmenter:
-        """Of the recipe's ``model``, read as the recipe says, with ImageNet weights in its backbone."""
+        """Make a new model of the recipe's ``model``, with ImageNet weights in its backbone."""
         reads = {"parted": self.recipe.parted, "target_model": self.recipe.target_model}
         model = create_model(self.recipe.model, **reads)
         load_imagenet(model, expand(self.recipe.backbone_weights) or None)
         return model
 
     def prepare(self, model: nn.Module) -> None:
-        """On a CPU, depthwise convolutions that are trained run in float32."""
+        """Let depthwise convolutions that are trained on a CPU run in float32."""
         depthwise_in_float32(model)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Rest and backbone; frozen blocks and batch norm of the backbone are not trained."""
+        """Train the backbone, but for frozen blocks and batch norm, at a rate of its own."""
         norms = {
             id(p)
             for m in model.modules()
@@ -241,35 +233,33 @@ class SegmentationTask(ModelTask):
         return groups
 
     def loss(self, model: nn.Module, batch: Clip, draw: StepDraw) -> Tensor:
-        """Logits of the whole clip from the masks of its first frame, and their loss."""
+        """Segment whole clips from the masks of their first frames, and compute the loss of the others."""
         recipe, network = self.recipe, cast(Segmenter, model)
-        layout, policy = MemoryLayout(chosen=recipe.chosen), get_policy(network.config.policy)
-        guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
-        certainty, burn_in = network.config.certainty, 0
-        if recipe.burn_in:
-            most = min(recipe.burn_in, batch.frames.shape[1] - 2)
-            burn_in = int(torch.randint(most + 1, (), generator=draw.shared))
         found = segment_clip(
-            *(network, batch, layout, policy),
-            guide=guide,
-            certainty=certainty,
+            network,
+            batch,
+            MemoryLayout(chosen=recipe.chosen),
+            get_policy(network.config.policy),
+            guide=bool(torch.rand((), generator=draw.shared) < recipe.guide_share),
+            certainty=network.config.certainty,
             damage=recipe.damage_share,
-            burn_in=burn_in,
             generator=draw.own,
         )
         weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
-        return segmentation_loss(found.logits, batch.labels[:, burn_in + 1 :], batch.valid, **weights)
+        return segmentation_loss(found.logits, batch.labels[:, 1:], batch.valid, **weights)
 
-    def validate(self, model: nn.Module) -> dict[str, float]:
-        """J&F of the held-out sequences."""
-        return self._validator.figures(cast(Segmenter, model))
-
-    def picture(self, model: nn.Module) -> np.ndarray | None:
-        """Frames of the held-out sequences as the validation before segmented them."""
-        return self._validator.picture()
+    def validate(self, model: nn.Module) -> tuple[dict[str, float], np.ndarray | None]:
+        """Segment the held-out sequences: J&F, J and F, and a picture."""
+        session = SegmentationSession(
+            cast(Segmenter, model),
+            size=self.recipe.validate_size or None,
+            device=str(self.device),
+            precision=self.recipe.session_precision,
+        )
+        return segment_held_out(session, self.held_out)
 
     def describe_data(self) -> dict[str, Any]:
-        """Counts and names; a sequence that two entries share is listed under both."""
+        """List counts and names; a sequence that two entries share is listed under both."""
         videos = []
         for entry, sequences in zip(self.recipe.videos, self.videos, strict=True):
             trained = [s for s in sequences if self._is_trained(s)]
@@ -287,7 +277,7 @@ def _described(entry: str, stills: StillLayout) -> dict[str, Any]:
 
 
 def _block(name: str) -> int:
-    """Which block or layer of its encoder a parameter belongs to; the stem counts as part of block 0."""
+    """Find the block or layer of its encoder that a parameter belongs to; the stem is part of block 0."""
     part = name.removeprefix("backbone.").removeprefix("query_encoder.").removeprefix("memory_encoder.")
     number = re.match(r"(?:blocks\.|layer)(\d+)", part)
     return int(number[1]) if number else 0

@@ -1,0 +1,331 @@
+"""The folder of a run: its record, and checkpoints that are either complete or not there."""
+
+import errno
+import json
+import logging
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.optim import Optimizer
+
+import stremn
+from stremn.errors import StremnError
+from stremn.files.atomic import replacing, write_error, write_json, write_png
+from stremn.files.tensors import one_line, write_tensors
+from stremn.provenance import provenance
+from stremn.training.plan import optimizer_state, restore_optimizer
+from stremn.training.recipe import Recipe, read_values
+
+__all__ = [
+    "AVERAGED",
+    "RAW",
+    "Checkpoints",
+    "RunFolder",
+    "RunState",
+    "describe_run",
+    "load_optimizer",
+    "load_state",
+    "save_state",
+]
+
+log = logging.getLogger("stremn")
+
+RECIPE, RUN, DATA, LOG, CHECKPOINTS = "recipe.yaml", "run.json", "data.json", "log.jsonl", "checkpoints"
+RAW, AVERAGED = "raw.safetensors", "model.safetensors"
+OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
+VERSION = 1
+PACKAGES = ("torchvision", "accelerate", "timm", "numpy", "opencv-python-headless", "safetensors")
+
+
+@dataclass
+class RunState:
+    """Where a run stands. Its step is also the position of the sampler and of the schedule.
+
+    Attributes:
+        step: optimiser steps done.
+        processes: how many processes train together.
+        seconds: time trained so far.
+        loss_sum: sum of the losses since the last line of the log.
+        loss_count: how many losses these are.
+        best_score: the best score of the validations so far.
+        best_step: the step at which it was reached.
+        best_weights: scores of the weights that are averaged, by the names of their files.
+    """
+
+    step: int = 0
+    processes: int = 1
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best_score: float | None = None
+    best_step: int | None = None
+    best_weights: dict[str, float] = field(default_factory=dict)
+
+
+def save_state(folder: Path, state: RunState, optimizer: Optimizer) -> None:
+    """Write everything of a checkpoint but the weights."""
+    tensors, groups = optimizer_state(optimizer)
+    write_tensors(folder / OPTIMIZER, tensors, "stremn_optimizer", "Adam's moments by parameter")
+    write_json(folder / STATE, {"version": VERSION, **asdict(state), "optimizer": groups})
+
+
+def load_state(folder: Path) -> RunState:
+    """Read the state of a checkpoint.
+
+    Raises:
+        StremnError: if it cannot be read.
+    """
+    facts = _read_facts(folder)
+    try:
+        if facts.pop("version") != VERSION:
+            raise StremnError(f"{folder}: written by another version of stremn; resume it with that one")
+        del facts["optimizer"]
+        return RunState(**facts)
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder / STATE, error) from error
+
+
+def load_optimizer(folder: Path, optimizer: Optimizer) -> None:
+    """Put the state of a checkpoint's optimiser into one of the same parameters.
+
+    Raises:
+        StremnError: if it cannot be read or is of other parameters.
+    """
+    try:
+        restore_optimizer(optimizer, load_file(folder / OPTIMIZER), _read_facts(folder)["optimizer"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder / OPTIMIZER, error) from error
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(folder / STATE, error) from error
+    if not isinstance(facts, dict):
+        raise _damaged(folder / STATE, ValueError("not an object"))
+    return facts
+
+
+def _damaged(path: Path, error: Exception) -> StremnError:
+    return StremnError(
+        f"{path}: not a usable checkpoint ({one_line(error)}); "
+        "remove that folder to resume from the one before"
+    )
+
+
+class Checkpoints:
+    """The checkpoints in one folder, named by their step.
+
+    Args:
+        folder: where they lie; made when the first is written.
+        keep: how many of the latest stay.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder, self.keep = folder, keep
+
+    def all(self) -> list[Path]:
+        """List the complete checkpoints, the newest last."""
+        if not self.folder.is_dir():
+            return []
+        found = (path for path in self.folder.iterdir() if re.fullmatch(r"step-\d+", path.name))
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+    def write(self, step: int, fill: Callable[[Path], None]) -> Path:
+        """Make a checkpoint: ``fill`` writes into a hidden folder, which is then renamed.
+
+        Raises:
+            StremnError: if it cannot be written.
+        """
+        final = self.folder / f"step-{step:06d}"
+        part = self.folder / f".{final.name}.part"
+        try:
+            self.clean()
+            part.mkdir(parents=True)
+            fill(part)
+            for path in (*part.iterdir(), part):
+                _to_disk(path)
+            if final.exists():
+                self._remove(final)
+            os.replace(part, final)
+            _to_disk(self.folder)
+            for old in self.all()[: -self.keep]:
+                self._remove(old)
+        except OSError as error:
+            raise write_error(final, error) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return final
+
+    def clean(self) -> None:
+        """Remove what an earlier process left unfinished."""
+        for path in self.folder.glob(".step-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _remove(self, folder: Path) -> None:
+        """Hide it first: half a checkpoint must never be taken for a whole one."""
+        hidden = folder.with_name(f".{folder.name}.old")
+        os.replace(folder, hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Write it through, so that the rename cannot outlive the content when the machine goes down."""
+    with suppress(PermissionError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+class RunFolder:
+    """Recipe, facts, log, TensorBoard files, pictures and checkpoints of one run.
+
+    Args:
+        out: the folder, which is made by :meth:`begin`.
+        recipe: what is run.
+    """
+
+    def __init__(self, out: Path, recipe: Recipe) -> None:
+        self.out, self.recipe = out, recipe
+        self.checkpoints = Checkpoints(out / CHECKPOINTS, recipe.keep)
+        self._board: Any = None
+
+    def check(self, resume: bool) -> None:
+        """Refuse a folder that cannot be written to or that holds another run; nothing is written yet.
+
+        Raises:
+            StremnError: naming the key that differs, if a run is resumed with a changed recipe.
+        """
+        home = next(path for path in (self.out, *self.out.absolute().parents) if path.exists())
+        if not home.is_dir():
+            raise StremnError(f"output {home} is a file: give a folder")
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise write_error(self.out, PermissionError(errno.EACCES, "may not be written to"))
+        trained = [name for name in (AVERAGED, CHECKPOINTS) if (self.out / name).exists()]
+        if not (self.out / RECIPE).exists():
+            if trained:
+                raise StremnError(
+                    f"{self.out} holds {trained[0]} of a run without {RECIPE}: give another folder"
+                )
+            return
+        if not resume:
+            raise StremnError(f"{self.out} holds a run: resume it, or give another folder")
+        if not trained:
+            return
+        before = type(self.recipe).from_dict(read_values(self.out / RECIPE), self.out / RECIPE).to_dict()
+        for key, value in self.recipe.to_dict().items():
+            if value != before[key] and key not in self.recipe.while_running:
+                raise StremnError(
+                    f"{self.out} was begun with {key}: {before[key]}, not {value}; resume it with its own "
+                    f"recipe, {self.out / RECIPE}, or give another folder"
+                )
+
+    def begin(self, step: int, facts: dict[str, Any], data: dict[str, Any]) -> None:
+        """Write what is known at the start, and drop the log of steps that will be done again."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.clean()
+            runs = self._earlier_runs()
+            write_json(self.out / RUN, {**facts, "from_step": step, "before": runs})
+            write_json(self.out / DATA, data)
+            self._cut_log(step)
+            # Last: from here on the folder counts as a run.
+            self._write_recipe()
+        except OSError as error:
+            raise write_error(self.out, error) from error
+        self._board = _open_board(self.out / "tensorboard", step)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append a line to the log, and its numbers to the TensorBoard file under ``record["step"]``."""
+        try:
+            with (self.out / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise write_error(self.out / LOG, error) from error
+        if self._board is not None:
+            kind = "train" if "loss" in record else "validation"
+            for name, value in record.items():
+                if name not in ("step", "seconds"):
+                    self._board.add_scalar(f"{kind}/{name}", value, record["step"])
+            self._board.flush()
+
+    def show(self, picture: np.ndarray, step: int) -> None:
+        """Keep a picture ``(H, W, 3)`` uint8."""
+        path = self.out / "pictures" / f"step-{step:06d}.png"
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise write_error(path.parent, error) from error
+        write_png(path, Image.fromarray(picture))
+        if self._board is not None:
+            self._board.add_image("validation", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Finish the TensorBoard file."""
+        if self._board is not None:
+            self._board.close()
+
+    def _write_recipe(self) -> None:
+        import yaml
+
+        text = yaml.safe_dump(self.recipe.to_dict(), sort_keys=False, allow_unicode=True)
+        with replacing(self.out / RECIPE) as part:
+            part.write_text(text, encoding="utf-8")
+
+    def _earlier_runs(self) -> list[dict[str, Any]]:
+        try:
+            last = json.loads((self.out / RUN).read_text(encoding="utf-8"))
+            return [*last.pop("before", []), last]
+        except (OSError, ValueError, AttributeError):
+            return []
+
+    def _cut_log(self, step: int) -> None:
+        path = self.out / LOG
+        if path.exists():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            with replacing(path) as part:
+                part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def describe_run(recipe: Recipe, device: str, processes: int) -> dict[str, Any]:
+    """Describe seed, versions, commit and machine as JSON."""
+    versions = {"stremn": stremn.__version__, "python": platform.python_version()}
+    versions["torch"] = str(torch.__version__)
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    facts = {"seed": recipe.seed, "versions": versions, "device": device, "processes": processes}
+    return facts | provenance()
+
+
+def _open_board(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        log.warning("no TensorBoard files are written: pip install 'stremn[train]'")
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _step_of(line: str) -> float:
+    """Read the step of a line of the log; a line cut short counts as one to drop."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
