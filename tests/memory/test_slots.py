@@ -28,6 +28,8 @@ from stremn.memory import (
     SlotMemory,
     Template,
     get_policy,
+    read_separately,
+    read_target,
     surely_visible,
 )
 from stremn.ops import space_time_read, target_fit
@@ -169,7 +171,7 @@ def test_each_part_is_read_by_itself_and_an_empty_one_as_the_permanent_slot(
 ) -> None:
     query = history.templates[0].key + 1
     for memory in history.run(get_policy("oldest"), layout):
-        parts = memory.read_parts(query, similarity=similarity, scale=0.7).chunk(3, dim=-1)
+        parts = read_separately(memory, query, similarity=similarity, scale=0.7).chunk(3, dim=-1)
         bounds = (0, 1, layout.first_chosen, memory.slots)
         for part, readout in enumerate(parts):
             for o, row in enumerate(memory.frame_index.tolist()):
@@ -191,7 +193,7 @@ def test_the_target_models_are_fitted_to_the_permanent_slot_and_to_all_of_them(
 ) -> None:
     query = history.templates[-1].key * 2
     for memory in history.run(get_policy("oldest"), layout):
-        first, every = memory.read_target(query).chunk(2, dim=-1)
+        first, every = read_target(memory, query).chunk(2, dim=-1)
         for o, row in enumerate(memory.frame_index.tolist()):
             given, *others = [history.templates[f].moments[o : o + 1] for f in row if f >= 0]
             expected = given + sum(others) / len(others) if others else given
@@ -206,8 +208,8 @@ def test_autocast_does_not_round_what_a_target_model_is_fitted_to() -> None:
     memory = SlotMemory(VOS, **{name: t.float() if t.is_floating_point() else t for name, t in tensors})
     query = history.templates[0].key.float()
     with torch.autocast("cpu", torch.bfloat16):
-        found = memory.read_target(query)
-    assert torch.equal(found, memory.read_target(query))
+        found = read_target(memory, query)
+    assert torch.equal(found, read_target(memory, query))
 
 
 def test_a_target_model_needs_moments_and_a_permanent_slot() -> None:
@@ -218,14 +220,14 @@ def test_a_target_model_needs_moments_and_a_permanent_slot() -> None:
         replace(history.run(get_policy("oldest"), VOS)[-1], moments=None),
     ):
         with pytest.raises(ValueError, match="moments and a permanent slot"):
-            memory.read_target(query)
+            read_target(memory, query)
 
 
 def test_parts_need_a_permanent_slot() -> None:
     history = random_history(0, objects=1, length=2)
     memory = history.run(get_policy("oldest"), PREDICTION)[-1]
     with pytest.raises(ValueError, match="permanent"):
-        memory.read_parts(history.templates[0].key)
+        read_separately(memory, history.templates[0].key)
 
 
 @every_policy

@@ -7,8 +7,8 @@ from torch import nn
 from small_models import fill_added
 from stremn.data import Clip
 from stremn.errors import StremnError
-from stremn.memory import MemoryLayout, SlotMemory, get_policy
-from stremn.models import MODELS, Segmenter, create_model, in_parts
+from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
+from stremn.models import MODELS, SegmentationState, Segmenter, create_model, in_parts
 from stremn.runtime import for_inference
 from stremn.training.segmentation.segment_clip import segment_clip
 
@@ -33,52 +33,51 @@ def model(request: pytest.FixtureRequest) -> Segmenter:
 @torch.no_grad()
 def test_the_verbs_give_the_documented_shapes(model: Segmenter) -> None:
     frames = torch.rand(2, 3, HEIGHT, WIDTH)
-    owner = torch.tensor([0, 1, 1])
     config, positions = model.config, HEIGHT // 16 * WIDTH // 16
     features = model.encode_image(frames)
     assert features.grid == (HEIGHT // 16, WIDTH // 16)
     assert features.key.shape == (2, positions, config.key_dim)
     assert features.maps[0].shape[-2:] == (HEIGHT // 4, WIDTH // 4)
-    template = model.encode_template(features, torch.rand(3, 1, HEIGHT // 4, WIDTH // 4), owner)
+    template = model.encode_template(features, torch.rand(4, 1, HEIGHT // 4, WIDTH // 4))
     widths = (config.key_dim, config.value_dim, config.update_dim)
     shapes = [tuple(t.shape) for t in template]
-    assert shapes[:3] == [(3, positions, width) for width in widths]
+    assert shapes[:3] == [(4, positions, width) for width in widths]
     channels = config.key_dim + features.maps[-1].shape[1] + 1
-    moments = (3, channels, channels + config.value_dim + 2)
+    moments = (4, channels, channels + config.value_dim + 2)
     assert shapes[3:] == ([moments] if config.target_model else [])
     memory = SlotMemory.of_first_frame(template, 0, config.layout)
     assert memory.slots == config.slots
-    readout = model.read(features, memory, owner)
-    assert readout.shape == (3, positions, config.readout_dim)
-    logits = model.decode(features, readout, owner, torch.rand(3, 1, HEIGHT // 4, WIDTH // 4))
-    assert logits.shape == (3, 1, HEIGHT // 4, WIDTH // 4)
-    assert torch.equal(
-        model.segment(features, memory, owner), model.decode(features, readout, owner, previous=None)
-    )
+    readout = model.read(features, memory)
+    assert readout.shape == (4, positions, config.readout_dim)
+    previous = torch.rand(4, 1, HEIGHT // 4, WIDTH // 4)
+    logits = model.decode(features, readout, previous)
+    assert logits.shape == (4, 1, HEIGHT // 4, WIDTH // 4)
+    state = SegmentationState(memory, previous)
+    assert torch.equal(model.segment(features, state), logits)
+    assert torch.equal(model.segment(features, state, guide=False), model.decode(features, readout))
 
 
 @torch.no_grad()
 def test_a_batch_of_frames_gives_what_each_frame_gives_alone(model: Segmenter) -> None:
     frames, masks = torch.rand(2, 3, HEIGHT, WIDTH), torch.rand(4, 1, HEIGHT, WIDTH)
 
-    def run(frames: torch.Tensor, masks: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
-        features = model.encode_image(frames)
-        memory = SlotMemory.of_first_frame(
-            model.encode_template(features, masks, owner), 0, model.config.layout
-        )
-        return model.segment(features, memory, owner, model.resize(masks, features.maps[0].shape[-2:]))
+    def run(frames: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        features = [model.encode_image(frames)]
+        rules = Rules(model.config.layout, get_policy("learned"))
+        logits, states = model.observe(features, (), rules, 0, given=[masks])
+        assert logits == ()
+        return model.observe(features, states, rules, 1)[0][0]
 
-    together = run(frames, masks, torch.tensor([0, 0, 1, 1]))
-    alone = [run(frames[i : i + 1], masks[2 * i : 2 * i + 2], torch.tensor([0, 0])) for i in (0, 1)]
+    together = run(frames, masks)
+    alone = [run(frames[i : i + 1], masks[2 * i : 2 * i + 2]) for i in (0, 1)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-3, atol=1e-4)
 
 
 @torch.no_grad()
 def test_aggregate_keeps_the_frames_apart_and_sums_to_at_most_one(model: Segmenter) -> None:
     logits = torch.randn(6, 1, 4, 5) * 5
-    owner = torch.tensor([0, 0, 0, 1, 1, 1])
-    both = model.aggregate(logits, owner, 2)
-    each = torch.cat([model.aggregate(part, owner[:3], 1) for part in logits.split(3)])
+    both = model.aggregate(logits, 2)
+    each = torch.cat([model.aggregate(part) for part in logits.split(3)])
     torch.testing.assert_close(both, each)
     assert (both.unflatten(0, (2, 3)).sum(dim=1) <= 1 + 1e-5).all()
 
@@ -117,7 +116,7 @@ def parameters_without_gradient(
     torch.manual_seed(0)
     model = create_model(name, **READS[read]).train()
     without_zero_branches(model)
-    logits = segment_clip(model, moving_squares(length), layout, get_policy("learned")).logits
+    logits = segment_clip(model, moving_squares(length), Rules(layout, get_policy("learned"), noise=True))
     assert logits.shape == (1, length - 1, 2, HEIGHT // 4, WIDTH // 4)
     (logits * torch.randn_like(logits)).sum().backward()
     return [
@@ -149,12 +148,12 @@ def test_batch_norm_keeps_its_statistics_in_training() -> None:
 def test_the_copy_for_inference_computes_the_same_and_leaves_the_model_alone(model: Segmenter) -> None:
     state = {n: t.clone() for n, t in model.state_dict().items()}
     ready = for_inference(model, torch.device("cpu"), torch.float32)
-    frames, owner = torch.rand(1, 3, HEIGHT, WIDTH), torch.tensor([0])
+    frames, masks = torch.rand(1, 3, HEIGHT, WIDTH), torch.ones(1, 1, HEIGHT, WIDTH)
 
     def run(network: Segmenter) -> torch.Tensor:
         features = network.encode_image(frames)
-        template = network.encode_template(features, torch.ones(1, 1, HEIGHT, WIDTH), owner)
-        return network.segment(features, SlotMemory.of_first_frame(template, 0, model.config.layout), owner)
+        rules = Rules(model.config.layout, get_policy("learned"))
+        return network.segment(features, network.observe([features], (), rules, 0, given=[masks])[1][0])
 
     torch.testing.assert_close(run(ready), run(model), rtol=1e-3, atol=1e-4)
     assert all(torch.equal(t, state[n]) for n, t in model.state_dict().items())
@@ -170,14 +169,15 @@ def test_a_model_made_to_read_in_parts_starts_with_the_latest_template_alone(tar
     assert (parted.config.parted, parted.config.target_model) == (True, target_model)
     state = together.state_dict()
     assert all(torch.equal(t, state[n]) for n, t in parted.state_dict().items() if n in state)
-    features, owner = together.encode_image(torch.rand(1, 3, HEIGHT, WIDTH)), torch.tensor([0])
-    templates = [parted.encode_template(features, torch.rand(1, 1, HEIGHT, WIDTH), owner) for _ in range(3)]
+    features = together.encode_image(torch.rand(1, 3, HEIGHT, WIDTH))
+    templates = [parted.encode_template(features, torch.rand(1, 1, HEIGHT, WIDTH)) for _ in range(3)]
     memory = SlotMemory.of_first_frame(templates[0], 0, together.config.layout)
     for t in (1, 2):
         memory = memory.update(templates[t], t, get_policy("learned"))
     latest = SlotMemory.of_first_frame(templates[2], 2, MemoryLayout(chosen=0, latest=False))
-    expected = together.segment(features, latest, owner)
-    torch.testing.assert_close(parted.segment(features, memory, owner), expected)
+    previous = torch.rand(1, 1, HEIGHT // 4, WIDTH // 4)
+    expected = together.segment(features, SegmentationState(latest, previous))
+    torch.testing.assert_close(parted.segment(features, SegmentationState(memory, previous)), expected)
 
 
 def test_weights_whose_layers_would_change_their_shape_cannot_be_made_to_read_in_parts() -> None:

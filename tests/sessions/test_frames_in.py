@@ -219,8 +219,9 @@ def test_half_precision_is_close_to_full(
 def test_defaults_come_from_the_models_config(model: Segmenter) -> None:
     session = SegmentationSession(model, device="cpu")
     config = model.config
-    assert (session.policy.name, session.layout.slots) == (config.policy, config.slots)
-    assert (session.size, session.candidate_every) == (config.size, config.candidate_every)
+    assert (session.settings.policy, session.settings.slots) == (config.policy, config.slots)
+    found = (session.settings.size, session.settings.candidate_every)
+    assert found == (config.size, config.candidate_every)
 
 
 def test_gradients_are_off_in_a_session_and_back_on_after(

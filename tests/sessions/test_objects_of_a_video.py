@@ -123,16 +123,14 @@ def test_an_object_is_computed_as_if_the_removed_one_had_never_been_there_from_t
 ) -> None:
     session = open_session()
     session.step(video[0], boxes(1, 2, 3))
-    before = session.state
-    assert before is not None
+    (before,) = session.states
     session.remove(2)
-    after = session.state
-    assert after is not None
+    (after,) = session.states
     for name, tensor in after.memory.tensors().items():
         assert (tensor == before.memory.tensors()[name][[0, 2]]).all()
     assert session.object_ids == (1, 3)
     session.remove([1, 3, 99])
-    assert session.state is None
+    assert session.states == ()
     assert session.object_ids == ()
     assert not session.step(video[1]).labels.any()
 

@@ -57,7 +57,7 @@ def test_a_continued_stream_is_the_stream(
         assert other.frames_in_memory() == session.frames_in_memory()
     assert other.object_ids == (200, 1, 90)
     assert other.state_bytes == session.state_bytes
-    assert other.seed == session.seed
+    assert other.settings.seed == session.settings.seed
     assert [p.name for p in tmp_path.iterdir()] == ["paused.safetensors"]
 
 

@@ -95,7 +95,10 @@ def test_objects_come_and_go_and_a_pause_changes_nothing(
     assert first[-1].probabilities.shape == (3, *video[0].shape[:2])
     assert (first[3].labels[boxes(1, start=2) == 1] == 1).all()
     other = SegmentationSession.load(session.save(tmp_path / "s.safetensors"), model, device="cpu")
-    assert (other.views, other.reach) == (session.views, session.reach)
+    assert (other.settings.views, other.settings.reach) == (
+        session.settings.views,
+        session.settings.reach,
+    )
     assert other.state_bytes == session.state_bytes
     for one in (session, other):
         one.remove(200)

@@ -12,12 +12,11 @@ from small_data import frame, labels
 from small_models import untrained_lite
 from stremn import SegmentationSession
 from stremn.data import Clip
-from stremn.memory import MemoryLayout, get_policy
-from stremn.models import Segmenter
+from stremn.memory import MemoryLayout, Rules, get_policy
+from stremn.models import MODELS, Segmenter, create_model
 from stremn.training.segmentation.segment_clip import segment_clip
 
 FRAMES, STEP, SLOTS = 8, 4, 4
-ONE_FRAME = torch.zeros(2, dtype=torch.long)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +45,8 @@ def clip() -> Clip:
 
 def logits_of(model: Segmenter, clip: Clip, policy: str) -> Tensor:
     """(T - 1, O, 1, h/4, w/4) by the code of training."""
-    layout = MemoryLayout.of_slots(SLOTS)
-    return segment_clip(model, clip, layout, get_policy(policy), noise=False).logits[0].unsqueeze(2).detach()
+    rules = Rules(MemoryLayout.of_slots(SLOTS), get_policy(policy))
+    return segment_clip(model, clip, rules)[0].unsqueeze(2).detach()
 
 
 def enlarged(maps: Tensor) -> Tensor:
@@ -66,10 +65,10 @@ def test_same_probabilities_and_labels(policy: str, grad: bool, model: Segmenter
     seen = set()
     for t in range(1, FRAMES):
         found = session.step(frame(STEP * t))
-        coarse = model.aggregate(logits[t - 1], ONE_FRAME, 1)
+        coarse = model.aggregate(logits[t - 1])
         assert np.allclose(found.probabilities, enlarged(coarse)[:, 0].numpy(), atol=1e-3), f"frame {t}"
 
-        objects = model.aggregate(enlarged(logits[t - 1]), ONE_FRAME, 1)[:, 0]
+        objects = model.aggregate(enlarged(logits[t - 1]))[:, 0]
         odds = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
         best = odds.topk(2, dim=0).values
         clear = (best[0] - best[1] > 2e-3).numpy()
@@ -86,21 +85,27 @@ def test_the_comparison_would_notice_another_policy(model: Segmenter, clip: Clip
     assert (learned - oldest).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("burn_in", [1, 3, FRAMES - 2])
-def test_burn_in_changes_which_frames_teach_and_nothing_else(
-    burn_in: int, model: Segmenter, clip: Clip
-) -> None:
-    """The logits of the frames that are left are the same, and the given masks still get a gradient."""
-    given = (model, clip, MemoryLayout.of_slots(SLOTS), get_policy("learned"))
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_sees_the_same_given_mask_in_training_and_in_a_session(name: str, clip: Clip) -> None:
+    """A mask given at the frame's size reaches the memory encoder as it is, in both (V4)."""
+    torch.manual_seed(0)
+    model = create_model(name).eval()
+    thin = Clip(clip.frames[:, :3], torch.zeros_like(clip.labels[:, :3]), clip.valid[:, :1])
+    thin.labels[:, :, 20:40, 31:34] = 1
     with torch.no_grad():
-        whole = segment_clip(*given, noise=False).logits
-    model.zero_grad()
-    found = segment_clip(*given, noise=False, burn_in=burn_in)
-    torch.testing.assert_close(found.logits.detach(), whole[:, burn_in:], atol=1e-3, rtol=1e-3)
-    assert not any(t.value.requires_grad for t in found.templates[1 : burn_in + 1])
-    assert found.templates[0].value.requires_grad
-    found.logits.square().mean().backward()
-    gradient = model.get_parameter("value_encoder.from_quarter.weight").grad
-    assert gradient is not None
-    assert gradient.abs().sum() > 0
-    model.zero_grad()
+        logits = segment_clip(model, thin, Rules(model.config.layout, get_policy("learned")))[0]
+    settings = {"size": 0, "candidate_every": 1, "certainty": 0.0, "precision": "fp32", "device": "cpu"}
+    session = SegmentationSession(model, **settings)
+    session.step(frame(0), masks=thin.labels[0, 0].numpy())
+    for t in (1, 2):
+        found = session.step(frame(STEP * t)).probabilities
+        expected = enlarged(model.aggregate(logits[t - 1].unsqueeze(1)))[:, 0].numpy()
+        assert np.allclose(found, expected, atol=1e-3), f"frame {t}"
+
+
+def test_sessions_share_a_model_that_is_ready(model: Segmenter) -> None:
+    first = SegmentationSession(model, size=64)
+    second = SegmentationSession(first.model, size=64)
+    assert second.model is first.model
+    labels_of = [s.step(frame(0), masks=labels(0)) and s.step(frame(STEP)).labels for s in (first, second)]
+    assert np.array_equal(*labels_of)

@@ -194,14 +194,14 @@ def describe_session(session: SegmentationSession, model: str) -> dict[str, obje
     """The settings of a session, for ``summary.json`` and reports."""
     return {
         "model": model,
-        "policy": session.policy.name,
-        "slots": session.layout.slots,
-        "candidate_every": session.candidate_every,
-        "certainty": session.certainty,
-        "size": session.size,
+        "policy": session.settings.policy,
+        "slots": session.settings.slots,
+        "candidate_every": session.settings.candidate_every,
+        "certainty": session.settings.certainty,
+        "size": session.settings.size,
         "device": str(session.runtime.device),
         "precision": str(session.runtime.dtype).removeprefix("torch."),
-        "seed": session.seed,
-        "multi_scale": session.views == MULTI_SCALE,
-        "postprocess": session.reach is not None,
+        "seed": session.settings.seed,
+        "multi_scale": session.settings.views == MULTI_SCALE,
+        "postprocess": session.settings.reach is not None,
     }

@@ -271,7 +271,7 @@ def _settings(session: PredictionSession, asked: Asked) -> dict[str, Any]:
         "architecture": session.model.config.architecture,
         "policy": None if rules is None else rules.policy.name,
         "slots": None if rules is None else rules.layout.slots,
-        "size": session.size,
+        "size": session.settings.size,
         "device": str(session.runtime.device),
         "precision": str(session.runtime.dtype).removeprefix("torch."),
     }

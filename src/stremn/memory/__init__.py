@@ -1,9 +1,15 @@
-"""Slot memory and the rules that decide which slot a new template replaces. Knows only ``ops``."""
+"""Slot memory and the rules that decide which slot a new template replaces. Knows only ``ops``.
 
+The paper is in ``layout``, ``slots``, ``policies`` and ``rules``; ``history`` records what sat in which slot,
+and ``additions`` is ours.
+"""
+
+from stremn.memory.additions import read_separately, read_target, surely_visible
 from stremn.memory.history import MemoryHistory
+from stremn.memory.layout import MemoryLayout
 from stremn.memory.policies import POLICIES, Contest, Policy, get_policy, register_policy
-from stremn.memory.rules import Rules, surely_visible
-from stremn.memory.slots import EXACT, MemoryLayout, SlotMemory, Template
+from stremn.memory.rules import Rules
+from stremn.memory.slots import EXACT, SlotMemory, Template
 
 __all__ = [
     "EXACT",
@@ -16,6 +22,8 @@ __all__ = [
     "SlotMemory",
     "Template",
     "get_policy",
+    "read_separately",
+    "read_target",
     "register_policy",
     "surely_visible",
 ]

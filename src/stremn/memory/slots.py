@@ -8,60 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stremn.memory.layout import MemoryLayout
 from stremn.memory.policies import Contest, Policy
 from stremn.ops import mix_slots, replace_slots, space_time_read, target_fit, update_similarity
 from stremn.ops.read import Method, Similarity
 
-__all__ = ["EMPTY", "EXACT", "MemoryLayout", "SlotMemory", "Template"]
+__all__ = ["EMPTY", "EXACT", "SlotMemory", "Template"]
 
 EMPTY = -1
 """``frame_index`` of an empty slot."""
 
 EXACT = ("moments", "permanent_fit")
 """Tensors of a memory that are float32 at least, also where its templates are in half precision."""
-
-
-@dataclass(frozen=True)
-class MemoryLayout:
-    """How many slots there are and what they are for; the paper's K is their sum.
-
-    The order in memory is permanent, latest, chosen. ``MemoryLayout()`` is the paper's for segmentation
-    (K = 6, Sec. 4.1.1); ``MemoryLayout(False, False, 5)`` the paper's for prediction.
-
-    Attributes:
-        permanent: a slot for the frame where the object was given, never replaced.
-        latest: a slot for the latest frame; what it held before competes for the chosen slots.
-        chosen: slots whose owner a policy decides.
-    """
-
-    permanent: bool = True
-    latest: bool = True
-    chosen: int = 4
-
-    def __post_init__(self) -> None:
-        """Refuse a layout without a slot."""
-        if self.chosen < 0 or self.slots < 1:
-            raise ValueError(f"a memory needs at least one slot, got {self}")
-
-    @property
-    def slots(self) -> int:
-        """K, the number of all slots."""
-        return self.permanent + self.latest + self.chosen
-
-    @property
-    def latest_slot(self) -> int:
-        """Position of the latest slot."""
-        return int(self.permanent)
-
-    @property
-    def first_chosen(self) -> int:
-        """Position of the first chosen slot; the others follow."""
-        return self.permanent + self.latest
-
-    @classmethod
-    def of_slots(cls, slots: int) -> "MemoryLayout":
-        """The segmentation layout with K slots in all, at least 2."""
-        return cls(chosen=slots - 2)
 
 
 @dataclass(frozen=True)
@@ -75,8 +33,8 @@ class Template:
         key: ``(O, N, Ck)``.
         value: ``(O, N, Cv)``.
         update_key: ``(O, N, Cu)``.
-        moments: what a target model is fitted to ``(O, C, C + T)``, see :func:`stremn.ops.target_moments`;
-            ``None`` in a model without one.
+        moments: an addition to the paper, what a target model is fitted to ``(O, C, C + T)``, see
+            :func:`stremn.ops.target_moments`; ``None`` in a model without one.
     """
 
     key: Tensor
@@ -107,7 +65,7 @@ class SlotMemory:
         update_key: ``(O, K, N, Cu)``.
         frame_index: frame in each slot ``(O, K)`` int64, :data:`EMPTY` where there is none.
         seen: contenders so far for each object ``(O,)`` int64.
-        moments: ``(O, K, C, C + T)``; ``None`` in a model without a target model.
+        moments: an addition, ``(O, K, C, C + T)``; ``None`` in a model without a target model.
         permanent_fit: the target model of the permanent slot ``(O, C, T)``, which follows from its moments
             and is kept because it is read at every frame; ``None`` where there is none.
     """
@@ -148,6 +106,11 @@ class SlotMemory:
         return self.frame_index != EMPTY
 
     @property
+    def objects(self) -> int:
+        """O."""
+        return self.frame_index.shape[0]
+
+    @property
     def slots(self) -> int:
         """Slots for each object; ``layout.slots``, more only in a growing memory."""
         return self.frame_index.shape[1]
@@ -173,73 +136,31 @@ class SlotMemory:
         similarity: Similarity = "dot",
         scale: float | None = None,
         method: Method = "auto",
+        parts: Sequence[int] = (),
     ) -> Tensor:
-        """Readout ``(O, N, Cv)`` for query keys ``(O, N, Ck)``, Eq. (5)."""
-        return self._read(query_key, similarity, scale, method, [self.slots])
-
-    def read_parts(
-        self,
-        query_key: Tensor,
-        *,
-        similarity: Similarity = "dot",
-        scale: float | None = None,
-        method: Method = "auto",
-    ) -> Tensor:
-        """Readouts of the permanent slot, the latest slot and the chosen slots, each read by itself.
-
-        Read together, nearly all weight goes to the latest template, which looks most like the query, and the
-        others have no say. What an object's part does not hold yet is replaced by its permanent slot's.
+        """Read the memory for every position of the query, Eq. (5).
 
         Args:
             query_key: ``(O, N, Ck)``.
             similarity: see :func:`stremn.ops.affinity`.
             scale: see there.
             method: see :func:`stremn.ops.space_time_read`.
+            parts: numbers of slots that are read by themselves, in order; empty reads all together.
 
         Returns:
-            ``(O, N, 3·Cv)``.
-
-        Raises:
-            ValueError: if the layout has no permanent slot.
+            Readouts of P parts, one after the other ``(O, N, P·Cv)``.
         """
-        if not self.layout.permanent:
-            raise ValueError("a memory is read in parts only if it has a permanent slot")
-        first = self.layout.first_chosen
-        slots = [n for n in (1, first - 1, self.slots - first) if n]
-        readout = self._read(query_key, similarity, scale, method, slots).unflatten(-1, (len(slots), -1))
-        holds = torch.stack([part.any(dim=1) for part in self.occupied.split(slots, dim=1)], dim=1)
-        readout = torch.where(holds[:, None, :, None], readout, readout[:, :, :1])
-        if len(slots) < 3:
-            readout = readout[:, :, [0, int(first > 1), (len(slots) - 1) * int(self.slots > first)]]
-        return readout.flatten(2)
-
-    def read_target(self, features: Tensor) -> Tensor:
-        """Predictions of two target models: one fitted to the permanent slot, one to all slots.
-
-        In the second the permanent slot counts as much as all others together.
-
-        Args:
-            features: of the frame ``(O, N, C)``, the same channels that the moments are of.
-
-        Returns:
-            ``(O, N, 2·T)`` float32, of the permanent slot first.
-
-        Raises:
-            ValueError: if there are no moments or the layout has no permanent slot.
-        """
-        if self.moments is None or not self.layout.permanent:
-            raise ValueError("a target model needs moments and a permanent slot to be fitted to")
-        others = self.occupied[:, 1:].to(self.moments.dtype)
-        others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
-        weights = torch.cat([torch.ones_like(others[:, :1]), others], dim=1)
-        permanent = self.permanent_fit
-        if permanent is None:
-            permanent = target_fit(self.moments[:, 0])
-        # Autocast would round the moments, and what is solved with them would be far off.
-        with torch.autocast(features.device.type, enabled=False):
-            everything = (weights.unsqueeze(1) @ self.moments.flatten(2)).view_as(self.moments[:, 0])
-            fits = torch.cat([permanent, target_fit(everything)], dim=-1)
-            return features.to(fits.dtype) @ fits
+        positions = self.key.shape[2]
+        return space_time_read(
+            query_key,
+            self.key.flatten(1, 2),
+            self.value.flatten(1, 2),
+            similarity=similarity,
+            scale=scale,
+            occupied=self.occupied.repeat_interleave(positions, dim=1),
+            parts=[n * positions for n in parts],
+            method=method,
+        )
 
     def update(
         self,
@@ -287,38 +208,6 @@ class SlotMemory:
                 latest = torch.where(present, latest, -1)
             memory = memory._write(template, frame, latest)
         return memory
-
-    def with_permanent(self, template: Template) -> "SlotMemory":
-        """The same memory with another template in its permanent slot.
-
-        Raises:
-            ValueError: if the layout has no such slot.
-        """
-        if not self.layout.permanent:
-            raise ValueError("this memory has no permanent slot")
-        memory = self._write(template, self.frame_index[:, 0].clone(), torch.zeros_like(self.seen))
-        return memory._fitted()
-
-    def _read(
-        self,
-        query_key: Tensor,
-        similarity: Similarity,
-        scale: float | None,
-        method: Method,
-        slots: Sequence[int],
-    ) -> Tensor:
-        """Readouts of P parts of so many slots each, one after the other ``(O, N, P·Cv)``."""
-        positions = self.key.shape[2]
-        return space_time_read(
-            query_key,
-            self.key.flatten(1, 2),
-            self.value.flatten(1, 2),
-            similarity=similarity,
-            scale=scale,
-            occupied=self.occupied.repeat_interleave(positions, dim=1),
-            parts=[n * positions for n in slots],
-            method=method,
-        )
 
     def _fitted(self) -> "SlotMemory":
         """With the target model of the template that is in the permanent slot now."""

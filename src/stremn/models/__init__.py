@@ -4,7 +4,7 @@ from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained,
 from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
 from stremn.models.predictor import Predictor, PredictorState
 from stremn.models.registry import MODELS, PREDICTORS, build_model, create_model, in_parts, model_names
-from stremn.models.segmenter import ImageFeatures, Segmenter
+from stremn.models.segmenter import ImageFeatures, SegmentationState, Segmenter
 
 __all__ = [
     "MODELS",
@@ -15,6 +15,7 @@ __all__ = [
     "PredictorConfig",
     "PredictorState",
     "RecurrentConfig",
+    "SegmentationState",
     "Segmenter",
     "SegmenterConfig",
     "as_model",

@@ -33,13 +33,14 @@ class ValueEncoder(nn.Module):
         self.fuse = nn.Conv2d(2 * WIDTH, WIDTH, 3, padding=1)
         self.refine = nn.Sequential(ResidualBlock(WIDTH), ResidualBlock(WIDTH))
 
-    def forward(self, maps: tuple[Tensor, ...], masks: Tensor, others: Tensor, owner: Tensor) -> Tensor:
+    def forward(self, maps: tuple[Tensor, ...], masks: Tensor, others: Tensor) -> Tensor:
         """``(O, 128, H, W)`` for masks and masks of the other objects ``(O, 1, h/4, w/4)``."""
         quarter, eighth, coarse = maps
-        masked = [of_objects(quarter, owner), masks.to(quarter), others.to(quarter)]
+        objects = len(masks)
+        masked = [of_objects(quarter, objects), masks.to(quarter), others.to(quarter)]
         x = self.from_quarter(concatenate(masked))
-        x = self.refine_eighth(x + of_objects(self.from_eighth(eighth), owner))
-        x = self.fuse(concatenate([self.down(x.relu()), of_objects(coarse, owner)]))
+        x = self.refine_eighth(x + of_objects(self.from_eighth(eighth), objects))
+        x = self.fuse(concatenate([self.down(x.relu()), of_objects(coarse, objects)]))
         return self.refine(x)
 
 
@@ -76,9 +77,7 @@ class Decoder(nn.Module):
         self.refine_quarter = ResidualBlock(32)
         self.predict = nn.Conv2d(32, 1, 3, padding=1)
 
-    def forward(
-        self, maps: tuple[Tensor, ...], readout: Tensor, owner: Tensor, previous: Tensor | None
-    ) -> Tensor:
+    def forward(self, maps: tuple[Tensor, ...], readout: Tensor, previous: Tensor | None) -> Tensor:
         """Logits ``(O, 1, h/4, w/4)``; ``readout`` is ``(O, Cr, H, W)``."""
         quarter, eighth, coarse = maps
         rest = None
@@ -87,29 +86,29 @@ class Decoder(nn.Module):
             rest = self.fuse_rest(concatenate([permanent, chosen]))
             if self.fuse_target is not None:
                 rest = rest + self.fuse_target(target)
-        parts = [readout, of_objects(coarse, owner)]
+        parts = [readout, of_objects(coarse, len(readout))]
         if self.guidance:
-            parts.append(self._guidance(readout, owner, previous, coarse.shape[0]))
+            parts.append(self._guidance(readout, previous, coarse.shape[0]))
         x = self.fuse(concatenate(parts))
         x = self.refine(x if rest is None else x + rest)
-        x = self._up(self.to_eighth(x), self.skip_eighth, eighth, owner)
+        x = self._up(self.to_eighth(x), self.skip_eighth, eighth)
         x = self.refine_eighth(x)
-        x = self._up(self.to_quarter(x), self.skip_quarter, quarter, owner)
+        x = self._up(self.to_quarter(x), self.skip_quarter, quarter)
         x = self.refine_quarter(x)
         return self.predict(x.relu())
 
     @staticmethod
-    def _up(x: Tensor, skip: nn.Module | None, fine: Tensor, owner: Tensor) -> Tensor:
+    def _up(x: Tensor, skip: nn.Module | None, fine: Tensor) -> Tensor:
         x = F.interpolate(x, size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        return x if skip is None else x + of_objects(skip(fine), owner)
+        return x if skip is None else x + of_objects(skip(fine), len(x))
 
     @staticmethod
-    def _guidance(readout: Tensor, owner: Tensor, previous: Tensor | None, frames: int) -> Tensor:
+    def _guidance(readout: Tensor, previous: Tensor | None, frames: int) -> Tensor:
         size = readout.shape[-2:]
         if previous is None:
             return readout.new_zeros((readout.shape[0], 2, *size))
         coarse = Segmenter.resize(previous, size)
-        return torch.cat([coarse, others_of(coarse, owner, frames)], dim=1).to(readout)
+        return torch.cat([coarse, others_of(coarse, frames)], dim=1).to(readout)
 
 
 class LiteSegmenter(Segmenter):
@@ -155,22 +154,20 @@ class LiteSegmenter(Segmenter):
         coarse = (self.coarse(sixteenth) + context).relu()
         return ImageFeatures(image, self.project_key(coarse, self.key), (quarter, eighth, coarse))
 
-    def encode_template(self, features: ImageFeatures, masks: Tensor, owner: Tensor) -> Template:
-        """Key from the image alone; value and update key from image and mask."""
-        quarter = features.maps[0]
-        masks = self.resize(masks, quarter.shape[-2:])
-        others = others_of(masks, owner, quarter.shape[0])
-        encoded = self.value_encoder(features.maps, masks, others, owner)
+    def encode_template(
+        self, features: ImageFeatures, masks: Tensor, given: Tensor | None = None
+    ) -> Template:
+        """Key from the image alone; value and update key from image and mask at stride 4."""
+        masks = self.mask_input(masks, given, features.maps[0].shape[-2:])
+        encoded = self.value_encoder(features.maps, masks, others_of(masks, features.frames))
         value = self.project_key(encoded, self.value)
         return Template(
-            key=of_objects(features.key, owner),
+            key=of_objects(features.key, len(masks)),
             value=value,
             update_key=self.project_key(encoded, self.update_key),
-            moments=self.moments_of(features, masks, value, owner) if self.config.target_model else None,
+            moments=self.moments_of(features, masks, value) if self.config.target_model else None,
         )
 
-    def decode(
-        self, features: ImageFeatures, readout: Tensor, owner: Tensor, previous: Tensor | None = None
-    ) -> Tensor:
+    def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:
         """Logits ``(O, 1, h/4, w/4)``."""
-        return self.decoder(features.maps, to_map(readout, features.grid), owner, previous)
+        return self.decoder(features.maps, to_map(readout, features.grid), previous)

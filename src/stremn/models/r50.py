@@ -33,10 +33,10 @@ class Refine(nn.Module):
         )
         self.refine = ResidualBlock(DECODER_WIDTH)
 
-    def forward(self, x: Tensor, fine: Tensor, owner: Tensor) -> Tensor:
+    def forward(self, x: Tensor, fine: Tensor) -> Tensor:
         """``(O, 256, H, W)`` to ``(O, 256, 2H, 2W)``."""
         x = F.interpolate(x, size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        return self.refine(x if self.skip is None else x + of_objects(self.skip(fine), owner))
+        return self.refine(x if self.skip is None else x + of_objects(self.skip(fine), len(x)))
 
 
 class PaperSegmenter(Segmenter):
@@ -69,28 +69,27 @@ class PaperSegmenter(Segmenter):
         maps = tuple(self.query_encoder(image))
         return ImageFeatures(image, self.project_key(maps[-1], self.query_key), maps)
 
-    def encode_template(self, features: ImageFeatures, masks: Tensor, owner: Tensor) -> Template:
-        """The memory encoder sees image, mask and the masks of the other objects."""
-        masks = self.resize(masks, features.image.shape[-2:]).to(features.image)
-        others = others_of(masks, owner, features.image.shape[0])
-        encoded = self.memory_encoder(torch.cat([of_objects(features.image, owner), masks, others], dim=1))[
-            -1
-        ]
+    def encode_template(
+        self, features: ImageFeatures, masks: Tensor, given: Tensor | None = None
+    ) -> Template:
+        """The memory encoder sees image, mask and the masks of the other objects, all of the frame's size."""
+        image = features.image
+        masks = self.mask_input(masks, given, image.shape[-2:]).to(image)
+        seen = [of_objects(image, len(masks)), masks, others_of(masks, features.frames)]
+        encoded = self.memory_encoder(torch.cat(seen, dim=1))[-1]
         value = self.project_key(encoded, self.memory_value)
         return Template(
             key=self.project_key(encoded, self.memory_key),
             value=value,
             update_key=self.project_key(encoded, self.update_key),
-            moments=self.moments_of(features, masks, value, owner) if self.config.target_model else None,
+            moments=self.moments_of(features, masks, value) if self.config.target_model else None,
         )
 
-    def decode(
-        self, features: ImageFeatures, readout: Tensor, owner: Tensor, previous: Tensor | None = None
-    ) -> Tensor:
+    def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:
         """Logits ``(O, 1, h/4, w/4)`` from readout and query value, concatenated as in Eq. (5)."""
         quarter, eighth, coarse = features.maps
-        value = of_objects(self.query_value(coarse), owner)
+        value = of_objects(self.query_value(coarse), len(readout))
         x = self.aspp(torch.cat([to_map(readout, features.grid), value], dim=1))
-        x = self.refine_eighth(self.fuse(x), eighth, owner)
-        x = self.refine_quarter(x, quarter, owner)
+        x = self.refine_eighth(self.fuse(x), eighth)
+        x = self.refine_quarter(x, quarter)
         return self.predict(x.relu())

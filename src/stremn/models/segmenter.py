@@ -1,17 +1,27 @@
 """What every segmentation model can do. Sessions and training use these verbs and nothing else."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stremn.memory import SlotMemory, Template
+from stremn.memory import Rules, SlotMemory, Template, read_separately, read_target, surely_visible
 from stremn.models.config import SegmenterConfig
 from stremn.ops import balanced_weights, soft_aggregation, target_moments
 
-__all__ = ["ImageFeatures", "Segmenter", "of_objects", "others_of", "to_map"]
+__all__ = [
+    "ImageFeatures",
+    "SegmentationState",
+    "Segmenter",
+    "Settle",
+    "of_objects",
+    "others_of",
+    "to_map",
+    "with_given",
+]
 
 
 @dataclass(frozen=True)
@@ -34,41 +44,72 @@ class ImageFeatures:
         height, width = self.maps[-1].shape[-2:]
         return height, width
 
+    @property
+    def frames(self) -> int:
+        """B."""
+        return self.key.shape[0]
+
 
 def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """Positions ``(O, N, C)`` back to a feature map ``(O, C, H, W)``."""
     return tokens.transpose(1, 2).unflatten(2, grid)
 
 
-def of_objects(features: Tensor, owner: Tensor) -> Tensor:
-    """What each object has from its frame: ``(B, ...)`` to ``(O, ...)``, a view where there is one frame.
+def of_objects(features: Tensor, objects: int) -> Tensor:
+    """Give each of ``O`` objects what its frame has: ``(B, …)`` to ``(O, …)``, a view where B is 1.
 
     Args:
-        features: of the frames ``(B, ...)``.
-        owner: which of the frames each object belongs to ``(O,)``.
+        features: of the frames ``(B, …)``.
+        objects: O, a multiple of B; the objects of a frame follow one another.
     """
     if features.shape[0] == 1:
-        return features.expand(owner.shape[0], *features.shape[1:])
-    return features[owner]
+        return features.expand(objects, *features.shape[1:])
+    return features.repeat_interleave(objects // features.shape[0], dim=0)
 
 
-def others_of(masks: Tensor, owner: Tensor, frames: int) -> Tensor:
+def others_of(masks: Tensor, frames: int) -> Tensor:
     """For each object the sum of the masks of the other objects of its frame, clamped to 1.
 
     Args:
-        masks: ``(O, 1, h, w)``.
-        owner: which of the ``B`` frames each object belongs to ``(O,)``.
-        frames: B.
+        masks: ``(O, 1, h, w)``, those of a frame one after the other.
+        frames: B, of which O is a multiple.
     """
-    total = masks.new_zeros((frames, *masks.shape[1:])).index_add(0, owner, masks)
-    return (total[owner] - masks).clamp(0, 1)
+    each = masks.unflatten(0, (frames, -1))
+    return (each.sum(dim=1, keepdim=True) - each).clamp(0, 1).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class SegmentationState:
+    """What one frame of ``B`` videos leaves to the next.
+
+    Attributes:
+        memory: of ``O`` objects.
+        previous: their probabilities ``(O, 1, h/4, w/4)`` float32.
+    """
+
+    memory: SlotMemory
+    previous: Tensor
+
+    def select_objects(self, index: Tensor) -> "SegmentationState":
+        """Only the objects at these positions ``(O',)``, in this order."""
+        return SegmentationState(self.memory.select_objects(index), self.previous[index])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return self.memory.nbytes + self.previous.numel() * self.previous.element_size()
+
+
+Settle = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""From each view's logits of the objects known before to the probabilities of all objects that each view goes
+on with; see :meth:`Segmenter.observe`."""
 
 
 class Segmenter(nn.Module, ABC):
     """Base of the segmentation models; holds weights and no state.
 
-    ``O`` objects of ``B`` frames go through as one batch; ``owner`` ``(O,)`` says which frame each is of.
-    Frames are RGB in [0, 1] with sides divisible by :attr:`stride`.
+    ``O`` objects of ``B`` frames go through as one batch, as many of each frame, those of a frame one after
+    the other. Frames are RGB in [0, 1] with sides divisible by :attr:`stride`.
     """
 
     stride = 16
@@ -87,28 +128,148 @@ class Segmenter(nn.Module, ABC):
         """Frames ``(B, 3, h, w)`` in [0, 1] to what all objects share."""
 
     @abstractmethod
-    def encode_template(self, features: ImageFeatures, masks: Tensor, owner: Tensor) -> Template:
-        """Frame and masks ``(O, 1, h', w')`` in [0, 1], at any resolution, to what the memory keeps."""
+    def encode_template(
+        self, features: ImageFeatures, masks: Tensor, given: Tensor | None = None
+    ) -> Template:
+        """Frame and masks to what the memory keeps.
+
+        Args:
+            features: of the frames.
+            masks: of the objects ``(O, 1, h', w')`` in [0, 1], at any resolution.
+            given: masks of the last ``O'`` of them as they were given ``(O', 1, H, W)``, at any resolution;
+                ``None`` if none is new.
+        """
 
     @abstractmethod
-    def decode(
-        self, features: ImageFeatures, readout: Tensor, owner: Tensor, previous: Tensor | None = None
-    ) -> Tensor:
+    def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:
         """Readout ``(O, N, Cr)`` to logits ``(O, 1, h/4, w/4)``.
 
         ``previous`` are the probabilities of the frame before ``(O, 1, h/4, w/4)``, used where
         ``config.guidance`` says so; ``None`` where there are none.
         """
 
-    def read(self, features: ImageFeatures, memory: SlotMemory, owner: Tensor) -> Tensor:
+    def observe(
+        self,
+        features: Sequence[ImageFeatures],
+        states: Sequence[SegmentationState],
+        rules: Rules,
+        frame_index: int | Tensor,
+        *,
+        given: Sequence[Tensor] = (),
+        candidate: bool = True,
+        guide: bool = True,
+        settle: Settle | None = None,
+    ) -> tuple[tuple[Tensor, ...], tuple[SegmentationState, ...]]:
+        """Take the next frame: read, decode, encode the template, write; the one way in the package.
+
+        Every argument that is a sequence has an entry for each view of the frame (V7); usually that is one.
+
+        Args:
+            features: of the frame, by :meth:`encode_image`.
+            states: of the frame before; without gradients their memories are written in place. Empty before
+                any object was given.
+            rules: of the memory.
+            frame_index: position in the video, a tensor ``()`` int64 where the step is to be compiled.
+            given: masks of new objects ``(O', 1, H, W)`` in [0, 1], at any resolution; what they cover is
+                taken from the other objects. Empty if there are none.
+            candidate: whether the template of the frame before competes for a chosen slot.
+            guide: False withholds the previous probabilities from the decoder.
+            settle: what becomes of the logits before they are remembered; ``None`` is :meth:`settled`.
+
+        Returns:
+            Logits of the objects known before ``(O, 1, h/4, w/4)`` float32, none without states; and the
+            states for the next frame, new objects after those known before.
+
+        Raises:
+            ValueError: if there are neither known nor new objects.
+        """
+        if not states and not given:
+            raise ValueError("a frame needs an object, known or given")
+        logits = tuple(self.segment(features[view], state, guide=guide) for view, state in enumerate(states))
+        settled = self.settled(logits, given, features) if settle is None else settle(logits)
+        after = tuple(
+            self._remember(
+                seen,
+                settled[view],
+                states[view] if states else None,
+                given[view] if given else None,
+                rules,
+                frame_index,
+                candidate,
+            )
+            for view, seen in enumerate(features)
+        )
+        return logits, after
+
+    def segment(self, features: ImageFeatures, state: SegmentationState, *, guide: bool = True) -> Tensor:
+        """Logits of the known objects ``(O, 1, h/4, w/4)`` float32: read, then decode.
+
+        Args:
+            features: of the frame.
+            state: of the frame before.
+            guide: False withholds the previous probabilities from the decoder.
+        """
+        readout = self.read(features, state.memory)
+        return self.decode(features, readout, state.previous if guide else None).float()
+
+    def settled(
+        self, logits: Sequence[Tensor], given: Sequence[Tensor], features: Sequence[ImageFeatures]
+    ) -> list[Tensor]:
+        """Probabilities that each view goes on with, ``(O, 1, h/4, w/4)``: its own, by soft aggregation."""
+        found = [self.aggregate(seen, features[0].frames) for seen in logits]
+        if not given:
+            return found
+        return [
+            with_given(found[view] if found else None, new, features[view].maps[0].shape[-2:])
+            for view, new in enumerate(given)
+        ]
+
+    def _remember(
+        self,
+        features: ImageFeatures,
+        probabilities: Tensor,
+        state: SegmentationState | None,
+        given: Tensor | None,
+        rules: Rules,
+        frame_index: int | Tensor,
+        candidate: bool,
+    ) -> SegmentationState:
+        """Encode the template of a frame and write it: known objects' slots, a memory for each new object."""
+        template = self.encode_template(features, probabilities, given)
+        known = 0 if state is None else state.previous.shape[0]
+        memory = None
+        if state is not None:
+            present = surely_visible(probabilities[:known], rules.certainty) if rules.certainty else None
+            memory = state.memory.update(
+                template.of_objects(slice(known)),
+                frame_index,
+                rules.policy,
+                candidate=candidate,
+                present=present,
+                noise=rules.noise,
+                generator=rules.generator,
+            )
+        if given is not None:
+            fresh = SlotMemory.of_first_frame(
+                template.of_objects(slice(known, None)), frame_index, rules.layout
+            )
+            memory = fresh if memory is None else memory.append_objects(fresh)
+        assert memory is not None
+        return SegmentationState(memory, probabilities)
+
+    def read(self, features: ImageFeatures, memory: SlotMemory) -> Tensor:
         """What the memory knows of each position: ``(O, N, Cr)``, Eq. (5); Cr is ``config.readout_dim``."""
-        read = memory.read_parts if self.config.parted else memory.read
+        objects = memory.objects
+        read = read_separately if self.config.parted else SlotMemory.read
         readout = read(
-            of_objects(features.key, owner), similarity=self.config.similarity, scale=self.config.scale
+            memory,
+            of_objects(features.key, objects),
+            similarity=self.config.similarity,
+            scale=self.config.scale,
         )
         if not self.config.target_model:
             return readout
-        target = memory.read_target(of_objects(self.target_features(features), owner))
+        target = read_target(memory, of_objects(self.target_features(features), objects))
         return torch.cat([readout, target.to(readout.dtype)], dim=-1)
 
     @staticmethod
@@ -117,42 +278,34 @@ class Segmenter(nn.Module, ABC):
         coarse = features.maps[-1].flatten(2).transpose(1, 2).float()
         return torch.cat([features.key.float(), coarse, torch.ones_like(coarse[..., :1])], dim=-1)
 
-    def moments_of(self, features: ImageFeatures, masks: Tensor, value: Tensor, owner: Tensor) -> Tensor:
+    def moments_of(self, features: ImageFeatures, masks: Tensor, value: Tensor) -> Tensor:
         """What the target model learns from a frame: to predict value, mask and masks of the others.
 
         Args:
             features: of the frame.
             masks: of the objects ``(O, 1, h', w')`` in [0, 1].
             value: ``(O, N, Cv)``.
-            owner: which frame each object is of ``(O,)``.
 
         Returns:
             ``(O, C, C + Cv + 2)``, see :func:`stremn.ops.target_moments`.
         """
         masks = self.resize(masks, features.grid)
-        mask, others = (m.flatten(1) for m in (masks, others_of(masks, owner, features.key.shape[0])))
+        mask, others = (m.flatten(1) for m in (masks, others_of(masks, features.frames)))
         targets = torch.cat([value.float(), torch.stack([mask, others], dim=-1)], dim=-1)
         return target_moments(
-            of_objects(self.target_features(features), owner), targets, balanced_weights(mask)
+            of_objects(self.target_features(features), len(masks)), targets, balanced_weights(mask)
         )
 
-    def segment(
-        self, features: ImageFeatures, memory: SlotMemory, owner: Tensor, previous: Tensor | None = None
-    ) -> Tensor:
-        """Logits ``(O, 1, h/4, w/4)`` of one frame: read, then decode."""
-        return self.decode(features, self.read(features, memory, owner), owner, previous)
-
     @staticmethod
-    def aggregate(logits: Tensor, owner: Tensor, frames: int) -> Tensor:
-        """Probabilities of objects that compete ``(O, 1, h, w)``, float32, for logits ``(O, 1, h, w)``.
+    def aggregate(logits: Tensor, frames: int = 1) -> Tensor:
+        """Probabilities of objects that compete ``(O, 1, h, w)`` float32, for logits ``(O, 1, h, w)``.
 
-        Soft aggregation among the objects of each frame. With one frame this is
-        :func:`stremn.ops.soft_aggregation` and a softmax.
+        Soft aggregation among the objects of each of ``frames`` frames, see
+        :func:`stremn.ops.soft_aggregation`.
         """
-        if frames == 1:
-            return soft_aggregation(logits[:, 0], dim=0).softmax(dim=0)[1:].unsqueeze(1)
-        per_frame = logits.unflatten(0, (frames, -1))
-        return soft_aggregation(per_frame, dim=1).softmax(dim=1)[:, 1:].flatten(0, 1)
+        per_frame = logits.squeeze(1).unflatten(0, (frames, -1))
+        found = soft_aggregation(per_frame, dim=1).softmax(dim=1)[:, 1:]
+        return found.flatten(0, 1).unsqueeze(1)
 
     def normalize(self, frames: Tensor) -> Tensor:
         """RGB in [0, 1] to the backbone's range."""
@@ -172,3 +325,24 @@ class Segmenter(nn.Module, ABC):
         if masks.shape[-2] > height:
             return F.adaptive_avg_pool2d(masks, (height, width))
         return F.interpolate(masks, size=(height, width), mode="bilinear", align_corners=False)
+
+    @classmethod
+    def mask_input(cls, masks: Tensor, given: Tensor | None, size: torch.Size | tuple[int, int]) -> Tensor:
+        """Masks of all objects at the size at which a memory encoder takes them ``(O, 1, h, w)``.
+
+        Those that were given come from the masks as they were given (V4), not from what is left of them at
+        stride 4; see :meth:`encode_template`.
+        """
+        if given is None:
+            return cls.resize(masks, size)
+        new = cls.resize(given, size).to(masks)
+        known = masks[: len(masks) - len(given)]
+        return torch.cat([cls.resize(known, size), new]) if len(known) else new
+
+
+def with_given(probabilities: Tensor | None, given: Tensor, size: torch.Size) -> Tensor:
+    """Probabilities of known objects and, after them, the given masks, both ``(O, 1, h, w)`` at ``size``."""
+    new = F.adaptive_avg_pool2d(given, (size[0], size[1]))
+    if probabilities is None:
+        return new
+    return torch.cat([probabilities * (1 - new.sum(dim=0, keepdim=True).clamp(0, 1)), new])

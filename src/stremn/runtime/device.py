@@ -26,6 +26,11 @@ class Runtime:
     device: torch.device
     dtype: torch.dtype
 
+    @property
+    def precision(self) -> str:
+        """Name of the precision, a key of :data:`PRECISIONS`."""
+        return next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype)
+
     @classmethod
     def choose(cls, device: str = "auto", precision: str = "auto") -> "Runtime":
         """Resolve names.

@@ -7,10 +7,14 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from stremn.errors import StremnError
 from stremn.runtime.packed import pack
 from stremn.runtime.strips import in_strips
 
 __all__ = ["for_inference"]
+
+READY = "_made_ready"
+"""Name of what a model that is ready carries: device, dtype and whether it is packed."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -31,8 +35,20 @@ def for_inference(
         packed: False for a model that ``torch.compile`` is to see, which packs by itself.
 
     Returns:
-        A model with the same results up to rounding. It cannot be trained or saved.
+        A model with the same results up to rounding. It cannot be trained or saved. One that was made ready
+        before in the same way is returned as it is, so that sessions can share it.
+
+    Raises:
+        StremnError: if it was made ready in another way.
     """
+    how = (device, dtype, packed)
+    if (made := getattr(model, READY, None)) is not None:
+        if made != how:
+            raise StremnError(
+                f"a model made ready for {made[1]} on {made[0]} cannot run in {dtype} on {device}: open the "
+                "session with the model that was loaded"
+            )
+        return model
     ready = copy.deepcopy(model).eval()
     activated = [folded for module in ready.modules() for folded in _fold_batch_norm(module)]
     for module in ready.modules():
@@ -45,6 +61,7 @@ def for_inference(
         if packed:
             pack(ready, activated)
         in_strips(ready)
+    setattr(ready, READY, how)
     return ready
 
 

@@ -2,14 +2,17 @@
 
 from stremn.sessions.prediction import PredictionSession, Rollout
 from stremn.sessions.segmentation import SegmentationResult, SegmentationSession
-from stremn.sessions.view import MULTI_SCALE, ONE_VIEW, View
+from stremn.sessions.settings import PredictionSettings, SegmentationSettings
+from stremn.sessions.views import MULTI_SCALE, ONE_VIEW, View
 
 __all__ = [
     "MULTI_SCALE",
     "ONE_VIEW",
     "PredictionSession",
+    "PredictionSettings",
     "Rollout",
     "SegmentationResult",
     "SegmentationSession",
+    "SegmentationSettings",
     "View",
 ]

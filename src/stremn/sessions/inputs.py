@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stremn.errors import StremnError
 
-__all__ = ["as_frame", "as_object_masks", "internal_size", "to_input"]
+__all__ = ["as_frame", "as_object_masks", "checked_id", "internal_size", "to_input"]
 
 
 def as_frame(frame: Any) -> np.ndarray:
@@ -53,7 +53,7 @@ def as_object_masks(masks: Any, size: tuple[int, int]) -> dict[int, np.ndarray]:
         StremnError: if the size differs, an id is not in 1–255, or a mask is empty.
     """
     if isinstance(masks, Mapping):
-        given = {_checked_id(key): _plain(mask) != 0 for key, mask in masks.items()}
+        given = {checked_id(key): _plain(mask) != 0 for key, mask in masks.items()}
         labels = np.zeros(size, np.uint8)
         for key, mask in given.items():
             _check_mask(mask, size)
@@ -63,7 +63,7 @@ def as_object_masks(masks: Any, size: tuple[int, int]) -> dict[int, np.ndarray]:
     else:
         labels = _plain(masks)
         _check_mask(labels, size)
-        given = {_checked_id(i): labels == i for i in np.unique(labels).tolist() if i != 0}
+        given = {checked_id(i): labels == i for i in np.unique(labels).tolist() if i != 0}
     if not given:
         raise StremnError("the mask holds no object: every pixel is 0")
     result = {key: labels == key for key in given}
@@ -83,7 +83,12 @@ def _check_mask(mask: np.ndarray, size: tuple[int, int]) -> None:
         )
 
 
-def _checked_id(key: Any) -> int:
+def checked_id(key: Any) -> int:
+    """An object id as a plain number.
+
+    Raises:
+        StremnError: if it is no whole number from 1 to 255.
+    """
     if not isinstance(key, (int, float, np.integer, np.floating)) or not 1 <= key <= 255 or int(key) != key:
         raise StremnError(f"object id {key!r} is not a whole number from 1 to 255")
     return int(key)

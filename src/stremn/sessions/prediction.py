@@ -14,11 +14,16 @@ from torch.nn import functional as F
 from stremn.errors import StremnError
 from stremn.memory import Rules, SlotMemory
 from stremn.models import Predictor, PredictorState
+from stremn.models.predictor import MEMORY
 from stremn.sessions.inputs import to_input
-from stremn.sessions.prediction_state import SavedPrediction
+from stremn.sessions.saved import Snapshot
 from stremn.sessions.session import Session
+from stremn.sessions.settings import PredictionSettings
 
 __all__ = ["PredictionSession", "Rollout"]
+
+STATE = "state."
+"""Before the names of tensors in a saved session."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Share of red, green and blue in grey (ITU-R BT.601)."""
@@ -31,49 +36,42 @@ class PredictionSession(Session):
     ``(H, W, 3)``. A model for grey frames sees the luma of RGB ones, and foresees grey.
 
     Example:
-        >>> session = PredictionSession("stremn-predict-video")  # doctest: +SKIP
-        >>> for frame in frames:  # doctest: +SKIP
+        >>> import numpy as np
+        >>> session = PredictionSession("stremn-predict-video")
+        >>> for shift in range(3):
+        ...     frame = np.zeros((64, 64, 3), np.uint8)
+        ...     frame[20:40, 10 + shift : 30 + shift] = 255
         ...     session.observe(frame)
-        >>> future = session.predict(10)  # doctest: +SKIP
+        >>> session.predict(2).shape
+        (2, 64, 64, 3)
 
     Args:
         model: a prediction model, or what :func:`stremn.from_pretrained` takes.
-        policy: which template is replaced; ``None`` is the model's default (the learned one).
-        slots: K; ``None`` is the model's default.
-        size: internal resolution, the shorter side in pixels; 0 is the frame's own, ``None`` the model's
-            default.
-        device: ``"auto"`` is CUDA, else MPS, else CPU.
-        precision: ``"auto"``, ``"fp32"``, ``"bf16"``, ``"fp16"``.
-        sample: draw the learned choice with Gumbel noise, Eq. (3), instead of the plain arg max.
-        seed: of the random policies and of ``sample``.
+        settings: how to predict; ``None`` is what the model says.
+        **changes: fields of :class:`PredictionSettings`, in place of those of ``settings``.
 
     Raises:
         StremnError: on unknown names, weights that cannot be read, or settings of a memory for a model that
             has none.
     """
 
-    model_class, saved_class = Predictor, SavedPrediction
-    default_model = "stremn-predict-video"
+    model_class, settings_class = Predictor, PredictionSettings
+    default_model, key = "stremn-predict-video", "stremn_prediction"
     model: Predictor
+    settings: PredictionSettings
 
     def __init__(
         self,
         model: Predictor | Path | str = default_model,
-        *,
-        policy: str | None = None,
-        slots: int | None = None,
-        size: int | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        sample: bool = False,
-        seed: int = 0,
+        settings: PredictionSettings | None = None,
+        **changes: Any,
     ) -> None:
-        """See the class."""
-        super().__init__(model, size=size, device=device, precision=precision, sample=sample, seed=seed)
-        rules = self.model.rules(slots, policy)
-        if sample and rules is None:
-            raise StremnError(f"a model '{self.model.config.architecture}' has no choice of slots to sample")
-        self.rules = None if rules is None else replace(rules, noise=sample, generator=self.generator)
+        """Open the model and forget everything."""
+        super().__init__(model, settings, changes)
+        rules = self.model.rules(self.settings.slots, self.settings.policy)
+        self.rules = (
+            None if rules is None else replace(rules, noise=self.settings.sample, generator=self.generator)
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -156,7 +154,7 @@ class PredictionSession(Session):
 
     def _inner(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) at which the network computes, before padding."""
-        factor = self.size / min(size) if self.size else 1.0
+        factor = self.settings.size / min(size) if self.settings.size else 1.0
         return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
     def _to_model(self, image: np.ndarray, grey: bool) -> Tensor:
@@ -167,6 +165,23 @@ class PredictionSession(Session):
         stride = self.model.stride
         right, below = -x.shape[3] % stride, -x.shape[2] % stride
         return F.pad(x, (0, right, 0, below), mode="replicate")
+
+    def _facts(self) -> dict[str, Any]:
+        return {"grey": self.grey}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        carried = {} if self.state is None else self.state.tensors()
+        return {STATE + name: tensor for name, tensor in carried.items()}
+
+    def _fill(self, snapshot: Snapshot) -> None:
+        self.grey = snapshot.facts["grey"]
+        carried = snapshot.below(STATE, self.runtime.device)
+        if carried:
+            # Only the memory is kept in the dtype of autocast; frames and cells are float32.
+            memory = {MEMORY + n: t for n, t in self._memory_tensors(snapshot, STATE + MEMORY).items()}
+            self.state = PredictorState.of(
+                carried | memory, None if self.rules is None else self.rules.layout
+            )
 
     def to_user(self, frame: Tensor, size: tuple[int, int], grey: bool) -> np.ndarray:
         """What the model foresees ``(1, C, h', w')`` as a frame of a video, uint8.

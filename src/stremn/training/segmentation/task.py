@@ -23,7 +23,7 @@ from stremn.data import (
     open_videos,
 )
 from stremn.errors import StremnError
-from stremn.memory import MemoryLayout, get_policy
+from stremn.memory import MemoryLayout, Rules, get_policy
 from stremn.models import Segmenter, create_model, in_parts
 from stremn.sessions import SegmentationSession
 from stremn.training.recipe import Recipe, expand
@@ -235,18 +235,18 @@ class SegmentationTask(Task):
     def loss(self, model: nn.Module, batch: Clip, draw: StepDraw) -> Tensor:
         """Segment whole clips from the masks of their first frames, and compute the loss of the others."""
         recipe, network = self.recipe, cast(Segmenter, model)
-        found = segment_clip(
-            network,
-            batch,
+        config = network.config
+        rules = Rules(
             MemoryLayout(chosen=recipe.chosen),
-            get_policy(network.config.policy),
-            guide=bool(torch.rand((), generator=draw.shared) < recipe.guide_share),
-            certainty=network.config.certainty,
-            damage=recipe.damage_share,
+            get_policy(config.policy),
+            config.certainty,
+            noise=True,
             generator=draw.own,
         )
+        guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
+        logits = segment_clip(network, batch, rules, guide=guide, damage=recipe.damage_share)
         weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
-        return segmentation_loss(found.logits, batch.labels[:, 1:], batch.valid, **weights)
+        return segmentation_loss(logits, batch.labels[:, 1:], batch.valid, **weights)
 
     def validate(self, model: nn.Module) -> tuple[dict[str, float], np.ndarray | None]:
         """Segment the held-out sequences: J&F, J and F, and a picture."""

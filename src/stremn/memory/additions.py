@@ -1,0 +1,101 @@
+"""What our models read from the slots beyond the paper: parts apart, a target model, only sure templates.
+
+Nothing here is needed to reproduce the paper; :mod:`stremn.memory.slots` is complete without.
+"""
+
+import torch
+from torch import Tensor
+
+from stremn.memory.slots import SlotMemory
+from stremn.ops import target_fit
+from stremn.ops.read import Method, Similarity
+
+__all__ = ["read_separately", "read_target", "surely_visible"]
+
+
+def read_separately(
+    memory: SlotMemory,
+    query_key: Tensor,
+    *,
+    similarity: Similarity = "dot",
+    scale: float | None = None,
+    method: Method = "auto",
+) -> Tensor:
+    """Read the permanent slot, the latest slot and the chosen slots each by itself.
+
+    Read together, nearly all weight goes to the latest template, which looks most like the query, and the
+    others have no say. What an object's part does not hold yet is replaced by its permanent slot's.
+
+    Args:
+        memory: of ``O`` objects, with a permanent slot.
+        query_key: ``(O, N, Ck)``.
+        similarity: see :func:`stremn.ops.affinity`.
+        scale: see there.
+        method: see :func:`stremn.ops.space_time_read`.
+
+    Returns:
+        ``(O, N, 3·Cv)``.
+
+    Raises:
+        ValueError: if the layout has no permanent slot.
+    """
+    if not memory.layout.permanent:
+        raise ValueError("a memory is read in parts only if it has a permanent slot")
+    first = memory.layout.first_chosen
+    parts = [n for n in (1, first - 1, memory.slots - first) if n]
+    readout = memory.read(query_key, similarity=similarity, scale=scale, method=method, parts=parts)
+    readout = readout.unflatten(-1, (len(parts), -1))
+    holds = torch.stack([part.any(dim=1) for part in memory.occupied.split(parts, dim=1)], dim=1)
+    readout = torch.where(holds[:, None, :, None], readout, readout[:, :, :1])
+    if len(parts) < 3:
+        readout = readout[:, :, [0, int(first > 1), (len(parts) - 1) * int(memory.slots > first)]]
+    return readout.flatten(2)
+
+
+def read_target(memory: SlotMemory, features: Tensor) -> Tensor:
+    """Predict by two target models: one fitted to the permanent slot, one to all slots.
+
+    In the second the permanent slot counts as much as all others together. See :mod:`stremn.ops.ridge`.
+
+    Args:
+        memory: of ``O`` objects, with moments and a permanent slot.
+        features: of the frame ``(O, N, C)``, the same channels that the moments are of.
+
+    Returns:
+        ``(O, N, 2·T)`` float32, of the permanent slot first.
+
+    Raises:
+        ValueError: if there are no moments or the layout has no permanent slot.
+    """
+    moments, permanent = memory.moments, memory.permanent_fit
+    if moments is None or not memory.layout.permanent:
+        raise ValueError("a target model needs moments and a permanent slot to be fitted to")
+    others = memory.occupied[:, 1:].to(moments.dtype)
+    others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
+    weights = torch.cat([torch.ones_like(others[:, :1]), others], dim=1)
+    if permanent is None:
+        permanent = target_fit(moments[:, 0])
+    # Autocast would round the moments, and what is solved with them would be far off.
+    with torch.autocast(features.device.type, enabled=False):
+        everything = (weights.unsqueeze(1) @ moments.flatten(2)).view_as(moments[:, 0])
+        fits = torch.cat([permanent, target_fit(everything)], dim=-1)
+        return features.to(fits.dtype) @ fits
+
+
+def surely_visible(probabilities: Tensor, certainty: float) -> Tensor:
+    """Tell which objects a frame shows surely enough for its template to be worth keeping.
+
+    A template made while an object is hidden or lost says that the object is nowhere, also where it comes
+    back, and would keep it from ever being found again.
+
+    Args:
+        probabilities: of the objects ``(O, 1, h, w)``.
+        certainty: least mean probability of the pixels that an object has, those above one half.
+
+    Returns:
+        ``(O,)`` bool; False for an object without a pixel.
+    """
+    own = probabilities > 0.5
+    pixels = own.flatten(1).sum(dim=1)
+    mean = (probabilities * own).flatten(1).sum(dim=1) / pixels.clamp_min(1)
+    return (pixels > 0) & (mean >= certainty)
