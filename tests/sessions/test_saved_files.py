@@ -35,7 +35,7 @@ class Paused:
 
     @property
     def key(self) -> str:
-        return self.session.saved_class.key
+        return self.session.key
 
 
 @pytest.fixture(params=["segmentation", "prediction"])

@@ -28,6 +28,7 @@ from stremn.training import (
     load_recipe,
     train,
 )
+from stremn.training.segmentation import task as segmentation
 
 FROZEN = 3
 
