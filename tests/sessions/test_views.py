@@ -9,7 +9,7 @@ import torch
 
 from stremn.errors import StremnError
 from stremn.models import Segmenter
-from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationResult, SegmentationSession, View, views
+from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationResult, SegmentationSession, View
 
 Open = Callable[..., SegmentationSession]
 Boxes = Callable[..., np.ndarray]
@@ -128,7 +128,9 @@ def test_every_view_has_a_memory_at_its_own_size(
 def test_what_is_taken_away_is_not_remembered(
     open_session: Open, video: list[np.ndarray], boxes: Boxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "drop_far", lambda labels, previous, reach: np.zeros_like(labels))
+    monkeypatch.setattr(
+        "stremn.sessions.views.drop_far", lambda labels, previous, reach: np.zeros_like(labels)
+    )
     for views in (ONE_VIEW, TWO):
         session = open_session(postprocess=True, views=views)
         session.step(video[0], boxes(1, 2))

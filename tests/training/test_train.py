@@ -28,7 +28,6 @@ from stremn.training import (
     load_recipe,
     train,
 )
-from stremn.training.segmentation import task as segmentation
 
 FROZEN = 3
 
