@@ -7,4 +7,11 @@ class StremnError(Exception):
     """Input that cannot be used: one line that names the file or setting at fault, and the remedy.
 
     Commands print it without a traceback and exit with status 2; library calls raise it.
+
+    Examples:
+        >>> from stremn import create_model
+        >>> create_model("stremn-huge")
+        Traceback (most recent call last):
+            ...
+        stremn.errors.StremnError: unknown model 'stremn-huge': choose one of stremn-lite, ...
     """

@@ -16,6 +16,10 @@ class MemoryLayout:
         permanent: a slot for the frame where the object was given, never replaced.
         latest: a slot for the latest frame; what it held before competes for the chosen slots.
         chosen: slots whose owner a policy decides.
+
+    Examples:
+        >>> MemoryLayout().slots, MemoryLayout.of_slots(4).chosen
+        (6, 2)
     """
 
     permanent: bool = True

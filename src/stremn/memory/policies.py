@@ -32,6 +32,11 @@ class Contest:
         pinned: True if first and latest frame have slots of their own, outside the contest.
         noise: True if the learned choice is sampled by Gumbel noise (training, or on request).
         generator: source of every random number.
+
+    Examples:
+        >>> contest = Contest(frame_index=torch.tensor([[3, 9, 5]]), seen=torch.tensor([7]))
+        >>> get_policy("oldest").choose(contest).tolist()
+        [0]
     """
 
     frame_index: Tensor
@@ -98,6 +103,10 @@ def get_policy(name: str) -> Policy:
 
     Raises:
         StremnError: if there is none.
+
+    Examples:
+        >>> get_policy("learned").compares
+        'update_key'
     """
     if name not in POLICIES:
         raise StremnError(f"unknown policy '{name}': choose one of {', '.join(POLICIES)}")

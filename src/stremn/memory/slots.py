@@ -68,6 +68,17 @@ class SlotMemory:
         moments: an addition, ``(O, K, C, C + T)``; ``None`` in a model without a target model.
         permanent_fit: the target model of the permanent slot ``(O, C, T)``, which follows from its moments
             and is kept because it is read at every frame; ``None`` where there is none.
+
+    Examples:
+        >>> from stremn.memory import get_policy
+        >>> def template():  # of one object at 3x3 positions
+        ...     return Template(torch.randn(1, 9, 8), torch.randn(1, 9, 16), torch.randn(1, 9, 8))
+        >>> with torch.inference_mode():
+        ...     memory = SlotMemory.of_first_frame(template(), 0, MemoryLayout.of_slots(4))
+        ...     for frame in range(1, 6):
+        ...         memory = memory.update(template(), frame, get_policy("oldest"))
+        ...     memory.frame_index.tolist(), memory.read(torch.randn(1, 9, 8)).shape
+        ([[0, 5, 3, 4]], torch.Size([1, 9, 16]))
     """
 
     layout: MemoryLayout

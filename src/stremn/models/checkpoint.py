@@ -38,6 +38,11 @@ def save_pretrained(
 
     Raises:
         StremnError: if it cannot be written.
+
+    Examples:
+        >>> model = from_pretrained("stremn-predict-mnist")
+        >>> save_pretrained(model, "half.safetensors", dtype=torch.float16).name
+        'half.safetensors'
     """
     path = Path(path)
     if path.suffix == "" or path.is_dir():
@@ -64,6 +69,10 @@ def from_pretrained(source: Path | str = "stremn-lite") -> Any:
 
     Raises:
         StremnError: if the name is unknown, or the file is missing, damaged or not ours.
+
+    Examples:
+        >>> from_pretrained("stremn-predict-mnist").config.channels  # grey frames
+        1
     """
     path = _find(source)
     state, text = read_tensors(path, CONFIG_KEY, "save_pretrained")

@@ -112,7 +112,7 @@ class Decoder(nn.Module):
 
 
 class LiteSegmenter(Segmenter):
-    """See the module; input and output as in :class:`~stremn.models.segmenter.Segmenter`."""
+    """A small network for CPUs; a :class:`~stremn.models.segmenter.Segmenter`."""
 
     def __init__(self, config: SegmenterConfig) -> None:
         """Random weights; :func:`stremn.training.segmentation.backbone.load_imagenet` fills the backbone."""

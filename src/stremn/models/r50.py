@@ -40,7 +40,7 @@ class Refine(nn.Module):
 
 
 class PaperSegmenter(Segmenter):
-    """See the module; input and output as in :class:`~stremn.models.segmenter.Segmenter`."""
+    """The paper's network on two ResNet-50; a :class:`~stremn.models.segmenter.Segmenter`."""
 
     def __init__(self, config: SegmenterConfig) -> None:
         """Random weights; :func:`stremn.training.segmentation.backbone.load_imagenet` fills both encoders."""

@@ -38,14 +38,14 @@ class RecurrentPredictor(Predictor):
     def observe(
         self, frame: Tensor, state: PredictorState | None = None, rules: Rules | None = None
     ) -> PredictorState:
-        """See the base class; there are no slots, and ``rules`` say nothing."""
+        """Take the next frame; there are no slots, and ``rules`` say nothing."""
         self._check(frame)
         patches = F.pixel_unshuffle(frame, self.config.patch).contiguous(memory_format=torch.channels_last)
         carried, output = self.advance(patches, {} if state is None else state.carried)
         return PredictorState(carried | {"output": output})
 
     def predict(self, state: PredictorState) -> Tensor:
-        """See the base class."""
+        """The frame after those observed ``(B, C, h, w)`` in [0, 1]."""
         return to_unit_range(F.pixel_shuffle(state.carried["output"], self.config.patch))
 
     def _zeros(self, patches: Tensor, width: int) -> Tensor:
@@ -77,7 +77,7 @@ class ConvLSTMCell(nn.Module):
 
 
 class ConvLSTM(RecurrentPredictor):
-    """See the module; input and output as in :class:`~stremn.models.predictor.Predictor`.
+    """Layers of ConvLSTM cells; a :class:`~stremn.models.predictor.Predictor`.
 
     The state carries ``hidden.*`` and ``cell.*`` ``(B, hidden, H, W)`` of every layer.
     """
@@ -94,7 +94,7 @@ class ConvLSTM(RecurrentPredictor):
         self.pixels = nn.Conv2d(sum(config.hidden), pixels, 1)
 
     def advance(self, patches: Tensor, carried: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """See the base class; the output is a 1×1 convolution of the hidden states of all layers."""
+        """Every layer's next state; the output is a 1×1 convolution of the hidden states of all layers."""
         new, x, outputs = {}, patches, []
         for layer, (cell, width) in enumerate(zip(self.cells, self.config.hidden, strict=True)):
             names = (f"hidden.{layer}", f"cell.{layer}")
@@ -134,7 +134,7 @@ class SpatioTemporalCell(nn.Module):
 
 
 class PredRNN(RecurrentPredictor):
-    """See the module; input and output as in :class:`~stremn.models.predictor.Predictor`.
+    """Layers of PredRNN cells; a :class:`~stremn.models.predictor.Predictor`.
 
     The state carries ``hidden.*`` and ``cell.*`` ``(B, hidden, H, W)`` of every layer, and the ``spatial``
     memory of the last one, which the first layer goes on with at the next frame.
@@ -157,7 +157,7 @@ class PredRNN(RecurrentPredictor):
         self.pixels = nn.Conv2d(config.hidden[-1], pixels, 1)
 
     def advance(self, patches: Tensor, carried: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """See the base class; the spatial memory climbs the layers and comes back to the first one."""
+        """Every layer's next state; the spatial memory climbs the layers and comes back to the first one."""
         new, x = {}, patches
         spatial = carried.get("spatial")
         if spatial is None:

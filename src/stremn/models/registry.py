@@ -120,6 +120,11 @@ def create_model(name: str, **changes: Any) -> Any:
 
     Raises:
         StremnError: if the name or a field is unknown.
+
+    Examples:
+        >>> model = create_model("stremn-lite", key_dim=32)
+        >>> model.config.key_dim
+        32
     """
     config: ModelConfig | None = MODELS.get(name) or PREDICTORS.get(name)
     if config is None:

@@ -162,7 +162,7 @@ class Decoder(nn.Module):
 
 
 class MemoryPredictor(Predictor):
-    """See the module; input and output as in :class:`~stremn.models.predictor.Predictor`.
+    """The paper's network for prediction; a :class:`~stremn.models.predictor.Predictor`.
 
     The state carries the last frames ``recent`` ``(B, S·C, h, w)``, the ``frame_index`` ``(B,)``, and what
     the next frame is decoded from: the ``readout`` and the query's ``value``, both ``(B, Dv, H, W)``, and
@@ -185,7 +185,7 @@ class MemoryPredictor(Predictor):
         self.decoder = Decoder(config)
 
     def rules(self, slots: int | None = None, policy: str | None = None) -> Rules:
-        """See :meth:`Predictor.rules`."""
+        """The layout and the policy of the config, or other slots and another policy."""
         config = self.config if slots is None else replace(self.config, slots=slots)
         return Rules(config.layout, get_policy(self.config.policy if policy is None else policy))
 

@@ -35,7 +35,7 @@ class PredictionSession(Session):
     Frames come back as they were given: of the same size, grey for grey ``(H, W)`` and RGB for RGB
     ``(H, W, 3)``. A model for grey frames sees the luma of RGB ones, and foresees grey.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> session = PredictionSession("stremn-predict-video")
         >>> for shift in range(3):

@@ -19,6 +19,15 @@ class SegmentationResult:
         frame_index: position of the frame in the stream, from 0.
         labels: object id of every pixel ``(H, W)`` uint8, 0 = background, at the frame's own size.
         object_ids: the objects followed, in the order of ``probabilities``.
+
+    Examples:
+        >>> from stremn import SegmentationSession
+        >>> session = SegmentationSession("stremn-lite", size=48)
+        >>> mask = np.zeros((48, 64), np.uint8)
+        >>> mask[10:30, 10:40] = 7
+        >>> result = session.step(np.zeros((48, 64, 3), np.uint8), masks=mask)
+        >>> result.object_ids, int(result.labels.max()), result.probabilities.shape
+        ((7,), 7, (1, 48, 64))
     """
 
     frame_index: int

@@ -26,7 +26,7 @@ __all__ = ["SegmentationResult", "SegmentationSession"]
 class SegmentationSession(Session):
     """The state of one video: slot memory, previous probabilities, object ids. No frame is kept.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> session = SegmentationSession("stremn-lite", size=64)
         >>> frame = np.zeros((64, 96, 3), np.uint8)

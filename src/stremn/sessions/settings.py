@@ -91,7 +91,7 @@ class SegmentationSettings(Settings):
         compile: run frames without new objects through ``torch.compile(fullgraph=True)``, one program for
             each number of objects, made when first needed; a string names a backend.
 
-    Example:
+    Examples:
         >>> SegmentationSettings(size=240, seed=3).changed(slots=4).slots
         4
     """
@@ -103,7 +103,7 @@ class SegmentationSettings(Settings):
     compile: bool | str = False
 
     def resolved(self, config: ModelConfig) -> Self:
-        """See :meth:`Settings.resolved`; slots are at least 2, for the first and for the latest frame.
+        """The same settings, whole and checked; slots are at least 2, for the first and the latest frame.
 
         Raises:
             StremnError: naming the setting that cannot be.
@@ -155,7 +155,7 @@ class PredictionSettings(Settings):
     """
 
     def resolved(self, config: ModelConfig) -> Self:
-        """See :meth:`Settings.resolved`.
+        """The same settings, whole and checked.
 
         Raises:
             StremnError: naming the setting that cannot be, or that a model without slots has not.
