@@ -19,7 +19,8 @@ from PIL import Image
 from stremn import StremnError, __version__, create_model, from_pretrained
 from stremn.commands.demo import SAMPLES, sample_video
 from stremn.files import open_source, read_mask, write_json
-from stremn.files.folders import image_files, to_rgb8
+from stremn.files.images import read_image
+from stremn.files.names import image_files
 from stremn.models import model_names
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,8 +127,7 @@ def forth_and_back(files: list[Path]) -> Iterator[np.ndarray]:
     """Frames without end, each read from disk when its turn comes."""
     while True:
         for file in [*files, *files[-2:0:-1]]:
-            with Image.open(file) as image:
-                yield to_rgb8(image)
+            yield read_image(file).pixels
 
 
 def first_mask(path: Path, *, single: bool = False) -> np.ndarray:

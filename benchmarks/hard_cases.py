@@ -16,7 +16,7 @@ import torch
 from common import add_options, describe_run, open_model, publish
 from stremn import SegmentationSession
 from stremn.data import Video, read_videos
-from stremn.data.segmentation.images import read_labels, read_rgb
+from stremn.data.segmentation.images import read_object_labels, read_rgb
 from stremn.metrics import region_similarity
 
 SIZES = (0.05, 0.1, 0.2, 0.4)
@@ -73,7 +73,7 @@ def forth_and_back(files: tuple[Path, ...], t: int) -> Path:
 
 def cut_out(sequence: Video, t: int, size: float) -> tuple[np.ndarray, np.ndarray]:
     """The object of a frame, float32 image and alpha, scaled to ``size`` by the square root of its area."""
-    labels = (read_labels(forth_and_back(sequence.masks, t)) > 0).astype(np.uint8)
+    labels = (read_object_labels(forth_and_back(sequence.masks, t)) > 0).astype(np.uint8)
     image = read_rgb(forth_and_back(sequence.frames, t)).astype(np.float32)
     if not labels.any():
         return np.zeros((1, 1, 3), np.float32), np.zeros((1, 1), np.float32)

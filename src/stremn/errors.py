@@ -1,6 +1,6 @@
 """The one error that a user of the package meets."""
 
-__all__ = ["StremnError"]
+__all__ = ["StremnError", "one_line"]
 
 
 class StremnError(Exception):
@@ -15,3 +15,8 @@ class StremnError(Exception):
             ...
         stremn.errors.StremnError: unknown model 'stremn-huge': choose one of stremn-lite, ...
     """
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks; its kind where there is none."""
+    return " ".join(str(error).split()) or type(error).__name__

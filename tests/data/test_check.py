@@ -11,6 +11,11 @@ from stremn.data.segmentation.check import Report, check_folder
 from stremn.files import write_mask
 
 
+def named(line: str) -> str:
+    """The file that a line of the report begins with."""
+    return line.partition(" is ")[0].partition(": ")[0].removeprefix("mask ")
+
+
 def check(root: Path) -> Report:
     (report,) = check_folder(root, jobs=2)
     return report
@@ -50,7 +55,7 @@ def test_masks_of_stills(tmp_path: Path) -> None:
     (masks / "still2.png").unlink()
     write_mask(masks / "still3.png", 0 * labels(0))
     report = check(root)
-    assert [line.partition(" is ")[0].partition(": ")[0] for line in report.damaged] == [
+    assert [named(line) for line in report.damaged] == [
         str(masks / "still0.png"),
         str(masks / "still1.png"),
     ]
@@ -129,7 +134,7 @@ def test_faults_of_videos(tmp_path: Path) -> None:
     (images / "00004.jpg").unlink()
     (images / "00007.jpg").unlink()
     report = check(root)
-    assert [line.split(" ")[0].rstrip(":") for line in report.damaged] == [
+    assert [named(line) for line in report.damaged] == [
         str(images / "00000.jpg"),
         str(masks / "00001.png"),
         str(masks / "00002.png"),

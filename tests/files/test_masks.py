@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stremn.errors import StremnError
-from stremn.files import PALETTE, read_mask, write_mask
+from stremn.files import PALETTE, Legend, read_mask, write_mask
 
 
 def _save(path: Path, pixels: np.ndarray, mode: str | None = None, **options: int) -> Path:
@@ -92,12 +92,76 @@ def test_black_and_white_is_one_object(tmp_path: Path) -> None:
     assert "object 1" in read_mask(tmp_path / "grey.png").notes[0]
 
 
-def test_255_stays_an_id_beside_others(tmp_path: Path) -> None:
+def _palette(pixels: np.ndarray, colours: list[tuple[int, int, int]]) -> Image.Image:
+    image = Image.fromarray(pixels)
+    image.putpalette([value for colour in colours for value in colour])
+    return image
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "I;16"])
+def test_255_beside_other_ids_is_void(tmp_path: Path, mode: str) -> None:
     labels = shapes()
-    labels[200:220] = 255
-    assert np.array_equal(read_mask(_save(tmp_path / "a.png", labels)).labels, labels)
-    write_mask(tmp_path / "b.png", np.where(labels == 255, 255, 0))
-    assert read_mask(tmp_path / "b.png").labels.max() == 255
+    bordered = labels.copy()
+    bordered[200:220] = 255
+    image = Image.fromarray(bordered.astype(np.uint16) if mode == "I;16" else bordered)
+    if mode == "P":
+        image.putpalette(PALETTE.tobytes())
+    (image.convert(mode) if mode == "RGB" else image).save(tmp_path / "a.png")
+    mask = read_mask(tmp_path / "a.png")
+    assert np.array_equal(mask.labels, np.where(bordered == 255, 0, labels))
+    assert mask.notes == ("255 beside other ids: void, taken as background",)
+
+
+def test_255_alone_is_an_object_unless_the_video_has_void(tmp_path: Path) -> None:
+    alone, bordered = np.where(shapes() == 3, 255, 0).astype(np.uint8), shapes()
+    bordered[200:220] = 255
+    write_mask(tmp_path / "alone.png", alone)
+    write_mask(tmp_path / "bordered.png", bordered)
+    assert np.array_equal(read_mask(tmp_path / "alone.png").labels, alone)
+    legend = Legend()
+    assert set(np.unique(read_mask(tmp_path / "bordered.png", legend=legend).labels)) == {0, 1, 2, 3}
+    assert not read_mask(tmp_path / "alone.png", legend=legend, allow_empty=True).labels.any()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.bmp"])
+@pytest.mark.parametrize("ground", [(0, 0, 0), (2, 1, 0)])
+def test_palettes_that_begin_with_the_object_are_read_by_colours(
+    tmp_path: Path, name: str, ground: tuple[int, int, int]
+) -> None:
+    binary = (shapes() > 0).astype(np.uint8)
+    _palette(1 - binary, [(255, 255, 255), ground]).save(tmp_path / name)
+    mask = read_mask(tmp_path / name)
+    assert np.array_equal(mask.labels, binary)
+    assert "read by colours" in mask.notes[0]
+
+
+def test_a_quantized_mask_of_several_objects_keeps_the_davis_ids(tmp_path: Path) -> None:
+    Image.fromarray(PALETTE[shapes()]).quantize(4).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        colours = image.getpalette() or []
+    assert colours[:3] != [0, 0, 0], "the quantizer puts the background first: this test needs another"
+    assert np.array_equal(read_mask(tmp_path / "a.png").labels, shapes())
+
+
+@pytest.mark.parametrize(("clear", "others"), [(1, [0]), (255, [1, 3]), (7, [0, 2])])
+def test_a_transparent_index_is_background(tmp_path: Path, clear: int, others: list[int]) -> None:
+    binary = shapes() > 0
+    pixels = np.where(binary, others[0], clear).astype(np.uint8)
+    if len(others) > 1:
+        pixels[shapes() == 1] = others[1]
+    colours = [(255, 0, 0), (250, 250, 0), (0, 0, 250), (0, 250, 0)] + [(9, 90, 200)] * 252
+    _palette(pixels, colours).save(tmp_path / "a.png", transparency=clear)
+    mask = read_mask(tmp_path / "a.png")
+    assert np.array_equal(mask.labels > 0, binary)
+    assert len(np.unique(mask.labels)) == len(others) + 1
+    assert "transparent" in " ".join(mask.notes)
+
+
+def test_palettes_without_black_hold_ids_by_index(tmp_path: Path) -> None:
+    _palette(shapes(), [(255, 255, 255), (90, 0, 0), (0, 90, 0), (0, 0, 90)]).save(tmp_path / "a.png")
+    mask = read_mask(tmp_path / "a.png")
+    assert np.array_equal(mask.labels, shapes())
+    assert mask.notes == ()
 
 
 @pytest.mark.parametrize("bits", [2, 4])

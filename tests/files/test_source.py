@@ -16,7 +16,7 @@ from PIL import Image
 from stremn.errors import StremnError
 from stremn.files import open_source
 from stremn.files.cameras import CameraSource
-from stremn.files.folders import natural_key
+from stremn.files.names import natural_key
 
 # --- video ------------------------------------------------------------------------------------------------
 

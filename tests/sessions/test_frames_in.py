@@ -115,6 +115,77 @@ def test_what_is_no_frame_is_refused_in_one_line(frame: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_pictures_of_16_bits_are_scaled(video: list[np.ndarray]) -> None:
+    grey = np.ascontiguousarray(video[0][:, :, 0])
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    assert np.array_equal(as_frame(deep), np.stack([grey] * 3, axis=2))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, torch.float32, torch.float16])
+@pytest.mark.parametrize("damage", [255.0, -1.0, np.nan, np.inf])
+def test_floating_point_beyond_0_to_1_is_refused(damage: float, kind: Any) -> None:
+    frame = np.full((4, 5, 3), 0.5)
+    frame[2, 2, 2] = damage
+    given = torch.from_numpy(frame).to(kind) if isinstance(kind, torch.dtype) else frame.astype(kind)
+    with pytest.raises(StremnError, match=r"must be in \[0, 1\], this one goes from") as caught:
+        as_frame(given)
+    assert "\n" not in str(caught.value)
+    assert as_frame(np.full((4, 5, 3), 1.0000001)).max() == 255
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("value", [0.7, 6.0, -6.0, np.nan, 2.0])
+def test_masks_of_logits_or_probabilities_are_refused(value: float, form: Any) -> None:
+    mask = np.zeros((6, 8), np.float32)
+    mask[2:4] = value
+    with pytest.raises(StremnError, match=r"of object 3 .*of logits give mask > 0") as caught:
+        as_object_masks({3: form(mask)}, mask.shape)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("white", [1, 255, 1.0, 255.0, True])
+def test_masks_of_two_values_are_taken(white: float) -> None:
+    mask = np.zeros((6, 8), type(white))
+    mask[2:4] = white
+    (found,) = as_object_masks({np.int64(3): mask}, mask.shape).values()
+    assert np.array_equal(found, mask != 0)
+
+
+def test_255_beside_other_ids_of_a_label_map_is_void(boxes: Boxes, caplog: pytest.LogCaptureFixture) -> None:
+    labels = boxes(1, 3)
+    bordered = labels.copy()
+    bordered[-3:] = 255
+    for form in (bordered, bordered.astype(np.int64), torch.from_numpy(bordered), Image.fromarray(bordered)):
+        masks = as_object_masks(form, labels.shape)
+        assert list(masks) == [1, 3]
+        assert not masks[3][-3:].any()
+        assert "255 beside other ids" in caplog.text
+        caplog.clear()
+    alone = np.where(labels == 3, 255, 0)
+    assert list(as_object_masks(alone, labels.shape)) == [255]
+
+
+def test_a_palette_picture_that_begins_with_the_object(boxes: Boxes) -> None:
+    labels = boxes(1)
+    picture = Image.fromarray(1 - labels)
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    assert np.array_equal(as_object_masks(picture, labels.shape)[1], labels == 1)
+
+
+def test_numbers_of_numpy_are_object_ids(open_session: Open, video: list[np.ndarray], boxes: Boxes) -> None:
+    session = open_session()
+    session.step(video[0], boxes(1, 3, 7))
+    session.remove(np.uint8(1))
+    assert session.object_ids == (3, 7)
+    session.remove(np.array([7, 200]))
+    assert session.object_ids == (3,)
+    for wrong in ("3", "a", None, 0, 256, 1.5, True):
+        with pytest.raises(StremnError, match="whole number from 1 to 255"):
+            session.remove(wrong)
+    session.remove({3})
+    assert session.object_ids == ()
+
+
 @given(
     height=st.integers(1, 5000),
     width=st.integers(1, 5000),

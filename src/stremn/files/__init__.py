@@ -1,11 +1,11 @@
 """Files in and out: sources of frames, masks, and what a run leaves behind."""
 
-from stremn.files.atomic import write_json, write_png
+from stremn.files.atomic import write_json, write_png, write_text
+from stremn.files.colours import PALETTE, Legend
 from stremn.files.frames import Frame, FrameSource
 from stremn.files.masks import MaskFile, read_mask, write_mask
 from stremn.files.outputs import OutputFolder, PredictionFolder, SegmentationFolder
 from stremn.files.overlay import overlay
-from stremn.files.palette import PALETTE
 from stremn.files.schedule import MaskSchedule, mask_folder, open_masks
 from stremn.files.source import open_source
 from stremn.files.writers import VideoWriter
@@ -14,6 +14,7 @@ __all__ = [
     "PALETTE",
     "Frame",
     "FrameSource",
+    "Legend",
     "MaskFile",
     "MaskSchedule",
     "OutputFolder",
@@ -28,4 +29,5 @@ __all__ = [
     "write_json",
     "write_mask",
     "write_png",
+    "write_text",
 ]

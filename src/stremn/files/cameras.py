@@ -10,9 +10,11 @@ import av.error
 
 from stremn.errors import StremnError
 from stremn.files.frames import Frame, FrameSource
-from stremn.files.pictures import picture
+from stremn.files.videos import VIDEO_ERRORS, open_video, picture
 
 __all__ = ["CameraSource", "open_camera"]
+
+_MOST_ERRORS = 50  # one after another
 
 
 class CameraSource(FrameSource):
@@ -20,51 +22,51 @@ class CameraSource(FrameSource):
 
     Args:
         name: short name for messages.
-        device: what FFmpeg calls the device, such as `/dev/video0`.
+        device: what FFmpeg calls the device, such as ``/dev/video0``.
         device_format: FFmpeg's input format: v4l2, avfoundation, dshow.
-        options: FFmpeg options, such as `video_size` and `framerate`.
+        options: FFmpeg options, such as ``video_size`` and ``framerate``.
 
-    Raises StremnError when the device cannot be opened.
+    Raises:
+        StremnError: if the device cannot be opened, or gives no pictures.
     """
 
     def __init__(self, name: str, device: str, device_format: str, options: dict[str, str]) -> None:
         """Open the device."""
         super().__init__(name)
         try:
-            self._container = av.open(device, format=device_format, options=options)
+            self._container, self._stream = open_video(
+                device, name=name, format=device_format, options=options
+            )
         except PermissionError as error:
             raise StremnError(f"{name} may not be used: give yourself access to {device}") from error
         except FileNotFoundError as error:
             raise StremnError(
                 f"there is no {name} ({device} not found): connect one, or give a video file"
             ) from error
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise StremnError(
-                f"{name} cannot be opened ({error}): choose another camera, size or rate"
-            ) from error
-        if not self._container.streams.video:
-            self.close()
-            raise StremnError(f"{name} gives no pictures: choose another camera, or give a video file")
-        rate = self._container.streams.video[0].average_rate
+        rate = self._stream.average_rate
         self.frame_rate = Fraction(rate) if rate else None
 
     def _decode(self) -> Iterator[Frame]:
-        stream = self._container.streams.video[0]
-        index = 0
+        index = errors = 0
         while True:
             try:
-                for packet in self._container.demux(stream):
+                for packet in self._container.demux(self._stream):
                     for raw in packet.decode():
                         yield Frame(index, f"{index:05d}", picture(raw))
                         index += 1
+                        errors = 0
                 return
             except BlockingIOError:  # AVFoundation has no picture yet
                 time.sleep(0.005)
-            except av.error.InvalidDataError:  # a broken picture over USB
-                self.lost_frames += 1
-                index += 1
             except av.error.EOFError:
                 return
+            except VIDEO_ERRORS as error:
+                # A broken picture over USB may come now and then; a camera that was unplugged gives no other.
+                errors += 1
+                if errors > _MOST_ERRORS or isinstance(error, OSError):
+                    raise StremnError(f"{self.name} gives no more pictures: connect it again") from error
+                self.lost_frames += 1
+                index += 1
 
     def close(self) -> None:
         """Give the device back."""
@@ -72,9 +74,15 @@ class CameraSource(FrameSource):
 
 
 def open_camera(number: int, *, size: tuple[int, int] | None, rate: int | None) -> CameraSource:
-    """Open camera `number` of this machine, asking for `size` (h, w) and `rate` frames per second.
+    """Open a camera of this machine.
 
-    Raises StremnError when there is no such camera or it cannot be opened.
+    Args:
+        number: from 0.
+        size: ``(h, w)`` in pixels to ask for; its own choice when ``None``.
+        rate: frames per second to ask for.
+
+    Raises:
+        StremnError: if there is no such camera or it cannot be opened.
     """
     name = f"camera:{number}"
     options: dict[str, str] = {}
@@ -90,7 +98,7 @@ def open_camera(number: int, *, size: tuple[int, int] | None, rate: int | None) 
 
 
 def _windows_camera(number: int, name: str) -> str:
-    """DirectShow knows cameras by name only."""
+    """The name of a camera, by which alone DirectShow knows it."""
     listing = getattr(av, "enumerate_input_devices", None)
     devices = [d for d in listing("dshow") if "video" in d.media_types] if listing else []
     if number >= len(devices):

@@ -1,37 +1,76 @@
-"""Colours of RGB masks as object ids, the same for all masks of one video."""
+"""What values and colours of masks mean: the palette of object ids, and the legend of a video's masks."""
 
 import numpy as np
 
-from stremn.files.palette import PALETTE
-
-__all__ = ["Colour", "ColourTable", "background_colour"]
+__all__ = ["PALETTE", "VOID", "Colour", "Legend", "background_colour"]
 
 Colour = tuple[int, ...]
 
+VOID = 255
+"""The value of pixels that belong to nothing, in masks that hold other ids as well."""
+
 _SHIFT = 8  # levels by which JPEG moves a colour; those of the palette are 32 apart at least
-_DARK = 24
+DARK = 24
+"""Levels up to which a colour counts as black where it may be a few levels off."""
 
 
-class ColourTable:
-    """Ids given to colours so far: by the DAVIS palette if all of the first mask's colours are in it.
+def _palette() -> np.ndarray:
+    """The palette of PASCAL VOC and DAVIS by its rule: neighbouring ids get distant colours.
 
-    Otherwise the first mask's colours are numbered from 1 in sorted order, and later ones after them.
+    Bit 3j + c of an id becomes bit 7 - j of channel c.
+    """
+    ids = np.arange(256)
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    for j in range(3):
+        for c in range(3):
+            colours[:, c] |= ((ids >> (3 * j + c) & 1) << (7 - j)).astype(np.uint8)
+    return colours
+
+
+PALETTE = _palette()
+"""``(256, 3)`` uint8 RGB: colour of every object id; 0, the background, is black."""
+PALETTE.setflags(write=False)
+
+
+class Legend:
+    """What the masks of one video mean, kept from mask to mask.
+
+    Colours get ids by the DAVIS palette if all of the first mask's colours are in it; otherwise the first
+    mask's colours are numbered from 1 in sorted order, and later ones after them. The value 255 is void, and
+    so background, from the first mask on that holds it beside other ids.
+
+    Args:
+        void: 255 is known to be void from the start.
+
+    Attributes:
+        numbered: whether colours outside of the palette were given numbers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, void: bool = False) -> None:
         """Start without colours."""
         self._ids: dict[Colour, int] = {}
+        self._void = void
+        self.numbered = False
+
+    def without_void(self, labels: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Labels ``(H, W)`` uint8 with background in place of void, and whether there was any."""
+        counts = np.bincount(labels.ravel(), minlength=256)
+        if not counts[VOID]:
+            return labels, False
+        self._void = self._void or bool(counts[1:VOID].any())
+        return (np.where(labels == VOID, 0, labels).astype(np.uint8), True) if self._void else (labels, False)
 
     def assign(self, colours: list[Colour], *, tolerant: bool = False) -> list[int] | None:
-        """The id of each colour, background excluded; None when more than 255 are needed.
+        """The id of each colour, background excluded; ``None`` when more than 255 are needed.
 
         Args:
-            colours: (r, g, b), each 0-255, in any order.
+            colours: ``(r, g, b)``, each 0-255, in any order.
             tolerant: the colours may be off by a few levels (JPEG).
         """
         shift = _SHIFT if tolerant else 0
         if not self._ids:
             self._ids = _palette_ids(colours, shift) or {}
+            self.numbered = bool(colours) and not self._ids
         for colour in sorted(colours):
             if self._known(colour, shift) is None:
                 free = next((i for i in range(1, 256) if i not in self._ids.values()), None)
@@ -64,15 +103,15 @@ def _palette_ids(colours: list[Colour], shift: int) -> dict[Colour, int] | None:
 
 
 def background_colour(values: np.ndarray, indices: np.ndarray, *, tolerant: bool) -> int | None:
-    """Which of `values` (N, 3) is the background: black, or else what most of the picture's rim shows.
+    """Which colour is the background: black, or else what most of the picture's rim shows.
 
     Args:
-        values: (N, 3) uint8 colours of the mask.
-        indices: (H, W) indices into `values`.
+        values: ``(N, 3)`` uint8 colours of the mask.
+        indices: ``(H, W)`` indices into ``values``.
         tolerant: near-black counts as black.
     """
     darkness = values.max(axis=1)
-    if darkness.min() <= (_DARK if tolerant else 0):
+    if darkness.min() <= (DARK if tolerant else 0):
         return int(darkness.argmin())
     rim = np.concatenate([indices[0], indices[-1], indices[:, 0], indices[:, -1]])
     return int(np.bincount(rim, minlength=len(values)).argmax())

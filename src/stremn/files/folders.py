@@ -1,66 +1,46 @@
-"""A folder of images as a source of frames."""
+"""Pictures as a source of frames: those of a folder, or the pages of one file."""
 
-import re
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from stremn.errors import StremnError
-from stremn.files.frames import Frame, FrameSource, log
+from stremn.errors import StremnError, one_line
+from stremn.files.frames import MAX_RATE, Frame, FrameSource, log
+from stremn.files.images import UNREADABLE, read_image, to_rgb8
+from stremn.files.names import image_files, tell_left_out
 
-__all__ = ["IMAGE_SUFFIXES", "FolderSource", "image_files", "natural_key", "to_rgb8"]
+__all__ = ["FolderSource", "PagesSource", "page_count"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-# What Pillow raises on damaged files, by format and by place of the damage.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts `frame2` before `frame10`; ties are settled by the name itself."""
-    parts = re.split(r"([0-9]+)", name)
-    key = [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
-    return [*key, (-1, 0, name)]
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder in natural order; hidden files are not counted."""
-    files = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    return sorted(files, key=lambda path: natural_key(path.name))
-
-
-def to_rgb8(image: Image.Image) -> np.ndarray:
-    """Any Pillow image as (H, W, 3) uint8 RGB: upright, 16 bits scaled to 8, alpha laid over black."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        deep = np.asarray(image).astype(np.int64)
-        grey = ((deep.clip(0, 65535) + 128) // 257).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.array(image.convert("RGB"))
+# FFmpeg reads moving GIF and PNG, and takes these for still pictures.
+_PAGED = ("WEBP", "TIFF")
+_ANIMATED = {"WEBP", "TIFF", "GIF"}
 
 
 class FolderSource(FrameSource):
     """The images of a folder in natural order, each read when its turn comes.
 
-    Raises StremnError when the folder is empty or holds no image, or two images share a stem.
+    Args:
+        path: the folder.
+        without: a file that is no frame although it may lie there, such as the mask of the first frame.
+
+    Raises:
+        StremnError: if the folder is empty or holds no image, or two images share a stem.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, without: Path | None = None) -> None:
         """List the images; none is opened yet."""
         super().__init__(path.name or str(path))
-        self.files = image_files(path)
+        self.files = [file for file in image_files(path) if not _same(file, without)]
+        if len(self.files) < len(image_files(path)):
+            log.warning("%s lies among the frames in %s: as the mask it is no frame", without, path)
         if not self.files:
             empty = "is empty" if not any(path.iterdir()) else "holds no image"
             raise StremnError(f"folder {path} {empty}: give a folder of JPEG or PNG frames, or a video file")
+        tell_left_out(path)
         seen: dict[str, Path] = {}
         for file in self.files:
             if file.stem in seen:
@@ -74,12 +54,68 @@ class FolderSource(FrameSource):
     def _decode(self) -> Iterator[Frame]:
         for index, file in enumerate(self.files):
             try:
-                with warnings.catch_warnings(), Image.open(file) as image:
-                    warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata are not the user's
-                    pixels = to_rgb8(image)
+                picture = read_image(file)
             except UNREADABLE as error:
                 self.lost_frames += 1
-                log.warning("%s cannot be read and is skipped (%s)", file, str(error).splitlines()[0])
+                why = "a link to nothing" if not file.exists() else one_line(error)
+                log.warning("%s cannot be read and is skipped (%s)", file, why)
                 continue
-            yield Frame(index, file.stem, pixels)
-            del pixels
+            if index == 0 and (pages := page_count(file)) > 1:
+                log.warning("%s holds %d pictures, and so may others: the first one is taken", file, pages)
+            yield Frame(index, file.stem, picture.pixels, picture.orientation)
+            del picture
+
+
+def _same(file: Path, other: Path | None) -> bool:
+    return other is not None and file.exists() and other.exists() and file.samefile(other)
+
+
+def page_count(path: Path) -> int:
+    """Pictures in a file of a kind that may hold several; 1 for any other file."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            return getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
+    except UNREADABLE:
+        return 1
+
+
+class PagesSource(FrameSource):
+    """The pictures of an animated WebP or of a TIFF of several pages, named by their index in five digits.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read how many there are, and how long the first is shown."""
+        super().__init__(path.name)
+        self.path, self.frame_count = path, page_count(path)
+        with suppress(*UNREADABLE), warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            image.load()
+            if milliseconds := image.info.get("duration"):
+                self.frame_rate = min(Fraction(1000) / Fraction(milliseconds), Fraction(MAX_RATE))
+
+    @staticmethod
+    def reads(path: Path) -> bool:
+        """Whether a file is of such a kind and holds several pictures."""
+        try:
+            with warnings.catch_warnings(), Image.open(path, formats=_PAGED) as image:
+                warnings.simplefilter("ignore")
+                return getattr(image, "n_frames", 1) > 1
+        except UNREADABLE:
+            return False
+
+    def _decode(self) -> Iterator[Frame]:
+        with warnings.catch_warnings(), Image.open(self.path) as image:
+            warnings.simplefilter("ignore")
+            for index in range(self.frame_count or 0):
+                try:
+                    image.seek(index)
+                    pixels = to_rgb8(image)
+                except UNREADABLE:
+                    self.lost_frames += 1
+                    continue
+                yield Frame(index, f"{index:05d}", pixels)
+                del pixels

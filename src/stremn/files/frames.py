@@ -12,9 +12,12 @@ import numpy as np
 
 from stremn.errors import StremnError
 
-__all__ = ["Frame", "FrameSource", "log"]
+__all__ = ["MAX_RATE", "Frame", "FrameSource", "log"]
 
 log = logging.getLogger("stremn")
+
+MAX_RATE = 480
+"""Frames per second; beyond it a header gives its clock, not a frame rate."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -24,12 +27,14 @@ class Frame:
     Attributes:
         index: position in the source from 0; frames that were lost keep their numbers.
         name: the name its mask is saved under: the file's stem, or the index in five digits.
-        image: (H, W, 3) uint8, RGB, upright.
+        image: ``(H, W, 3)`` uint8, RGB, upright.
+        orientation: by EXIF, from 1 to 8, that was undone to have it upright; 1 is upright in the file.
     """
 
     index: int
     name: str
     image: np.ndarray
+    orientation: int = 1
 
 
 class FrameSource(ABC):
@@ -37,9 +42,10 @@ class FrameSource(ABC):
 
     Attributes:
         name: short name for messages.
-        frame_rate: frames per second, exact; None where the source has none.
-        frame_count: number of frames, from the header, so an estimate; None when unknown.
-        frame_names: names of all frames where they are known beforehand (folders), else None.
+        frame_rate: frames per second, exact; ``None`` where the source has none.
+        frame_count: number of frames, from the header, so an estimate; ``None`` when unknown.
+        frame_names: names of all frames where they are known beforehand (folders), else ``None``.
+        pixel_aspect: width of a pixel by its height; 1 for square ones.
         lost_frames: frames that could not be decoded so far.
     """
 
@@ -49,16 +55,18 @@ class FrameSource(ABC):
         self.frame_rate: Fraction | None = None
         self.frame_count: int | None = None
         self.frame_names: tuple[str, ...] | None = None
+        self.pixel_aspect = Fraction(1)
         self.lost_frames = 0
 
     @abstractmethod
     def _decode(self) -> Iterator[Frame]:
-        """Yield the frames that decode, adding the others to `lost_frames`."""
+        """Yield the frames that decode, adding the others to ``lost_frames``."""
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames; no past frame is kept.
 
-        Raises StremnError when a frame's size differs from the first one's, or when nothing decodes.
+        Raises:
+            StremnError: if a frame's size differs from the first one's, or nothing decodes.
         """
         self.lost_frames = 0
         first: tuple[str, tuple[int, int]] | None = None

@@ -13,7 +13,7 @@ __all__ = ["OutputFolder", "PredictionFolder", "SegmentationFolder"]
 class OutputFolder:
     """The folder of one run: where each output goes, and what may be replaced.
 
-    Construction only looks; `prepare` creates the folder and removes the outputs of an earlier run.
+    Construction only looks; ``prepare`` creates the folder and removes the outputs of an earlier run.
 
     Attributes:
         pictures: name of the folder within it that gets a PNG for each frame.
@@ -24,7 +24,8 @@ class OutputFolder:
         overwrite: replace the outputs of an earlier run; foreign files stay in any case.
         inputs: files and folders the run reads, which must not be among the outputs replaced.
 
-    Raises StremnError when the path is a file, is not empty without `overwrite`, or holds an input.
+    Raises:
+        StremnError: if the path is a file, is not empty without ``overwrite``, or holds an input.
     """
 
     pictures: ClassVar[str]
@@ -50,7 +51,7 @@ class OutputFolder:
 
     @property
     def summary(self) -> Path:
-        """Where `summary.json` goes."""
+        """Where ``summary.json`` goes."""
         return self.path / "summary.json"
 
     def picture(self, name: str) -> Path:
@@ -60,7 +61,8 @@ class OutputFolder:
     def prepare(self) -> None:
         """Create the folder and remove earlier outputs: its PNGs and its files, nothing else.
 
-        Raises StremnError when it cannot be written to.
+        Raises:
+            StremnError: if it cannot be written to.
         """
         pictures = self.path / self.pictures
         try:
@@ -70,7 +72,7 @@ class OutputFolder:
             if pictures.is_symlink() or pictures.is_file():
                 pictures.unlink()
             if pictures.is_dir():
-                for file in [*pictures.glob("*.png"), *pictures.glob(".*.png.part")]:
+                for file in [*pictures.glob("*.png"), *pictures.glob(".*.part")]:
                     file.unlink()
             pictures.mkdir(parents=True, exist_ok=True)
         except OSError as error:

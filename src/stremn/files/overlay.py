@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from stremn.files.palette import PALETTE
+from stremn.files.colours import PALETTE
 
 __all__ = ["overlay"]
 
@@ -27,10 +27,14 @@ def overlay(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Draw every object in its palette colour, half transparent, with a thin light contour.
 
     Args:
-        frame: (H, W, 3) uint8 RGB; not changed.
-        labels: (H, W) uint8, 0 = background.
+        frame: ``(H, W, 3)`` uint8 RGB; not changed.
+        labels: ``(H, W)`` uint8, 0 = background.
 
-    Returns: (H, W, 3) uint8 RGB. Raises ValueError when the sizes differ.
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        ValueError: if the sizes differ.
     """
     if frame.shape[:2] != labels.shape:
         raise ValueError(f"labels are {labels.shape}, frame is {frame.shape[:2]}")

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from stremn.errors import StremnError
-from stremn.files.colours import ColourTable
-from stremn.files.folders import image_files
+from stremn.files.colours import Legend
 from stremn.files.frames import Frame, FrameSource, log
 from stremn.files.masks import read_mask
+from stremn.files.names import image_files, tell_left_out
 
 __all__ = ["MaskSchedule", "mask_folder", "open_masks"]
 
@@ -19,14 +19,16 @@ def mask_folder(path: str | Path, frame_names: Sequence[str] | None) -> dict[str
 
     Args:
         path: folder of mask images.
-        frame_names: names of the frames; None for a video, whose frames are known by number only.
+        frame_names: names of the frames; ``None`` for a video, whose frames are known by number only.
 
-    Raises StremnError when the folder holds no image, or no mask is named like a frame.
+    Raises:
+        StremnError: if the folder holds no image, or no mask is named like a frame.
     """
     path = Path(path)
     files = image_files(path)
     if not files:
         raise StremnError(f"folder of masks {path} holds no image: give palette PNGs named like the frames")
+    tell_left_out(path)
     masks: dict[str, Path] = {}
     for file in files:
         name = _video_name(file.stem) if frame_names is None else file.stem
@@ -49,7 +51,7 @@ def mask_folder(path: str | Path, frame_names: Sequence[str] | None) -> dict[str
 
 
 def _video_name(stem: str) -> str:
-    """`7` and `000007` both mean frame 00007."""
+    """The name of a frame by its number: ``7`` and ``000007`` both mean frame 00007."""
     return f"{int(stem):05d}" if stem.isascii() and stem.isdecimal() else stem
 
 
@@ -62,9 +64,10 @@ class MaskSchedule:
 
     Args:
         path: one image, for the first frame that comes, or a folder of masks named like the frames.
-        frame_names: names of the frames where known, else None.
+        frame_names: names of the frames where known, else ``None``.
 
-    Raises StremnError when the path is missing, or no mask of the folder is named like a frame.
+    Raises:
+        StremnError: if the path is missing, or no mask of the folder is named like a frame.
     """
 
     def __init__(self, path: str | Path, frame_names: Sequence[str] | None = None) -> None:
@@ -74,7 +77,7 @@ class MaskSchedule:
             raise StremnError(f"mask {path} does not exist: give an image file, or a folder of them")
         self._single = None if path.is_dir() else path
         self._by_name = mask_folder(path, frame_names) if path.is_dir() else {}
-        self._colours = ColourTable()
+        self._legend = Legend()
         self._told: set[str] = set()
         self._read_any = False
 
@@ -83,12 +86,13 @@ class MaskSchedule:
         return 1 if self._single else len(self._by_name)
 
     def at(self, frame: Frame) -> np.ndarray | None:
-        """The mask of this frame, (H, W) uint8 labels of the frame's size, or None where none was given.
+        """The mask of this frame, ``(H, W)`` uint8 labels of its size, or ``None`` where none was given.
 
         The first mask must hold an object; later ones may be empty. What had to be repaired or mapped is
         logged as a warning, each kind of remark once.
 
-        Raises StremnError when the mask cannot be used with this frame.
+        Raises:
+            StremnError: if the mask cannot be used with this frame.
         """
         if self._single:
             path = None if self._read_any else self._single
@@ -97,7 +101,13 @@ class MaskSchedule:
         if path is None:
             return None
         size = (frame.image.shape[0], frame.image.shape[1])
-        mask = read_mask(path, size=size, allow_empty=self._read_any, colours=self._colours)
+        mask = read_mask(
+            path,
+            size=size,
+            orientation=frame.orientation,
+            allow_empty=self._read_any,
+            legend=self._legend,
+        )
         self._read_any = True
         for note in mask.notes:
             # Numbers differ from mask to mask; a new mapping of colours is always told.
@@ -109,8 +119,9 @@ class MaskSchedule:
 
 
 def open_masks(path: str | Path, source: FrameSource) -> MaskSchedule:
-    """The masks at `path`, one image or a folder, for the frames of `source`.
+    """The masks at a path, one image or a folder, for the frames of a source.
 
-    Raises StremnError when the path is missing, or no mask of the folder is named like a frame.
+    Raises:
+        StremnError: if the path is missing, or no mask of the folder is named like a frame.
     """
     return MaskSchedule(path, source.frame_names)

@@ -1,7 +1,7 @@
 """Safetensors files with a text inside: weights and saved sessions. Nothing here can run code from a file."""
 
 import hashlib
-import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stremn.errors import StremnError
+from stremn.errors import StremnError, one_line
+from stremn.files.atomic import replacing, write_error
 
-__all__ = ["read_tensors", "tensors_digest", "write_tensors"]
+__all__ = ["one_line", "read_tensors", "tensors_digest", "write_tensors"]
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], key: str, text: str) -> None:
@@ -28,19 +29,15 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], key: str, text: str) -
         StremnError: if the file cannot be written; what was there before is then unchanged.
     """
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.touch()
-        usual_mode = part.stat().st_mode
-        save_file(plain, part, metadata={key: text, "format": "pt"})
-        part.chmod(usual_mode)  # safetensors makes files that only their owner can read
-        os.replace(part, path)
-    except (SafetensorError, OSError) as error:
-        raise StremnError(
-            f"{path}: cannot be written ({one_line(error)}); choose a folder that exists and has space"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+        with replacing(path) as part:
+            part.touch()
+            usual_mode = part.stat().st_mode
+            save_file(plain, part, metadata={key: text, "format": "pt"})
+            part.chmod(usual_mode)  # safetensors makes files that only their owner can read
+    except SafetensorError as error:
+        number = re.search(r"os error ([0-9]+)", str(error))  # all that it tells of the system's error
+        raise write_error(path, OSError(int(number[1]), str(error)) if number else error) from error
 
 
 def read_tensors(path: Path, key: str, what: str) -> tuple[dict[str, Tensor], str]:
@@ -67,13 +64,8 @@ def read_tensors(path: Path, key: str, what: str) -> tuple[dict[str, Tensor], st
         ) from error
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def tensors_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """A digest of tensors with their names, and of a text."""
+    """The SHA-256, in hexadecimal, of tensors with their names, and of a text."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -1,78 +1,183 @@
-"""A video file as a source of frames, decoded by PyAV as far as the stream holds."""
+"""Video files, decoded by PyAV: how they are opened, and a source of frames as far as the stream holds."""
 
 import heapq
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
+import cv2
+import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from stremn.errors import StremnError
-from stremn.files.frames import Frame, FrameSource
-from stremn.files.pictures import picture
+from stremn.errors import StremnError, one_line
+from stremn.files.frames import MAX_RATE, Frame, FrameSource
+from stremn.files.images import ORIENTATIONS, upright
 
-__all__ = ["VideoSource"]
+__all__ = ["VIDEO_ERRORS", "VideoSource", "frame_rate", "open_video", "orientation_of_frame", "picture"]
+
+VIDEO_ERRORS = (
+    av.error.FFmpegError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+)
+"""What PyAV raises on damaged files; by far not all of it is an OSError."""
 
 # FFmpeg renders text files and still images as videos; a user who passes one has made a mistake.
 _TEXT_FORMATS = {"tty", "bin", "xbin", "adf", "idf", "srt", "ass", "webvtt", "microdvd", "lrc"}
-_MAX_RATE = 480  # beyond it the header gives its clock, not a frame rate
 _MAX_DEMUX_ERRORS = 50
 _MISSING_TAIL = 0.5  # seconds between the last frame and the declared end that mean a cut-off file
+_MOST_PIXEL_ASPECT = 10
+
+# FFmpeg's numbers: colour spaces that are, or by default are read as, BT.601; range 2 is full.
+_BT601 = {2, 5, 6}
+_FULL_RANGE = 2
+
+
+def open_video(
+    path: Path | str, *, name: str | None = None, **options: Any
+) -> tuple[InputContainer, VideoStream]:
+    """Open a video file or a capture device and choose its stream of pictures, past those of the cover.
+
+    Args:
+        path: of the file, or what FFmpeg calls the device.
+        name: of the device, for errors; by default ``path`` is a file.
+        options: for FFmpeg, such as the format of a device.
+
+    Returns:
+        The container, which the caller closes, and the stream in it.
+
+    Raises:
+        PermissionError, FileNotFoundError: if a device may not be used or is not there.
+        StremnError: if it cannot be read, is not a video, or holds no stream of pictures.
+    """
+    if name is None:
+        _check_file(Path(path))
+    # FFmpeg takes what stands before a colon in a relative path for a protocol.
+    location = str(path) if name else os.path.abspath(path)
+    try:
+        container = av.open(location, metadata_errors="replace", **options)
+    except VIDEO_ERRORS as error:
+        if name and isinstance(error, (PermissionError, FileNotFoundError)):
+            raise
+        if name:
+            said = f"{name} cannot be opened ({one_line(error)}): choose another camera, size or rate"
+        else:
+            said = f"{path} is not a video, or is cut off before its index: {_ELSE_GIVE}"
+        raise StremnError(said) from error
+    try:
+        return container, _stream(container, name or str(path), device=name is not None)
+    except BaseException:
+        container.close()
+        raise
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if not path.is_file():
+            raise StremnError(
+                f"{path} is a pipe or a device, and a video is read more than once: save it to a file first, "
+                "or give camera:0 for a camera"
+            )
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise StremnError(f"{path} is empty: {_ELSE_GIVE}")
+    except OSError as error:
+        raise StremnError(f"cannot read {path}: {os.strerror(error.errno or 0)}, make it readable") from error
+
+
+_ELSE_GIVE = "give a video file, or a folder of frames"
+
+
+def _stream(container: InputContainer, shown: str, *, device: bool) -> VideoStream:
+    kind = container.format.name
+    if kind in _TEXT_FORMATS:
+        raise StremnError(f"{shown} is not a video: {_ELSE_GIVE}")
+    if not device and (kind == "image2" or kind.endswith("_pipe")):
+        raise StremnError(
+            f"{shown} is a still image, or one of several pages: give a video file, or a folder of frames"
+        )
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise StremnError(f"{shown} holds no video stream: {_ELSE_GIVE}")
+    # Where FFmpeg lacks the decoder there is no context.
+    if getattr(streams[0], "codec_context", None) is None:
+        raise StremnError(f"{shown} is coded in a way that is not known here: convert it to H.264")
+    return streams[0]
+
+
+def orientation_of_frame(frame: av.VideoFrame) -> int:
+    """The EXIF orientation, from 1 to 8, that stands for the display matrix of a decoded frame.
+
+    The matrix says x' = a x + c y, y' = b x + d y, in 16.16 fixed point.
+    """
+    container: Any = frame.side_data  # its stubs know strings only
+    if Type.DISPLAYMATRIX not in container.keys():  # noqa: SIM118
+        return 1
+    matrix = bytes(memoryview(container[Type.DISPLAYMATRIX]))
+    a, b, _, c, d = (int(v) for v in np.frombuffer(matrix, dtype=np.int32, count=5))
+    swap = abs(b) > abs(a)
+    return ORIENTATIONS[(swap, c < 0, b < 0) if swap else (False, a < 0, d < 0)]
+
+
+def picture(frame: av.VideoFrame) -> np.ndarray:
+    """A decoded frame as ``(H, W, 3)`` uint8 RGB, turned and mirrored as the container asks."""
+    return upright(_rgb(frame), orientation_of_frame(frame))
+
+
+def _rgb(frame: av.VideoFrame) -> np.ndarray:
+    # OpenCV's conversion takes a fraction of the time of FFmpeg's scaler, but knows one kind only.
+    plain = frame.format.name == "yuv420p" and frame.width % 2 == 0 and frame.height % 2 == 0
+    if plain and frame.colorspace in _BT601 and frame.color_range != _FULL_RANGE:
+        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420))
+    return np.asarray(frame.to_ndarray(format="rgb24"))
 
 
 class VideoSource(FrameSource):
     """The frames of a video file, upright, named by their index in five digits.
 
-    Damage inside the stream is skipped: what decodes is yielded, the rest is counted in `lost_frames`,
+    Damage inside the stream is skipped: what decodes is yielded, the rest is counted in ``lost_frames``,
     and indices stay aligned with the original wherever the container's time stamps allow it.
 
-    Raises StremnError when the file is empty, not a video, or holds no picture stream.
+    Args:
+        path: of the file.
+
+    Raises:
+        StremnError: if the file is empty, not a video, or holds no stream of pictures.
     """
 
     def __init__(self, path: Path) -> None:
         """Read the headers; decoding starts with the iteration."""
         super().__init__(path.name)
         self.path = path
-        if path.is_file() and path.stat().st_size == 0:
-            raise StremnError(f"{path} is empty: give a video file, or a folder of frames")
-        with self._open() as container:
-            stream = self._stream(container)
+        container, stream = open_video(path)
+        with container:
             self.frame_rate = frame_rate(stream)
             self.frame_count = stream.frames or self._count_by_time(container, stream)
-
-    def _open(self) -> InputContainer:
-        try:
-            return av.open(str(self.path), metadata_errors="replace")
-        except PermissionError:
-            raise
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise StremnError(
-                f"{self.path} is not a video, or is cut off before its index: give a video file, "
-                "or a folder of frames"
-            ) from error
-
-    def _stream(self, container: InputContainer) -> VideoStream:
-        format_names = container.format.name
-        if format_names in _TEXT_FORMATS:
-            raise StremnError(f"{self.path} is not a video: give a video file, or a folder of frames")
-        if format_names == "image2" or format_names.endswith("_pipe"):
-            raise StremnError(f"{self.path} is a still image: give a video file, or the folder of frames")
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
-            raise StremnError(f"{self.path} holds no video stream: give a video file, or a folder of frames")
-        return streams[0]
+            aspect = stream.sample_aspect_ratio
+            if aspect and 1 / _MOST_PIXEL_ASPECT <= aspect <= _MOST_PIXEL_ASPECT:
+                self.pixel_aspect = Fraction(aspect)
 
     def _count_by_time(self, container: InputContainer, stream: VideoStream) -> int | None:
         seconds = declared_seconds(container, stream)
         return round(seconds * self.frame_rate) or None if seconds and self.frame_rate else None
 
     def _decode(self) -> Iterator[Frame]:
-        with self._open() as container:
-            stream = self._stream(container)
+        container, stream = open_video(self.path)
+        with container:
             stream.thread_type = "AUTO"
             ledger = _Ledger()
             delivered = 0
@@ -80,7 +185,7 @@ class VideoSource(FrameSource):
                 ledger.expect(packet)
                 try:
                     decoded = packet.decode()
-                except av.error.FFmpegError:
+                except VIDEO_ERRORS:
                     ledger.errors += 1
                     continue
                 for raw in decoded:
@@ -89,7 +194,14 @@ class VideoSource(FrameSource):
                         continue
                     self.lost_frames += lost
                     index = delivered + self.lost_frames
-                    yield Frame(index, f"{index:05d}", picture(raw))
+                    try:
+                        orientation = orientation_of_frame(raw)
+                        image = upright(_rgb(raw), orientation)
+                    except VIDEO_ERRORS:
+                        self.lost_frames += 1
+                        continue
+                    yield Frame(index, f"{index:05d}", image, orientation)
+                    del image
                     delivered += 1
             self.lost_frames += ledger.undelivered()
             self._count_missing(container, stream, ledger, delivered)
@@ -111,21 +223,22 @@ class VideoSource(FrameSource):
 
 
 def frame_rate(stream: VideoStream) -> Fraction | None:
-    """Frames per second by the header, exact, or None where it holds nonsense."""
+    """Frames per second by the header, exact, or ``None`` where it holds nonsense."""
     for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and 0 < rate <= _MAX_RATE:
+        if rate and 0 < rate <= MAX_RATE:
             return Fraction(rate)
     return None
 
 
 def declared_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """Length of the picture stream by the headers, in seconds; None where they do not say."""
+    """Length of the picture stream by the headers, in seconds; ``None`` where they do not say."""
     lengths = []
     if stream.duration and stream.time_base:
         lengths.append(float(stream.duration * stream.time_base))
     elif tag := stream.metadata.get("DURATION"):  # Matroska
-        hours, minutes, seconds = tag.split(":")
-        lengths.append(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
+        with suppress(ValueError):
+            hours, minutes, seconds = tag.split(":")
+            lengths.append(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
     if container.duration and (lengths or len(container.streams) == 1):
         lengths.append(container.duration / 1_000_000)
     return min(lengths) if lengths else None
@@ -137,7 +250,7 @@ def _packets(container: InputContainer, stream: VideoStream, ledger: "_Ledger") 
         try:
             yield from container.demux(stream)
             return
-        except av.error.FFmpegError:
+        except VIDEO_ERRORS:
             ledger.errors += 1
 
 
@@ -164,9 +277,11 @@ class _Ledger:
             heapq.heappush(self._waiting, packet.pts)
 
     def deliver(self, frame: av.VideoFrame) -> int | None:
-        """Take note of a decoded frame; returns how many frames were lost just before it.
+        """Take note of a decoded frame.
 
-        Returns None for a frame out of order after damage: it has been counted as lost.
+        Returns:
+            How many frames were lost just before it; ``None`` for a frame out of order after damage, which
+            has been counted as lost.
         """
         self.corrupt |= bool(frame.is_corrupt)
         late = frame.pts is not None and self._last_pts is not None and frame.pts < self._last_pts

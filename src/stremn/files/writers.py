@@ -5,16 +5,18 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import av
 import cv2
 import numpy as np
-from av.container import OutputContainer
-from av.video.stream import VideoStream
 
 from stremn.errors import StremnError
 from stremn.files.atomic import part_name, write_error
+
+if TYPE_CHECKING:
+    import av
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
 
 __all__ = ["VideoWriter"]
 
@@ -31,14 +33,19 @@ class VideoWriter:
 
     Args:
         path: the MP4 file to be.
-        frame_rate: frames per second; None means 25.
+        frame_rate: frames per second; ``None`` means 25.
+        pixel_aspect: width of a pixel by its height, for players.
     """
 
-    def __init__(self, path: str | Path, frame_rate: Fraction | float | None) -> None:
+    def __init__(
+        self, path: str | Path, frame_rate: Fraction | float | None, pixel_aspect: Fraction | float = 1
+    ) -> None:
         """Remember where to write; the file is opened by the first frame."""
         self.path = Path(path)
         rate = Fraction(frame_rate) if frame_rate else _DEFAULT_RATE
-        self._rate = rate.limit_denominator(1001)
+        # Slow motion pictures of hours have less than a frame in 1001 seconds, MP4 files have not.
+        self._rate = max(rate.limit_denominator(1001), Fraction(1, 1001))
+        self._pixel_aspect = Fraction(pixel_aspect).limit_denominator(1001)
         self._part = part_name(self.path)
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
@@ -46,11 +53,16 @@ class VideoWriter:
         self._count = 0
 
     def write(self, frame: np.ndarray) -> None:
-        """Add one frame, (H, W, 3) uint8 RGB.
+        """Add one frame, ``(H, W, 3)`` uint8 RGB.
 
-        Raises StremnError when the disk is full or the folder cannot be written to; ValueError when the
-        size differs from the first frame's.
+        Raises:
+            StremnError: if the disk is full, the folder cannot be written to, or the encoder refuses.
+            ValueError: if the size differs from the first frame's.
         """
+        import av
+
+        from stremn.files.videos import VIDEO_ERRORS
+
         if self._size not in (None, frame.shape[:2]):
             raise ValueError(f"frame is {frame.shape[:2]}, the video is {self._size}")
         # 4:2:0 video has even sides: one more row or column, like its neighbour, instead of scaling.
@@ -58,23 +70,26 @@ class VideoWriter:
         even = np.ascontiguousarray(frame)
         if odd_h or odd_w:
             even = np.asarray(cv2.copyMakeBorder(even, 0, odd_h, 0, odd_w, cv2.BORDER_REPLICATE))
+        # OpenCV converts in a twentieth of the time of FFmpeg's scaler.
+        planes = np.asarray(cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
         try:
             if self._container is None:
                 self._open(even.shape[0], even.shape[1])
-            # OpenCV converts in a twentieth of the time of FFmpeg's scaler.
-            planes = np.asarray(cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
             image = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             image.pts, image.time_base = self._count, 1 / self._rate
             self._encode(image)
-        except OSError as error:
+        except VIDEO_ERRORS as error:
             self._discard()
             raise write_error(self.path, error) from error
         self._size = (frame.shape[0], frame.shape[1])
         self._count += 1
 
     def _open(self, height: int, width: int) -> None:
+        import av
+
         self._part.touch()  # FFmpeg opens it with the first packet only; a wrong folder is told now
-        self._container = av.open(str(self._part), "w", format="mp4")
+        # FFmpeg takes what stands before a colon in a relative path for a protocol.
+        self._container = av.open(os.path.abspath(self._part), "w", format="mp4")
         if "libx264" in av.codecs_available:
             stream = self._container.add_stream("libx264", rate=self._rate)
             stream.options = {"preset": "superfast", "crf": "20"}
@@ -85,9 +100,11 @@ class VideoWriter:
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.colorspace = _BT601
         stream.codec_context.color_range = _LIMITED_RANGE
+        if self._pixel_aspect != 1:
+            stream.codec_context.sample_aspect_ratio = self._pixel_aspect
         self._stream = stream
 
-    def _encode(self, image: av.VideoFrame | None) -> None:
+    def _encode(self, image: "av.VideoFrame | None") -> None:
         if self._container is not None and self._stream is not None:
             for packet in self._stream.encode(image):
                 self._container.mux(packet)
@@ -95,18 +112,21 @@ class VideoWriter:
     def close(self) -> None:
         """Finish the file and give it its name; calling it twice does no harm.
 
-        Raises StremnError when the disk is full.
+        Raises:
+            StremnError: if the disk is full.
         """
         container = self._container
         if container is None:
             return
+        from stremn.files.videos import VIDEO_ERRORS
+
         try:
             if self._count:
                 self._encode(None)
             self._container = None
             container.close()
             os.replace(self._part, self.path)
-        except OSError as error:
+        except VIDEO_ERRORS as error:
             self._container = container
             self._discard()
             raise write_error(self.path, error) from error
@@ -115,7 +135,7 @@ class VideoWriter:
         """Remove what cannot be completed."""
         container, self._container, self._stream = self._container, None, None
         if container is not None:
-            with suppress(OSError):
+            with suppress(Exception):  # whatever it says: the file goes
                 container.close()
         with suppress(OSError):
             self._part.unlink(missing_ok=True)

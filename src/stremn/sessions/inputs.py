@@ -1,40 +1,60 @@
 """Frames and masks as people have them, brought to one form."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from stremn.errors import StremnError
+from stremn.files import Legend
+from stremn.files.images import UNREADABLE, to_rgb8
+from stremn.files.masks import label_image
 
-__all__ = ["as_frame", "as_object_masks", "checked_id", "internal_size", "to_input"]
+__all__ = ["as_frame", "as_object_id", "as_object_ids", "as_object_masks", "internal_size", "to_input"]
+
+log = logging.getLogger("stremn")
+
+_ROUNDING = 1e-3
 
 
 def as_frame(frame: Any) -> np.ndarray:
     """A frame as ``(H, W, 3)`` uint8 RGB.
 
     Args:
-        frame: NumPy array ``(H, W, 3)`` (or ``(H, W)`` grey), PIL image, or tensor ``(3, H, W)``; uint8, or
-            floating point in [0, 1].
+        frame: NumPy array ``(H, W, 3)`` (or ``(H, W)`` grey), Pillow image of any mode, or tensor
+            ``(3, H, W)``; arrays and tensors are uint8, or floating point in [0, 1].
 
     Raises:
-        StremnError: if it is none of these.
+        StremnError: if it is none of these, or floating point with values beyond [0, 1].
     """
+    if isinstance(frame, Image.Image):
+        try:
+            return to_rgb8(frame)
+        except UNREADABLE as error:
+            raise StremnError(f"the frame is a picture that cannot be read: {error}") from error
     if isinstance(frame, Tensor):
         frame = frame.detach().cpu()
         if frame.dim() == 3 and frame.shape[0] in (1, 3):
             frame = frame.permute(1, 2, 0)
-        frame = frame.float().numpy() if frame.is_floating_point() else frame.numpy()
-    elif not isinstance(frame, np.ndarray):
-        frame = np.asarray(frame.convert("RGB") if hasattr(frame, "convert") else frame)
+        frame = frame.to(torch.float32).numpy() if frame.is_floating_point() else frame.numpy()
+    frame = np.asarray(frame)
     if frame.ndim == 2:
         frame = frame[:, :, None]
     if frame.ndim != 3 or frame.shape[2] not in (1, 3) or 0 in frame.shape:
         raise StremnError(f"a frame must be (H, W, 3) RGB, not of shape {frame.shape}")
     if np.issubdtype(frame.dtype, np.floating):
+        least, most = float(frame.min()), float(frame.max())
+        # Written so that what is not a number is refused too.
+        if not (least >= -_ROUNDING and most <= 1 + _ROUNDING):
+            raise StremnError(
+                f"a frame in floating point must be in [0, 1], this one goes from {least:g} to {most:g}: "
+                "divide by 255, or give uint8"
+            )
         frame = (np.clip(frame, 0, 1) * 255).round().astype(np.uint8)
     if frame.dtype != np.uint8:
         raise StremnError(f"a frame must be uint8 or floating point in [0, 1], not {frame.dtype}")
@@ -45,28 +65,36 @@ def as_object_masks(masks: Any, size: tuple[int, int]) -> dict[int, np.ndarray]:
     """Masks given with a frame as one boolean ``(H, W)`` array per object id.
 
     Args:
-        masks: a label map ``(H, W)`` of ids, 0 = background (array, PIL image or tensor), or a mapping from
-            id to boolean mask; where these overlap, the later one wins.
-        size: (H, W) of the frame.
+        masks: a label map ``(H, W)`` of ids, 0 = background (array or tensor), in which 255 beside other ids
+            is void and so background; a Pillow image, read as a mask file is; or a mapping from id to a mask
+            of booleans, of 0 and 1, or of 0 and 255; where these overlap, the later one wins.
+        size: ``(H, W)`` of the frame.
 
     Raises:
-        StremnError: if the size differs, an id is not in 1–255, or a mask is empty.
+        StremnError: if the size differs, an id is not in 1-255, a mask is empty, or one in a mapping holds
+            other values, such as probabilities.
     """
     if isinstance(masks, Mapping):
-        given = {checked_id(key): _plain(mask) != 0 for key, mask in masks.items()}
+        ids = [as_object_id(key) for key in masks]
         labels = np.zeros(size, np.uint8)
-        for key, mask in given.items():
+        for key, given in zip(ids, masks.values(), strict=True):
+            mask = _binary(given, key)
             _check_mask(mask, size)
             if not mask.any():
                 raise StremnError(f"the mask of object {key} is empty")
             labels[mask] = key
     else:
-        labels = _plain(masks)
+        labels = _read_labels(masks)
         _check_mask(labels, size)
-        given = {checked_id(i): labels == i for i in np.unique(labels).tolist() if i != 0}
-    if not given:
+        ids = [as_object_id(i) for i in np.unique(labels).tolist() if i != 0]
+        if 255 in ids:
+            labels, found = Legend().without_void(labels.astype(np.uint8))
+            if found:
+                ids.remove(255)
+                log.warning("255 beside other ids in a label map: void, taken as background")
+    if not ids:
         raise StremnError("the mask holds no object: every pixel is 0")
-    result = {key: labels == key for key in given}
+    result = {key: labels == key for key in ids}
     for key, mask in result.items():
         if not mask.any():
             raise StremnError(f"the mask of object {key} is covered by the masks given after it")
@@ -83,24 +111,67 @@ def _check_mask(mask: np.ndarray, size: tuple[int, int]) -> None:
         )
 
 
-def checked_id(key: Any) -> int:
-    """An object id as a plain number.
+def as_object_id(key: Any) -> int:
+    """An object id as an ``int``; numbers of NumPy are taken too.
 
     Raises:
-        StremnError: if it is no whole number from 1 to 255.
+        StremnError: if it is not a whole number from 1 to 255.
     """
-    if not isinstance(key, (int, float, np.integer, np.floating)) or not 1 <= key <= 255 or int(key) != key:
+    if isinstance(key, (np.ndarray, Tensor)) and key.ndim == 0:
+        key = key.item()
+    number = isinstance(key, (int, float, np.integer, np.floating)) and not isinstance(key, bool)
+    if not number or not 1 <= key <= 255 or int(key) != key:
         raise StremnError(f"object id {key!r} is not a whole number from 1 to 255")
     return int(key)
 
 
+def as_object_ids(ids: Any) -> list[int]:
+    """One object id, or several in anything that can be iterated over, as a list.
+
+    Raises:
+        StremnError: if one is not a whole number from 1 to 255; text is none.
+    """
+    several = isinstance(ids, Iterable) and not isinstance(ids, (str, bytes)) and getattr(ids, "ndim", 1) != 0
+    return [as_object_id(key) for key in ids] if several else [as_object_id(ids)]
+
+
+def _read_labels(masks: Any) -> np.ndarray:
+    if not isinstance(masks, Image.Image):
+        return _plain(masks)
+    mask = label_image(masks)
+    for note in mask.notes:
+        log.warning("mask: %s", note)
+    return mask.labels
+
+
+def _binary(given: Any, key: int) -> np.ndarray:
+    values = _plain(given)
+    if values.dtype == bool:
+        return values
+    inside = values != 0
+    # Written so that what is not a number is refused too.
+    if inside.any() and not ((values[inside] == 1).all() or (values[inside] == 255).all()):
+        raise StremnError(
+            f"the mask of object {key} must hold 0 and 1, 0 and 255, or booleans, and nothing else: "
+            "of logits give mask > 0, of probabilities mask > 0.5"
+        )
+    return inside
+
+
 def _plain(mask: Any) -> np.ndarray:
-    array = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if isinstance(mask, Tensor):
+        mask = mask.detach().cpu()
+        mask = mask.to(torch.float32) if mask.is_floating_point() else mask
+        array = mask.numpy()
+    else:
+        array = np.asarray(mask)
+    if not (array.dtype == bool or np.issubdtype(array.dtype, np.number)):
+        raise StremnError(f"a mask must hold numbers, not {array.dtype}")
     return array[0] if array.ndim == 3 and array.shape[0] == 1 else array
 
 
 def internal_size(size: tuple[int, int], shorter: int, stride: int, scale: float = 1.0) -> tuple[int, int]:
-    """(h, w) at which the network computes: shorter side near ``scale · shorter``, divisible by ``stride``.
+    """The ``(h, w)`` at which the network computes: shorter side near ``scale · shorter``, whole strides.
 
     With ``shorter`` = 0 it is the frame's own times ``scale``.
     """
@@ -117,4 +188,4 @@ def to_input(frame: np.ndarray, size: tuple[int, int], device: torch.device) -> 
             frame, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
     tensor = torch.from_numpy(np.require(frame, requirements=("C", "W"))).to(device)
-    return tensor.permute(2, 0, 1).unsqueeze(0).float().div_(255)
+    return tensor.permute(2, 0, 1).unsqueeze(0).to(torch.float32).div_(255)

@@ -13,7 +13,7 @@ from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 from stremn.sessions.compiled import compiled_step
-from stremn.sessions.inputs import as_frame, as_object_masks, checked_id, internal_size, to_input
+from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, to_input
 from stremn.sessions.result import SegmentationResult, label_map
 from stremn.sessions.saved import Snapshot
 from stremn.sessions.session import Session
@@ -147,8 +147,7 @@ class SegmentationSession(Session):
         Raises:
             StremnError: if something is no id.
         """
-        several = isinstance(object_ids, Iterable) and not isinstance(object_ids, (str, bytes))
-        gone = {checked_id(i) for i in (object_ids if several else [object_ids])}  # type: ignore[union-attr]
+        gone = as_object_ids(object_ids)
         keep = [p for p, i in enumerate(self.object_ids) if i not in gone]
         if len(keep) == len(self.object_ids):
             return

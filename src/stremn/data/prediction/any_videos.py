@@ -6,9 +6,9 @@ from pathlib import Path
 from stremn.data.prediction.human36m import read_human36m
 from stremn.data.prediction.kth import read_kth
 from stremn.data.prediction.random_access import ImageReel, Reel
-from stremn.data.prediction.video_files import VIDEO_SUFFIXES, VideoReel
+from stremn.data.prediction.video_files import VideoReel
 from stremn.errors import StremnError
-from stremn.files.folders import image_files, natural_key
+from stremn.files.names import VIDEO_SUFFIXES, image_files, natural_key, read_names
 
 __all__ = ["KINDS", "kind_of", "open_reels", "read_reels"]
 
@@ -39,14 +39,7 @@ def open_reels(entry: str, split: str = "train") -> list[Reel]:
     cuts = [len(entry), *(i for i, character in enumerate(entry) if character == ":")]
     cut = next((i for i in cuts if Path(entry[:i]).exists()), len(entry))
     names = entry[cut + 1 :]
-    return read_reels(entry[:cut], _names(Path(names)) if names else None)
-
-
-def _names(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise StremnError(f"{path}: cannot be read as a list of videos, one name a line") from error
+    return read_reels(entry[:cut], read_names(Path(names), "videos") if names else None)
 
 
 def read_reels(path: Path | str, names: Iterable[str] | None = None) -> list[Reel]:

@@ -5,9 +5,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from stremn.data.prediction.random_access import ImageReel, Reel
-from stremn.data.prediction.video_files import VIDEO_SUFFIXES, VideoReel
+from stremn.data.prediction.video_files import VideoReel
 from stremn.errors import StremnError
-from stremn.files.folders import image_files, natural_key
+from stremn.files.names import VIDEO_SUFFIXES, image_files, natural_key
 
 __all__ = ["HUMAN36M_SPLITS", "read_human36m"]
 

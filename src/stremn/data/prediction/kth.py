@@ -7,7 +7,7 @@ from pathlib import Path
 from stremn.data.prediction.random_access import ImageReel, Reel
 from stremn.data.prediction.video_files import VideoReel
 from stremn.errors import StremnError
-from stremn.files.folders import image_files
+from stremn.files.names import image_files
 
 __all__ = ["KTH_ACTIONS", "KTH_SPLITS", "kth_stride", "read_kth"]
 

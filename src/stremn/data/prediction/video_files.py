@@ -4,21 +4,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stremn.data.prediction.random_access import FrameCache, Framing, Reel
 from stremn.errors import StremnError
 
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.video.stream import VideoStream
-
-__all__ = ["VIDEO_SUFFIXES", "VideoReel"]
-
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
-
+__all__ = ["VideoReel"]
 
 _SHORT_BLOCK, _LONG_BLOCK = 64, 512
 _UNTIMED = {"vp8", "libvpx"}  # some of their packets show nothing
@@ -36,7 +28,7 @@ class VideoReel(Reel):
     def __init__(
         self, path: Path, name: str | None = None, spans: Sequence[tuple[int, int]] | None = None
     ) -> None:
-        """See the class; the file is not opened yet."""
+        """Take the names; the file is not opened yet."""
         super().__init__(name or path.stem, path, spans)
 
     @property
@@ -55,9 +47,6 @@ class VideoReel(Reel):
     @cached_property
     def _table(self) -> tuple[list[int | None], list[int]]:
         """Time stamps of all frames in order, and where blocks begin."""
-        from stremn.files.videos import VideoSource
-
-        VideoSource(self.path)  # tells what is no video
         stamps, keys = self._scan()
         starts = [0]
         for index in range(1, len(stamps)):
@@ -68,11 +57,11 @@ class VideoReel(Reel):
 
     def _scan(self) -> tuple[list[int | None], set[int]]:
         """Stamps and key frames from the packets; by decoding where these do not tell."""
-        import av
+        from stremn.files.videos import VIDEO_ERRORS, open_video
 
         try:
-            with av.open(str(self.path), metadata_errors="replace") as container:
-                stream = _pictures(container)
+            container, stream = open_video(self.path)
+            with container:
                 packets = [
                     (packet.pts, packet.is_keyframe)
                     for packet in container.demux(stream)
@@ -83,9 +72,10 @@ class VideoReel(Reel):
                 if sure and packets:
                     place = {stamp: index for index, stamp in enumerate(known)}
                     return list(known), {place[pts] for pts, key in packets if key and pts is not None}
-            with av.open(str(self.path), metadata_errors="replace") as container:
-                stamps = [frame.pts for frame in container.decode(_pictures(container))]
-        except (av.error.FFmpegError, OSError) as error:
+            container, stream = open_video(self.path)
+            with container:
+                stamps = [frame.pts for frame in container.decode(stream)]
+        except VIDEO_ERRORS as error:
             raise self._damaged("its packets") from error
         if not stamps:
             raise self._damaged("any frame")
@@ -118,16 +108,14 @@ class VideoReel(Reel):
         raise self._damaged(f"frame {first + [frame is None for frame in frames].index(True)}")
 
     def _decode(self, first: int, end: int, framing: Framing, seek: bool) -> list[np.ndarray | None]:
-        import av
-
-        from stremn.files.pictures import picture
+        from stremn.files.videos import VIDEO_ERRORS, open_video, picture
 
         stamps = self._stamps
         place = {stamp: index for index, stamp in enumerate(stamps) if stamp is not None}
         frames: list[np.ndarray | None] = [None] * (end - first)
         try:
-            with av.open(str(self.path), metadata_errors="replace") as container:
-                stream = _pictures(container)
+            container, stream = open_video(self.path)
+            with container:
                 stream.thread_type = "AUTO"
                 if seek and (stamp := stamps[first]) is not None:
                     container.seek(stamp, stream=stream)
@@ -138,16 +126,9 @@ class VideoReel(Reel):
                     # After a jump a frame may lack what it builds on; from the start it does not.
                     if index >= first and not raw.is_corrupt:
                         frames[index - first] = framing(picture(raw))
-        except (av.error.FFmpegError, OSError):
+        except VIDEO_ERRORS:
             return frames
         sizes = {frame.shape for frame in frames if frame is not None}
         if len(sizes) > 1:
             raise StremnError(f"{self.path}: frames change their size; split the video there")
         return frames
-
-
-def _pictures(container: "InputContainer") -> "VideoStream":
-    """The first stream that is no cover picture."""
-    from av.stream import Disposition
-
-    return next(s for s in container.streams.video if not s.disposition & Disposition.attached_pic)

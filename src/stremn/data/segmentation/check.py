@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from stremn.data.segmentation.images import IMAGE_SUFFIXES, check_sizes, read_object_labels
+from stremn.data.segmentation.images import fit_labels, read_object_labels
 from stremn.data.segmentation.layouts import find_stills
 from stremn.data.segmentation.sprites import present_ids
 from stremn.data.segmentation.stills import StillLayout
@@ -19,12 +19,12 @@ from stremn.data.segmentation.videos import (
     META_FILE,
     Meta,
     Video,
-    list_files,
     read_meta,
-    read_split,
     sequence_folders,
 )
-from stremn.errors import StremnError
+from stremn.errors import StremnError, one_line
+from stremn.files.images import UNREADABLE, orientation_of
+from stremn.files.names import image_files, listed_files, read_split
 
 __all__ = ["Report", "check_folder", "check_stills", "check_videos"]
 
@@ -33,11 +33,6 @@ Progress = Callable[[str, int, int], None]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-ROTATED = {5, 6, 7, 8}
-"""Values of the EXIF tag of orientation that swap width and height."""
-
-ORIENTATION = 0x0112
 
 
 @dataclass
@@ -123,8 +118,8 @@ def check_videos(root: Path, jobs: int | None = None, progress: Progress | None 
     there = [p.name for folder in (images, annotations) for p in sorted(folder.iterdir()) if p.is_dir()]
     sequences = []
     for name in dict.fromkeys([*there, *listed, *meta]):
-        frames = list_files(images / name, IMAGE_SUFFIXES)
-        masks = list_files(annotations / name, {".png"})
+        frames = tuple(image_files(images / name))
+        masks = tuple(image_files(annotations / name))
         sequence = Video(name, frames, masks)
         report.missing += _missing_files(sequence, images / name, annotations / name, meta)
         if frames or masks:
@@ -164,12 +159,12 @@ def _check_pair(
     size = labels = None
     try:
         size = _image_size(image)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        faults.append(f"{image}: not a readable image ({error})")
+    except UNREADABLE as error:
+        faults.append(f"{image}: not a readable image ({one_line(error)})")
     try:
         labels = read()
         if size and mask and labels is not None:
-            check_sizes(mask, np.broadcast_to(np.uint8(0), size), labels)
+            fit_labels(labels, mask, image, size)
     except StremnError as error:
         faults.append(str(error))
     return faults, None if labels is None else present_ids(labels)
@@ -178,9 +173,10 @@ def _check_pair(
 def _image_size(path: Path) -> tuple[int, int]:
     """Height and width of an image, all of which is decoded: OpenCV passes over a missing end."""
     with Image.open(path) as image:
-        image.load()
+        tiff, orientation = image.format == "TIFF", orientation_of(image)
+        image.load()  # which turns TIFF
         width, height = image.size
-        return (width, height) if image.getexif().get(ORIENTATION) in ROTATED else (height, width)
+        return (width, height) if orientation >= 5 and not tiff else (height, width)
 
 
 def _missing_files(sequence: Video, images: Path, annotations: Path, meta: Meta) -> Iterator[str]:
@@ -222,8 +218,7 @@ def _listed(root: Path, report: Report) -> list[str]:
         except StremnError as error:
             report.damaged.append(str(error))
             continue
-        files = [word for line in path.read_text(encoding="utf-8").splitlines() for word in line.split()]
-        files = [file for file in files if file.startswith(("/JPEGImages/", "/Annotations/"))]
+        files = [f for f in listed_files(path) if f.startswith(("/JPEGImages/", "/Annotations/"))]
         report.missing += [
             f"{root / file[1:]}, listed in {path.name}" for file in files if not (root / file[1:]).is_file()
         ]

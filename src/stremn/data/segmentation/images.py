@@ -1,64 +1,49 @@
-"""Fast reading of training images and masks (the public readers with repair live in ``stremn.files``)."""
+"""Reading of the images and masks that clips and scores are made of; whatever is wrong names the file."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from stremn.errors import StremnError
+from stremn.errors import StremnError, one_line
+from stremn.files import Legend, read_mask
+from stremn.files.images import UNREADABLE, read_image, read_orientation, upright
 
-__all__ = ["IMAGE_SUFFIXES", "check_sizes", "read_labels", "read_object_labels", "read_rgb", "read_saliency"]
+__all__ = ["fit_labels", "read_object_labels", "read_rgb", "read_saliency"]
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
-
-VOID = 255
-"""Pixels of a label map that belong to nothing, where it has other ids as well."""
+_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """An image as ``(H, W, 3)`` uint8 RGB.
+    """An image as ``(H, W, 3)`` uint8 RGB, upright.
 
     Raises:
         StremnError: if it cannot be decoded.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise StremnError(f"{path}: not a readable image; remove it or run the download again")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    try:
+        if path.suffix.lower() in _JPEG:
+            # OpenCV takes half of Pillow's time for what training reads most, and names may be no UTF-8.
+            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+            if image is not None:
+                return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        return read_image(path).pixels
+    except (*UNREADABLE, cv2.error) as error:
+        raise StremnError(
+            f"{path}: not a readable image ({one_line(error)}); remove it or run the download again"
+        ) from error
 
 
-def read_labels(path: Path) -> np.ndarray:
-    """A palette or grey mask as its raw values, ``(H, W)`` uint8; grey saved as RGB counts as grey.
+def read_object_labels(path: Path, legend: Legend | None = None) -> np.ndarray:
+    """A mask as object ids ``(H, W)`` uint8, by the rules of `stremn.files.read_mask`; it may be empty.
 
-    Raises:
-        StremnError: if it cannot be decoded or is no palette or grey image of 8 bits.
-    """
-    labels, mode = _read(path)
-    if mode in ("RGB", "RGBA", "LA"):
-        colours = labels[..., : 1 if mode == "LA" else 3]
-        if (colours == colours[..., :1]).all():
-            return np.ascontiguousarray(colours[..., 0])
-    if mode not in ("P", "L", "1"):
-        raise StremnError(f"{path}: a training mask must be a palette or grey image of 8 bits, not {mode}")
-    return labels.astype(np.uint8)
-
-
-def read_object_labels(path: Path) -> np.ndarray:
-    """A mask as object ids ``(H, W)`` uint8: black and white becomes 0 and 1, 255 beside ids background.
+    Args:
+        path: of the mask.
+        legend: what earlier masks of the same video told; it is added to.
 
     Raises:
-        StremnError: as `read_labels`.
+        StremnError: if it cannot be used as a mask.
     """
-    labels = read_labels(path)
-    values = np.flatnonzero(cv2.calcHist([labels], [0], None, [256], [0, 256]))
-    if values[-1] != VOID:
-        return labels
-    between = values[(values > 0) & (values < VOID)]
-    # White with dark greys alone is a label map with void; with bright ones it is a mask with soft borders.
-    if len(between) and between[-1] < 128:
-        return np.where(labels == VOID, 0, labels).astype(np.uint8)
-    return (labels > 127).astype(np.uint8)
+    return read_mask(path, allow_empty=True, legend=legend).labels
 
 
 def read_saliency(path: Path) -> np.ndarray:
@@ -67,31 +52,25 @@ def read_saliency(path: Path) -> np.ndarray:
     Raises:
         StremnError: if it cannot be decoded.
     """
-    try:
-        with Image.open(path) as image:
-            return (np.array(image.convert("L")) > 127).astype(np.uint8)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise _unreadable(path, error) from error
+    return (cv2.cvtColor(read_rgb(path), cv2.COLOR_RGB2GRAY) > 127).astype(np.uint8)
 
 
-def check_sizes(path: Path, image: np.ndarray, labels: np.ndarray) -> None:
-    """Refuse a mask of another size than its image.
+def fit_labels(labels: np.ndarray, path: Path, image: Path, size: tuple[int, int]) -> np.ndarray:
+    """The labels of an image, turned along with it where EXIF turns the image and not the mask.
+
+    Args:
+        labels: ``(H, W)`` uint8.
+        path: of their file.
+        image: path of the image.
+        size: ``(h, w)`` in pixels of the upright image.
 
     Raises:
-        StremnError: naming the mask ``path`` and both sizes.
+        StremnError: if the mask is of another size; it names the mask and both sizes.
     """
-    if image.shape[:2] != labels.shape:
-        sizes = [f"{a.shape[1]}x{a.shape[0]}" for a in (labels, image)]
-        raise StremnError(f"{path} is {sizes[0]}, its image is {sizes[1]}; give a mask of the image's size")
-
-
-def _read(path: Path) -> tuple[np.ndarray, str]:
-    try:
-        with Image.open(path) as image:
-            return np.array(image), image.mode
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> StremnError:
-    return StremnError(f"{path}: not a readable mask ({error}); write it again")
+    if labels.shape == tuple(size):
+        return labels
+    turned = upright(labels, read_orientation(image))
+    if turned.shape == tuple(size):
+        return turned
+    sizes = [f"{width}x{height}" for height, width in (labels.shape, size)]
+    raise StremnError(f"{path} is {sizes[0]}, its image is {sizes[1]}; give a mask of the image's size")

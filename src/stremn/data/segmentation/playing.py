@@ -8,13 +8,10 @@ import numpy as np
 
 from stremn.data.segmentation.images import read_rgb
 from stremn.data.segmentation.videos import Video
-from stremn.files import read_mask
-from stremn.files.colours import ColourTable
+from stremn.files import Legend, read_mask
+from stremn.files.images import read_orientation
 
 __all__ = ["PlayedFrame", "new_objects", "play", "played_frames"]
-
-VOID = 255
-"""Pixels that DAVIS leaves out of the truth."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,16 @@ def play(sequence: Video, least: int = 0) -> Iterator[PlayedFrame]:
     Raises:
         StremnError: if a file cannot be read.
     """
-    colours = ColourTable()
+    legend = Legend()
     for index in _order(len(sequence.frames), least):
         path = sequence.frames[index]
         image = read_rgb(path)
         size = (image.shape[0], image.shape[1])
         mask, truth = sequence.mask_of(path), None
         if mask is not None:
-            truth = read_mask(mask, size=size, allow_empty=True, colours=colours).labels
+            orientation = read_orientation(path)
+            read = read_mask(mask, size=size, orientation=orientation, allow_empty=True, legend=legend)
+            truth = read.labels
         yield PlayedFrame(path, image, truth)
 
 
@@ -72,8 +71,7 @@ def new_objects(truth: np.ndarray | None, known: Iterable[int]) -> np.ndarray | 
     """
     if truth is None:
         return None
-    if np.isin(truth, (0, VOID), invert=True).any():
-        truth = np.where(truth == VOID, 0, truth)
+    truth, _ = Legend().without_void(truth)
     new = np.where(np.isin(truth, list(known)), 0, truth)
     return new if new.any() else None
 

@@ -8,14 +8,10 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from stremn.data.segmentation.images import (
-    IMAGE_SUFFIXES,
-    check_sizes,
-    read_object_labels,
-    read_rgb,
-    read_saliency,
-)
+from stremn.data.segmentation.images import fit_labels, read_object_labels, read_rgb, read_saliency
 from stremn.errors import StremnError
+from stremn.files import Legend
+from stremn.files.names import IMAGE_SUFFIXES, image_files
 
 __all__ = [
     "Ecssd",
@@ -68,7 +64,7 @@ class StillLayout(ABC):
     looks_like: ClassVar[str]
 
     def __init__(self, root: Path, images: list[Path], missing: list[str]) -> None:
-        """See the class."""
+        """Take what was found."""
         self.root, self.images, self.missing = root, images, missing
 
     @classmethod
@@ -102,12 +98,9 @@ class StillLayout(ABC):
         Raises:
             StremnError: if a file is damaged or the sizes differ.
         """
-        still = Still(read_rgb(self.images[index]), self.labels(index))
-        check_sizes(self.mask_path(index), still.image, still.labels)
-        return still
-
-
-MASK_SUFFIXES = {".png", ".bmp"}
+        image, labels = read_rgb(self.images[index]), self.labels(index)
+        size = (image.shape[0], image.shape[1])
+        return Still(image, fit_labels(labels, self.mask_path(index), self.images[index], size))
 
 
 def subfolder(root: Path, name: str) -> Path | None:
@@ -131,12 +124,13 @@ class PairedStills(StillLayout):
 
     image_folder: ClassVar[str]
     mask_folder: ClassVar[str]
-    image_suffixes: ClassVar[set[str]] = IMAGE_SUFFIXES
+    image_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
+    mask_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
 
     def __init__(self, root: Path | str) -> None:
         """List the pairs; what has no partner is left out and noted in ``missing``."""
         root = Path(root)
-        masks = self._files(root, self.mask_folder, MASK_SUFFIXES)
+        masks = self._files(root, self.mask_folder, self.mask_suffixes)
         images = self._files(root, self.image_folder, self.image_suffixes)
         names = sorted(images.keys() & masks.keys())
         if not names:
@@ -159,12 +153,10 @@ class PairedStills(StillLayout):
         """The mask file."""
         return self.masks[index]
 
-    def _files(self, root: Path, name: str, suffixes: set[str]) -> dict[str, Path]:
+    def _files(self, root: Path, name: str, suffixes: frozenset[str]) -> dict[str, Path]:
         folder = subfolder(root, name)
-        if folder is None:
-            return {}
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.name[0] != ".")
-        return {p.stem: p for p in files}
+        files = image_files(folder) if folder else []
+        return {file.stem: file for file in files if file.suffix.lower() in suffixes}
 
 
 class StillFolder(PairedStills):
@@ -209,7 +201,8 @@ class Msra10k(_Salient):
     layout = "MSRA10K"
     looks_like = "Imgs/ with NAME.jpg beside NAME.png"
     image_folder = mask_folder = "Imgs"
-    image_suffixes: ClassVar[set[str]] = {".jpg", ".jpeg"}
+    image_suffixes = frozenset({".jpg", ".jpeg"})
+    mask_suffixes = frozenset({".png", ".bmp"})
 
     @classmethod
     def find(cls, root: Path) -> list[Self]:
@@ -218,9 +211,6 @@ class Msra10k(_Salient):
         if folder is None or subfolder(root, "gt"):
             return []
         return [cls(root)] if any(p.suffix.lower() in cls.image_suffixes for p in folder.iterdir()) else []
-
-
-VOID = 255
 
 
 class SbdStills(StillLayout):
@@ -272,7 +262,7 @@ class SbdStills(StillLayout):
             raise StremnError(f"{path}: holds no GTinst.Segmentation ({said}); extract it again") from error
         if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
             raise StremnError(f"{path}: GTinst.Segmentation is no map of ids; extract it again")
-        return np.where(labels == VOID, 0, labels).astype(np.uint8)
+        return Legend(void=True).without_void(labels.astype(np.uint8))[0]
 
 
 def _loadmat() -> Callable[[Path], dict[str, Any]]:

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from stremn.data.requests import ClipRequest
 from stremn.data.segmentation.clips import Clip
-from stremn.data.segmentation.images import check_sizes, read_object_labels, read_rgb
+from stremn.data.segmentation.images import fit_labels, read_object_labels, read_rgb
 from stremn.data.segmentation.motion import Motion, random_motion, warp
 from stremn.data.segmentation.sprites import (
     Sprite,
@@ -27,6 +27,7 @@ from stremn.data.segmentation.still_clips import invert
 from stremn.data.segmentation.stills import StillSet
 from stremn.data.segmentation.videos import Video
 from stremn.errors import StremnError
+from stremn.files import Legend
 
 __all__ = ["VideoClips", "pick_frames"]
 
@@ -166,12 +167,15 @@ class VideoClips(Dataset[Clip]):
         picks = pick_frames(rng, sequence.annotated, frames, self.max_gap)
         paths = [sequence.frames[i] for i in picks]
         masks = [found for path in paths if (found := sequence.mask_of(path))]
-        labels = [read_object_labels(mask) for mask in masks]
+        legend = Legend()
+        labels = [read_object_labels(mask, legend) for mask in masks]
         if not labels[0].any():
             return None
         images = [read_rgb(path) for path in paths]
-        for file, image, mask in zip(masks, images, labels, strict=True):
-            check_sizes(file, image, mask)
+        labels = [
+            fit_labels(mask, file, path, (image.shape[0], image.shape[1]))
+            for mask, file, path, image in zip(labels, masks, paths, images, strict=True)
+        ]
         if rng.random() < 0.5:
             images, labels = ([cv2.flip(a, 1) for a in arrays] for arrays in (images, labels))
         motion = motion_for(labels=labels)

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from stremn.data.segmentation.images import IMAGE_SUFFIXES
 from stremn.errors import StremnError
+from stremn.files.names import image_files, natural_key, read_split, tell_left_out
 
 __all__ = [
     "META_FILE",
     "Meta",
     "Video",
-    "list_files",
     "read_meta",
-    "read_split",
     "read_videos",
     "sequence_folders",
     "video_root",
@@ -28,8 +26,8 @@ class Video:
 
     Attributes:
         name: name of its folder.
-        frames: image files in order.
-        masks: mask files in order; as many as frames, or fewer where annotation is sparse.
+        frames: image files in natural order.
+        masks: mask files in natural order; as many as frames, or fewer where annotation is sparse.
         joins: name of the frame at which an object is first annotated, by its id; empty where the data set
             does not say, and only the masks tell.
     """
@@ -86,34 +84,6 @@ def sequence_folders(root: Path) -> tuple[Path, Path]:
     return images, annotations
 
 
-def read_split(path: Path) -> list[str]:
-    """The sequence names of a split file; lines of files, as DAVIS 2016 has them, count for their folder.
-
-    Raises:
-        StremnError: if it cannot be read or is empty.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise StremnError(f"{path}: cannot be read as a list of sequences; give a text file") from error
-    names = [_sequence_name(line) for line in lines if line and not line.startswith("#")]
-    if not names:
-        raise StremnError(f"{path}: the split file is empty; write one sequence name a line")
-    return list(dict.fromkeys(names))
-
-
-def list_files(folder: Path, suffixes: set[str]) -> tuple[Path, ...]:
-    """The files of a folder with these suffixes in order; none if it does not exist."""
-    if not folder.is_dir():
-        return ()
-    return tuple(sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.name[0] != "."))
-
-
-def _sequence_name(line: str) -> str:
-    first = Path(line.split(" ")[0])
-    return first.parent.name if first.suffix.lower() in IMAGE_SUFFIXES and first.parent.name else line
-
-
 def _split_file(root: Path, split: Path) -> Path:
     return root / split if not split.exists() and (root / split).exists() else split
 
@@ -129,17 +99,18 @@ def _resolution_folder(root: Path, name: str) -> Path:
 
 
 def _folder_names(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = (p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(names, key=natural_key)
 
 
 def _read_sequence(name: str, images: Path, annotations: Path, joins: Mapping[int, str]) -> Video:
-    frames = list_files(images / name, IMAGE_SUFFIXES)
-    masks = list_files(annotations / name, {".png"})
+    frames, masks = (tuple(image_files(folder / name)) for folder in (images, annotations))
     for folder, files in ((images / name, frames), (annotations / name, masks)):
         if not files:
             raise StremnError(
                 f"{folder}: no files of the sequence '{name}'; check the split file and the data set"
             )
+        tell_left_out(folder)
     return Video(name, frames, masks, joins)
 
 

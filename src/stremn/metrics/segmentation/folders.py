@@ -7,12 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from stremn.errors import StremnError
-from stremn.files.folders import UNREADABLE, natural_key
+from stremn.files.masks import read_ids
+from stremn.files.names import image_files, natural_key, read_split
 from stremn.metrics.segmentation.masks import FrameScores
 from stremn.metrics.segmentation.scores import ObjectScore, ScoreTable
 from stremn.metrics.segmentation.sequences import SequenceScorer, frame_scores
@@ -41,9 +38,10 @@ def score_folders(
 ) -> ScoreTable:
     """Score folders of mask images against the truth.
 
-    `predictions` holds one folder of PNG files per sequence, or is such a folder itself; a folder whose PNG
-    files lie in `masks/` (an output of `stremn segment`) is taken too. `truth` is laid out likewise, or is
-    the root of a DAVIS copy. Files pair by name; the truth's first and last frame need no prediction.
+    ``predictions`` holds one folder of masks per sequence, or is such a folder itself; a folder whose masks
+    lie in ``masks/`` (an output of ``stremn segment``) is taken too. ``truth`` is laid out likewise, or is
+    the root of a DAVIS copy. Files pair by name; the truth's first and last frame need no prediction. Masks
+    hold ids: what `stremn.files.read_mask` would repair is scored as it is.
 
     Args:
         predictions: the folder of predictions.
@@ -83,10 +81,10 @@ def _usable_cores() -> int:
 
 
 def _score_files(prediction: Path | None, truth: Path) -> FrameScores:
-    true = _read_labels(truth)
+    true = read_ids(truth)
     if prediction is None:
         return frame_scores(None, true)
-    predicted = _read_labels(prediction)
+    predicted = read_ids(prediction)
     if predicted.shape != true.shape:
         sizes = [f"{labels.shape[1]}x{labels.shape[0]}" for labels in (predicted, true)]
         raise StremnError(
@@ -96,20 +94,6 @@ def _score_files(prediction: Path | None, truth: Path) -> FrameScores:
     return frame_scores(predicted, true)
 
 
-def _read_labels(path: Path) -> NDArray[np.uint8]:
-    """Raw values of a palette, grey or bilevel image: unlike `read_mask`, a score repairs nothing."""
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L", "1"):
-                raise StremnError(
-                    f"{path} is a {image.mode} image, not a label map: "
-                    "save object ids as a palette or grey PNG"
-                )
-            return np.asarray(image, np.uint8)
-    except UNREADABLE as error:
-        raise StremnError(f"{path} cannot be read ({error}): write this mask again") from error
-
-
 def _find_sequences(predictions: Path, truth: Path, split: Path | None) -> list[_Sequence]:
     for folder, what in ((predictions, "predictions"), (truth, "truth")):
         if not folder.is_dir():
@@ -117,7 +101,7 @@ def _find_sequences(predictions: Path, truth: Path, split: Path | None) -> list[
     annotations = _annotations(truth)
     if _images(annotations):
         if not _images(predictions):
-            raise StremnError(f"{predictions} holds no PNG mask: give the folder that pairs with {truth}")
+            raise StremnError(f"{predictions} holds no mask: give the folder that pairs with {truth}")
         return [_pair(_name(annotations), predictions, annotations)]
     if _images(predictions) and split is None:
         name = _name(predictions)
@@ -126,9 +110,9 @@ def _find_sequences(predictions: Path, truth: Path, split: Path | None) -> list[
                 f"{annotations} has no sequence {name}: give the folder of its true masks as truth"
             )
         return [_pair(name, predictions, annotations / name)]
-    names = _read_split(split) if split else _sequence_names(annotations)
+    names = read_split(split) if split else _sequence_names(annotations)
     if not names:
-        raise StremnError(f"{truth} holds neither PNG masks nor sequences: give the folder of true masks")
+        raise StremnError(f"{truth} holds neither masks nor sequences: give the folder of true masks")
     if split is None:
         _tell_unknown(_sequence_names(predictions), set(names), annotations)
     _check_present(names, annotations, "give the whole truth, or correct the list of sequences")
@@ -150,20 +134,6 @@ def _annotations(truth: Path) -> Path:
 def _sequence_names(folder: Path) -> list[str]:
     names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return sorted(names, key=natural_key)
-
-
-def _read_split(path: Path) -> list[str]:
-    """Names of a list of sequences; the DAVIS 2016 lists, of a frame and its mask per line, are read too."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StremnError(f"{path} cannot be read as a list of sequences: give a text file") from error
-    entries = [Path(words[-1]) for words in map(str.split, lines) if words and not words[0].startswith("#")]
-    # A dictionary is a set that keeps the order.
-    names = list(dict.fromkeys(e.parent.name if e.suffix == ".png" else e.name for e in entries))
-    if not names:
-        raise StremnError(f"{path} lists no sequence: write one name per line")
-    return names
 
 
 def _check_present(names: list[str], folder: Path, remedy: str) -> None:
@@ -190,13 +160,10 @@ def _pair(name: str, predictions: Path, truth: Path) -> _Sequence:
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    """PNG files of a folder, or of its `masks/`, by name without suffix and in natural order."""
-    for place in (folder, folder / "masks"):
-        if place.is_dir():
-            files = [p for p in place.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith(".")]
-            if files:
-                return {p.stem: p for p in sorted(files, key=lambda p: natural_key(p.name))}
-    return {}
+    """Masks of a folder, or of ``masks/`` in an output folder, by name without suffix in natural order."""
+    output = folder / "summary.json"
+    places = (folder / "masks", folder) if output.is_file() else (folder, folder / "masks")
+    return next(({p.stem: p for p in files} for place in places if (files := image_files(place))), {})
 
 
 def _count(missing: list[str], what: str, total: int) -> str:

@@ -1,0 +1,182 @@
+"""Names on disk: which files are pictures or videos, their order, and text files that list them."""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from stremn.errors import StremnError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "image_files",
+    "listed_files",
+    "natural_key",
+    "read_names",
+    "read_split",
+    "tell_left_out",
+]
+
+log = logging.getLogger("stremn")
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".avif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
+)
+"""Of the files that are frames and masks, in lower case."""
+
+VIDEO_SUFFIXES = frozenset(
+    {
+        ".avi",
+        ".flv",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".ogv",
+        ".ts",
+        ".webm",
+        ".wmv",
+        ".y4m",
+    }
+)
+"""Of the files that are videos, in lower case."""
+
+# What lies beside frames and is never meant as one.
+_COMPANIONS = frozenset(
+    {
+        ".csv",
+        ".db",
+        ".htm",
+        ".html",
+        ".ini",
+        ".json",
+        ".log",
+        ".md",
+        ".pdf",
+        ".txt",
+        ".xml",
+        ".yaml",
+        ".yml",
+    }
+)
+_FILE = re.compile(
+    r"\S.*?(?:{})(?=\s|$)".format("|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))), re.IGNORECASE
+)
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts ``frame2`` before ``frame10``; ties are settled by the name itself."""
+    parts = re.split(r"([0-9]+)", name)
+    key = [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
+    return [*key, (-1, 0, name)]
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files of a folder in natural order; none if it does not exist.
+
+    Hidden files are not counted. A link whose target is not there is: it stands for a frame that is lost.
+    """
+    if not folder.is_dir():
+        return []
+    files = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and (path.is_file() or _dangles(path))
+    ]
+    return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def tell_left_out(folder: Path) -> None:
+    """Warn, in one line, of the files among the frames of a folder that are no images."""
+    names = [
+        path.name
+        for path in folder.iterdir()
+        if path.suffix.lower() not in IMAGE_SUFFIXES | _COMPANIONS
+        and not path.name.startswith(".")
+        and (path.is_file() or _dangles(path))
+    ]
+    if names:
+        some = ", ".join(sorted(names, key=natural_key)[:5]) + (", ..." if len(names) > 5 else "")
+        what = "1 file is no image of a known kind and" if len(names) == 1 else None
+        what = what or f"{len(names)} files are no images of a known kind and"
+        log.warning("%s: %s left out: %s", folder, f"{what} {'is' if len(names) == 1 else 'are'}", some)
+
+
+def _dangles(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def read_names(path: Path, what: str = "sequences") -> list[str]:
+    """The lines of a text file that lists names, without those that are empty or begin with ``#``.
+
+    Args:
+        path: text in UTF-8, with or without a byte order mark, or in UTF-16 with one.
+        what: of which things, for errors.
+
+    Raises:
+        StremnError: if it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StremnError(f"{path}: cannot be read as a list of {what}; give a text file") from error
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def read_split(path: Path) -> list[str]:
+    """The sequence names of a split file, each once; names may hold blanks.
+
+    Lines of files, such as the pairs of a frame and its mask that DAVIS 2016 lists, count for their folder.
+
+    Raises:
+        StremnError: if it cannot be read or lists nothing.
+    """
+    names = [_sequence_name(line) for line in read_names(path)]
+    if not names:
+        raise StremnError(f"{path}: lists no sequence; write one sequence name a line")
+    return list(dict.fromkeys(names))
+
+
+def listed_files(path: Path) -> Iterator[str]:
+    """The image files that a split file names, as they stand there; none where it lists sequences.
+
+    Raises:
+        StremnError: if it cannot be read.
+    """
+    for line in read_names(path):
+        yield from (found.strip() for found in _FILE.findall(line) if "/" in found)
+
+
+def _sequence_name(line: str) -> str:
+    file = _FILE.match(line)
+    if file and Path(file[0]).parent.name:
+        return Path(file[0]).parent.name
+    return line.rstrip("/\\") or line
