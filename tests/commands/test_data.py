@@ -61,7 +61,7 @@ def test_a_long_list_is_cut(tmp_path: Path) -> None:
         path.write_bytes(b"no mask")
     done = run("data", "check", root)
     assert done.status == BAD_INPUT
-    assert done.out.count("not a readable mask") == 10
+    assert done.out.count("not a readable image") == 10
     assert "and 5 more in photos; --json FILE lists all" in done.out
 
 

@@ -65,7 +65,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text in UTF-8, whole or not at all; names of files that are no UTF-8 are written as escapes.
 
-    In JSON these escapes (``\\udce9``) give the same name back.
+    In JSON these escapes give the same name back.
 
     Raises:
         StremnError: if the disk is full or the folder cannot be written to.

@@ -107,9 +107,7 @@ def _stream(container: InputContainer, shown: str, *, device: bool) -> VideoStre
     if kind in _TEXT_FORMATS:
         raise StremnError(f"{shown} is not a video: {_ELSE_GIVE}")
     if not device and (kind == "image2" or kind.endswith("_pipe")):
-        raise StremnError(
-            f"{shown} is a still image, or one of several pages: give a video file, or a folder of frames"
-        )
+        raise StremnError(f"{shown} is a still image: give a video file, or the folder of frames")
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         raise StremnError(f"{shown} holds no video stream: {_ELSE_GIVE}")
