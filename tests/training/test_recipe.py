@@ -142,6 +142,7 @@ def test_a_record_is_a_recipe(tmp_path: Path) -> None:
         ("task: [segmentation]", "key 'task' cannot be"),
         ("workers: 100000", "'workers' must be at most 512, not 100000"),
         ("frames: 99999", "'frames' must be at most 10000, not 99999"),
+        ("weight_decay: 1.0e+300", r"'weight_decay' must be at most 2147483647, not 1e\+300"),
         ("size: 32768", "'size' must be at most 8192, not 32768"),
         ("videos: ['']", r"key 'videos' cannot be \[''\]; give a list of texts"),
         ("learning_rate: 1e999", "'learning_rate' must be at least 0, not inf"),

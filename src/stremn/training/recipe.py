@@ -17,8 +17,8 @@ __all__ = ["Recipe", "expand", "read_values"]
 OPTIMIZERS = ("adamw", "adam")
 PRECISIONS = ("bf16", "no")
 
-MOST_WHOLE = 2**31 - 1
-"""Largest whole number that a key can have."""
+MOST = 2**31 - 1
+"""Largest number that a key can have."""
 
 _KINDS = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
 
@@ -116,7 +116,7 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse what cannot be run, naming the key."""
         for name, least in self.least.items():
-            most = self.most.get(name, math.inf)
+            most = self.most.get(name, MOST)
             for value in self._numbers(name):
                 if not (value >= least and math.isfinite(value)):
                     raise StremnError(f"recipe: '{name}' must be at least {least}, not {value}")
@@ -267,8 +267,8 @@ def _typed(where: Path | str, key: str, value: Any, kind: str) -> Any:
         if isinstance(values, list) and all(isinstance(v, str) and v for v in values):
             return tuple(_typed(where, key, text, "str") for text in values)
         raise StremnError(f"{where}: key '{key}' cannot be {_shown(value)}; give a list of texts")
-    if isinstance(value, int) and abs(value) > MOST_WHOLE:
-        raise StremnError(f"{where}: key '{key}' is too large a number; give at most {MOST_WHOLE}")
+    if isinstance(value, int) and abs(value) > MOST:
+        raise StremnError(f"{where}: key '{key}' is too large a number; give at most {MOST}")
     if kind == "str" and isinstance(value, str) and any(_unusual(character) for character in value):
         raise StremnError(f"{where}: key '{key}' holds characters that no name has; write it anew")
     if kind == "float" and isinstance(value, (int, float, str)) and not isinstance(value, bool):
