@@ -4,22 +4,23 @@ import importlib.util
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stremn.commands.console import Interrupted, Stop, notes, stop_between_frames
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from stremn.training import StepReport
 
-__all__ = ["TrainProgress", "train"]
+__all__ = ["train"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -43,9 +44,9 @@ def train(
 
     loaded = load_recipe(recipe, tuple(change or ()))
     first = os.environ.get("RANK", "0") == "0"
-    with _stop_between_steps() as stop, TrainProgress() as progress:
+    with _stop_between_steps() as stop, _progress() as show:
         try:
-            weights = run(loaded, out, resume, watch=progress.show, stop=lambda: bool(stop))
+            weights = run(loaded, out, resume, watch=show, stop=lambda: bool(stop))
         except TrainingStopped as stopped:
             if first:
                 notes.print(
@@ -60,7 +61,7 @@ def train(
 
 @contextmanager
 def _stop_between_steps() -> Iterator[Stop]:
-    """As between frames; among several processes a second signal is the launcher passing on the first."""
+    """Stop as between frames; of several processes a second signal is the launcher passing on the first."""
     with stop_between_frames() as stop:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
 
@@ -72,37 +73,37 @@ def _stop_between_steps() -> Iterator[Stop]:
         yield stop
 
 
-class TrainProgress:
-    """Loss, images a second and time left: a bar on a terminal, plain lines elsewhere. A context manager."""
+@contextmanager
+def _progress() -> Iterator[Callable[["StepReport"], None]]:
+    """Show loss, images a second and time left: a bar on a terminal, plain lines elsewhere."""
+    bar: Progress | None = None
+    shown = time.monotonic()
 
-    def __init__(self) -> None:
-        """Nothing is shown before the first step."""
-        self._bar: Progress | None = None
-        self._shown = time.monotonic()
-
-    def __enter__(self) -> Self:
-        """Nothing yet."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the bar as it stands."""
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, report: "StepReport") -> None:
-        """Show a step."""
+    def show(report: "StepReport") -> None:
+        nonlocal bar, shown
         facts = f"loss {report.loss:.4f}  {report.images_per_second:.1f} images/s"
         facts += f"  {report.seconds_left:.0f} s left"
         if notes.is_terminal:
-            if self._bar is None:
-                columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
-                self._bar = Progress(TextColumn("train"), *columns, console=notes)
-                self._task = self._bar.add_task("train", total=report.steps, facts="")
-                self._bar.start()
-            self._bar.update(self._task, completed=report.step, facts=facts)
-        elif report.step == report.steps or time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES:
-            self._shown = time.monotonic()
+            if bar is None:
+                bar = _bar(report.steps)
+                bar.start()
+            bar.update(bar.task_ids[0], completed=report.step, facts=facts)
+        elif report.step == report.steps or time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
+            shown = time.monotonic()
             line = f"step {report.step}/{report.steps}  {facts}"
             notes.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar(steps: int) -> "Progress":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
+    bar = Progress(*columns, console=notes)
+    bar.add_task("train", total=steps, facts="")
+    return bar
