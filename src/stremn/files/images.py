@@ -94,7 +94,7 @@ def read_image(path: Path) -> Picture:
     12 bits fill the lower part of the range only.
 
     Raises:
-        OSError, ValueError and the others of `UNREADABLE`: if it cannot be decoded.
+        OSError, ValueError and the others of ``UNREADABLE``: if it cannot be decoded.
     """
     with warnings.catch_warnings(), Image.open(path) as image:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata are not the user's

@@ -88,7 +88,7 @@ def _turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def label_image(image: Image.Image, legend: Legend | None = None) -> MaskFile:
-    """The object ids of a mask that is open as a Pillow image, read as `read_mask` does; it is not turned.
+    """The object ids of a mask that is open as a Pillow image, read as ``read_mask`` does; it is not turned.
 
     Raises:
         StremnError: if it cannot be used as a mask.
@@ -105,7 +105,7 @@ def label_image(image: Image.Image, legend: Legend | None = None) -> MaskFile:
 def read_ids(path: str | Path) -> np.ndarray:
     """Read a mask image for scores, which repair nothing: values as they are, void too, ``(H, W)`` uint8.
 
-    Palettes that begin with the colour of an object are read by their colours, as `read_mask` does.
+    Palettes that begin with the colour of an object are read by their colours, as ``read_mask`` does.
 
     Raises:
         StremnError: if it cannot be read, or is a picture in colours that are no ids.

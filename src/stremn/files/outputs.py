@@ -80,7 +80,7 @@ class OutputFolder:
 
 
 class SegmentationFolder(OutputFolder):
-    """What ``stremn segment`` leaves; see `OutputFolder`."""
+    """What ``stremn segment`` leaves; see ``OutputFolder``."""
 
     pictures = "masks"
     files = ("overlay.mp4", "memory.png", "summary.json")
@@ -97,7 +97,7 @@ class SegmentationFolder(OutputFolder):
 
 
 class PredictionFolder(OutputFolder):
-    """What ``stremn predict`` leaves; see `OutputFolder`."""
+    """What ``stremn predict`` leaves; see ``OutputFolder``."""
 
     pictures = "frames"
     files = ("side-by-side.mp4", "strip.png", "summary.json")

@@ -32,7 +32,7 @@ class NotAMaskError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Snapped:
-    """A repaired mask: (H, W) indices into `values` (N, C) uint8, and how many pixels changed."""
+    """A repaired mask: (H, W) indices into ``values`` (N, C) uint8, and how many pixels changed."""
 
     indices: np.ndarray
     values: np.ndarray

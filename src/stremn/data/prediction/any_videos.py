@@ -17,7 +17,7 @@ KINDS = {"kth": read_kth, "human36m": read_human36m}
 
 
 def kind_of(entry: str) -> str:
-    """The data set that an entry names, of `KINDS`; empty for plain videos."""
+    """The data set that an entry names, of ``KINDS``; empty for plain videos."""
     kind, _, root = entry.partition(":")
     return kind if root and kind in KINDS else ""
 

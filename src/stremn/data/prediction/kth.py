@@ -31,7 +31,7 @@ def read_kth(root: Path | str, split: str = "train", *, actions: Iterable[str] =
     Args:
         root: the folder of the set.
         split: ``train`` (persons 1-16) or ``test`` (17-25).
-        actions: some of `KTH_ACTIONS`.
+        actions: some of ``KTH_ACTIONS``.
 
     Raises:
         StremnError: if a person of the split has no video, or the list of frames cannot be read.

@@ -21,7 +21,7 @@ class Framing:
     """How frames are brought to the size in which they are kept.
 
     Attributes:
-        side: in pixels, of the shorter side, or of both if `squash`.
+        side: in pixels, of the shorter side, or of both if ``squash``.
         squash: give up the aspect, as the tables of KTH and Human3.6M do; else the longer side stays longer.
         grey: one channel instead of three.
     """
@@ -80,7 +80,6 @@ class Reel(ABC):
     """
 
     def __init__(self, name: str, path: Path, spans: Sequence[tuple[int, int]] | None) -> None:
-        """See the class."""
         self.name, self.path, self._spans = name, path, spans
 
     @property
@@ -116,13 +115,13 @@ class ImageReel(Reel):
     Args:
         name: for messages and tables.
         files: the frames in order, one or more.
-        spans: see `Reel`.
+        spans: see ``Reel``.
     """
 
     def __init__(
         self, name: str, files: Sequence[Path], spans: Sequence[tuple[int, int]] | None = None
     ) -> None:
-        """See the class; no file is opened yet."""
+        """Keep the names; no file is opened yet."""
         super().__init__(name, files[0].parent, spans)
         self.files = tuple(files)
 
@@ -132,7 +131,7 @@ class ImageReel(Reel):
         return len(self.files)
 
     def read(self, indices: Sequence[int], framing: Framing, cache: FrameCache) -> np.ndarray:
-        """See `Reel`."""
+        """The frames of these indices, ``(T, h, w, C)`` uint8, from the cache where they are in it."""
         files = [self.files[i] for i in indices]
         frames = [cache.get((file, framing), partial(_read_image, file, framing)) for file in files]
         for file, frame in zip(files, frames, strict=True):

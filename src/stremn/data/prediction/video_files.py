@@ -22,7 +22,7 @@ class VideoReel(Reel):
     Args:
         path: the file.
         name: for messages and tables; by default the file's.
-        spans: see `Reel`.
+        spans: see ``Reel``.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class VideoReel(Reel):
         )
 
     def read(self, indices: Sequence[int], framing: Framing, cache: FrameCache) -> np.ndarray:
-        """See `Reel`."""
+        """The frames of these indices, ``(T, h, w, C)`` uint8, decoded block by block."""
         starts = self._table[1]
         frames = []
         for index in indices:

@@ -34,7 +34,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_object_labels(path: Path, legend: Legend | None = None) -> np.ndarray:
-    """A mask as object ids ``(H, W)`` uint8, by the rules of `stremn.files.read_mask`; it may be empty.
+    """A mask as object ids ``(H, W)`` uint8, by the rules of ``stremn.files.read_mask``; it may be empty.
 
     Args:
         path: of the mask.

@@ -47,10 +47,10 @@ def open_videos(entry: str) -> list[Video]:
     """The sequences of a folder, or those of a split of it.
 
     Args:
-        entry: ``root`` or ``root:split``, as `stremn.data.read_videos` takes them.
+        entry: ``root`` or ``root:split``, as ``stremn.data.read_videos`` takes them.
 
     Raises:
-        StremnError: as `stremn.data.read_videos`.
+        StremnError: as ``stremn.data.read_videos``.
     """
     # A colon may also be part of a path.
     cuts = [len(entry), *(i for i, character in enumerate(entry) if character == ":")]

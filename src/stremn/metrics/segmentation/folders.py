@@ -41,7 +41,7 @@ def score_folders(
     ``predictions`` holds one folder of masks per sequence, or is such a folder itself; a folder whose masks
     lie in ``masks/`` (an output of ``stremn segment``) is taken too. ``truth`` is laid out likewise, or is
     the root of a DAVIS copy. Files pair by name; the truth's first and last frame need no prediction. Masks
-    hold ids: what `stremn.files.read_mask` would repair is scored as it is.
+    hold ids: what ``stremn.files.read_mask`` would repair is scored as it is.
 
     Args:
         predictions: the folder of predictions.
@@ -51,7 +51,20 @@ def score_folders(
         progress: called with (frames done, frames in all).
 
     Raises:
-        StremnError: anything missing, of another size or unreadable; names the file and the remedy.
+        StremnError: if anything is missing, of another size or unreadable; names the file and the remedy.
+
+    Examples:
+        >>> import numpy as np
+        >>> from stremn.files import write_mask
+        >>> mask = np.zeros((48, 64), np.uint8)
+        >>> mask[10:30, 10:40] = 1
+        >>> for root in ("predictions", "truth"):
+        ...     folder = Path(root, "bear")
+        ...     folder.mkdir(parents=True)
+        ...     for index in range(3):
+        ...         write_mask(folder / f"{index:05d}.png", mask)
+        >>> score_folders(Path("predictions"), Path("truth")).overall.j_and_f
+        1.0
     """
     sequences = _find_sequences(Path(predictions), Path(truth), split)
     total = sum(len(sequence.truth) for sequence in sequences)
