@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -92,3 +94,9 @@ def test_every_arrow_points_to_a_row_above() -> None:
     for name, wanted in table().items():
         assert wanted <= above, f"{name} imports {sorted(wanted - above)} below it"
         above.add(name)
+
+
+def test_what_computes_needs_neither_video_files_nor_a_screen() -> None:
+    code = "import sys, stremn, stremn.sessions, stremn.training; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"av", "typer", "rich", "matplotlib"}.isdisjoint(done.stdout.split())
