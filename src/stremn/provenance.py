@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-__all__ = ["commit", "provenance"]
+from stremn import __version__
+
+__all__ = ["commit", "peak_memory_bytes", "provenance", "versions"]
 
 
 def provenance() -> dict[str, Any]:
@@ -27,6 +30,26 @@ def provenance() -> dict[str, Any]:
         },
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    return {
+        "stremn": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
+
+
+def peak_memory_bytes() -> int | None:
+    """Largest resident memory of this process so far; ``None`` on Windows, which does not count it."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def commit() -> str | None:

@@ -1,6 +1,5 @@
 """Bad input (section 6 of the issue): one line that names file and remedy, status 2, nothing half-written."""
 
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from small_data import frame, write_frames, write_video
-from stremn.commands import options
+from stremn import sessions
 from stremn.models import model_names
 
 # Sources -----------------------------------------------------------------------------------------------
@@ -204,10 +203,8 @@ def test_out_of_memory(task: Task, video: Path, tmp_path: Path, monkeypatch: pyt
         def fail(*args: object, **kwargs: object) -> None:
             raise error
 
-        monkeypatch.setattr(options, "SegmentationSession", fail)
-        # Under its name the package has the function, not the module.
-        predict = importlib.import_module("stremn.commands.predict")
-        monkeypatch.setattr(predict, "PredictionSession", fail)
+        for name in ("SegmentationSession", "PredictionSession"):
+            monkeypatch.setattr(sessions, name, fail)
         return run(*task.args(video, out))
 
     said = "out of memory: give a smaller --size, fewer --slots or fewer objects"

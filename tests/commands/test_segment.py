@@ -1,6 +1,5 @@
 """``stremn segment`` from end to end."""
 
-import io
 import json
 import signal
 import time
@@ -10,11 +9,8 @@ import numpy as np
 import pytest
 from command_runs import INTERRUPTED, assert_complete_files_only, read_masks, run, run_process, start
 from PIL import Image
-from rich.console import Console
 
 from small_data import HEIGHT, RATE, WIDTH, decode, labels, write_frames, write_video
-from stremn.commands import console as progress
-from stremn.commands.console import FrameProgress
 from stremn.files import write_mask
 
 LONG = 800
@@ -141,24 +137,3 @@ def test_interrupted(
     assert summary["interrupted"] is True
     assert 5 <= summary["frames"] < LONG
     assert len(read_masks(out / "masks")) == len(decode(out / "overlay.mp4")[0]) == summary["frames"]
-
-
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
-    monkeypatch.setattr(progress, "notes", terminal)
-    with FrameProgress("walk", 3) as bar:
-        for _ in range(3):
-            bar.advance()
-    shown = terminal.file.getvalue()  # type: ignore[attr-defined]
-    assert "walk" in shown
-    assert "3/3" in shown
-    assert "frames/s" in shown
-    assert "\x1b" in shown
-
-
-def test_the_clock_stops_with_the_last_frame() -> None:
-    with FrameProgress("walk", None) as bar:
-        bar.advance()
-    seconds, rate = bar.seconds, bar.rate
-    time.sleep(0.01)
-    assert (bar.seconds, bar.rate) == (seconds, rate)

@@ -1,14 +1,19 @@
-"""The ``stremn`` command. Each subcommand has a file of its own; this one registers them."""
+"""The ``stremn`` command. Each subcommand has a file of its own; this one registers them.
 
+These files import at their head only what it takes to print their help: PyTorch and all that needs it is
+imported where a command computes.
+"""
+
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
-import torch
 import typer
 
 from stremn import __version__
 from stremn.commands.ablate import ablate
 from stremn.commands.average import average
-from stremn.commands.console import Interrupted, interruptible, notes, show_log
+from stremn.commands.console import Interrupted, attended, note
 from stremn.commands.data import data
 from stremn.commands.demo import demo
 from stremn.commands.evaluate import evaluate
@@ -31,7 +36,7 @@ app = typer.Typer(
     help="Follow objects through a video of any length with constant memory.",
 )
 for command in (segment, predict, demo, score, evaluate, table, train, average):
-    app.command()(interruptible(command))
+    app.command()(command)
 app.add_typer(ablate)
 app.add_typer(data)
 
@@ -53,33 +58,39 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 2 and one line on stderr for bad input, 130 when interrupted from the keyboard.
     """
-    with show_log():
-        try:
+    try:
+        with attended():
             app(args=None if args is None else list(args), prog_name="stremn")
-        except SystemExit as done:
-            return done.code if isinstance(done.code, int) else int(done.code is not None)
-        except Interrupted as interrupted:
-            return interrupted.status
-        except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
-                raise
-            return _refuse("out of memory: give a smaller --size, fewer --slots or fewer objects")
-        except (StremnError, OSError) as error:
-            return _refuse(_described(error))
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except Interrupted as interrupted:
+        with suppress(OSError):
+            note("stremn: interrupted; the files written so far are complete")
+        return interrupted.status
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        return _refuse("out of memory: give a smaller --size, fewer --slots or fewer objects")
+    except (StremnError, OSError) as error:
+        return _refuse(_described(error))
     return 0
 
 
 def _refuse(message: str) -> int:
-    notes.print(f"stremn: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    note(f"stremn: {message}", "red")
     return BAD_INPUT
 
 
 def _described(error: StremnError | OSError) -> str:
-    """On one line: a message that quotes a library's may bring line breaks along."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; check that it is there and that you may use it"
-    return " ".join(str(error).split())
+    return str(error)
 
 
 def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    torch = sys.modules.get("torch")
+    return (
+        isinstance(error, MemoryError)
+        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+        or "can't allocate memory" in str(error)
+    )

@@ -4,7 +4,6 @@ import typer
 
 from stremn.commands.asked import Asked
 from stremn.commands.bundles import bundled
-from stremn.commands.console import interruptible
 from stremn.commands.forecast_options import ForecastOptions
 from stremn.commands.tables import run_table
 
@@ -28,4 +27,4 @@ def slots(asked: Asked, forecast: ForecastOptions) -> None:
 
 
 for command, varied in ((policies, "policy"), (slots, "slots")):
-    ablate.command()(interruptible(bundled(command, without=(varied, "trained"))))
+    ablate.command()(bundled(command, without=(varied, "trained")))

@@ -1,62 +1,108 @@
-"""Everything that is said beside the results: one console on stderr, shared with the progress bar."""
+"""What the commands say: results on stdout, all else on stderr, through one console with the progress bar."""
 
-import functools
 import logging
+import re
 import signal
+import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from types import FrameType, TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
 
 __all__ = [
     "FrameProgress",
     "Interrupted",
     "Stop",
-    "interruptible",
+    "attended",
+    "count_files",
+    "note",
     "notes",
-    "show_log",
+    "printable",
+    "say",
+    "show",
     "stop_between_frames",
 ]
 
-notes = Console(stderr=True)
+PIPE_WIDTH = 160
+"""Columns of a table that goes to a file or a pipe, which has no width of its own."""
+
+SECONDS_BETWEEN_LINES = 5.0
+"""How often progress is told where there is no terminal."""
+
+notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
 """Stderr. A bar and the lines above it must come through one console, or they overwrite each other."""
 
 
+def printable(text: object) -> str:
+    """Text on one line that any terminal shows as it is.
+
+    Line breaks become blanks; control characters and the stray bytes of a file name become escapes.
+
+    Example:
+        >>> print(printable("caf\\udce9 [1].mp4\\x1b"))
+        caf\\udce9 [1].mp4\\x1b
+    """
+    line = re.sub(r"\s*[\r\n]\s*", " ", str(text)).strip()
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in line)
+
+
+def note(text: object, style: str = "") -> None:
+    """Print one line on stderr, however long: a terminal wraps it, a file or a pipe keeps it whole."""
+    notes.print(printable(text), style=style, soft_wrap=True)
+
+
+def say(text: object) -> None:
+    """Print one line of results on stdout."""
+    print(printable(text))
+
+
+def show(*tables: "Table") -> None:
+    """Print tables on stdout, at their full width if that is no terminal."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
+    for table in tables:
+        console.print(table)
+
+
 class _Lines(logging.Handler):
-    """One line for each record, however long: a terminal wraps it, a file or a pipe keeps it whole."""
+    """Notes what the package logs."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the record; warnings say that they are."""
-        warning = record.levelno >= logging.WARNING
-        notes.print(
-            f"{record.levelname.lower()}: {record.getMessage()}" if warning else record.getMessage(),
-            style="yellow" if warning else "",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        """Print the record on one line; warnings say that they are."""
+        if record.levelno >= logging.WARNING:
+            note(f"{record.levelname.lower()}: {record.getMessage()}", "yellow")
+        else:
+            note(record.getMessage())
 
 
 @contextmanager
-def show_log() -> Iterator[None]:
-    """Print what the package logs, from the level of information upwards."""
+def attended() -> Iterator[None]:
+    """Somebody reads along: within the context the log is printed and Ctrl-C raises :class:`Interrupted`.
+
+    Characters that the encoding of stdout lacks are printed as escapes.
+    """
     logger, handler = logging.getLogger("stremn"), _Lines()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
+    with ExitStack() as after:
+        if isinstance(sys.stdout, TextIOWrapper):
+            after.callback(sys.stdout.reconfigure, errors=sys.stdout.errors)
+            sys.stdout.reconfigure(errors="backslashreplace")
+        after.callback(logger.setLevel, logger.level)
+        after.callback(logger.removeHandler, handler)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        after.enter_context(_on_signals(_interrupt, signal.SIGINT))
         yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-SECONDS_BETWEEN_LINES = 5.0
 
 
 class FrameProgress:
@@ -69,7 +115,7 @@ class FrameProgress:
 
     def __init__(self, label: str, total: int | None) -> None:
         """Nothing is shown before the context is entered."""
-        self.label, self.total, self.count = label, total, 0
+        self.label, self.total, self.count = printable(label), total, 0
         self._bar: Progress | None = None
         self._started = self._shown = time.monotonic()
         self._ended: float | None = None
@@ -88,14 +134,7 @@ class FrameProgress:
         """Start the clock, and the bar on a terminal."""
         self._started = self._shown = time.monotonic()
         if notes.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=notes)
+            self._bar = _bar("{task.fields[rate]}")
             self._task = self._bar.add_task(self.label, total=self.total, rate="")
             self._bar.start()
         return self
@@ -123,18 +162,50 @@ class FrameProgress:
         total = f"/{self.total}" if self.total else ""
         left = max(0, (self.total or self.count) - self.count) / max(self.rate, 1e-9)
         rest = f", {left:.0f} s left" if self.total else ""
-        line = f"{self.label}: {self.count}{total} frames, {self.rate:.1f} frames/s{rest}"
-        notes.print(line, markup=False, highlight=False, soft_wrap=True)
+        note(f"{self.label}: {self.count}{total} frames, {self.rate:.1f} frames/s{rest}")
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
+@contextmanager
+def count_files(label: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal, nothing elsewhere; it vanishes with the context.
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    Args:
+        label: what is shown before the first call.
+
+    Yields:
+        A function that shows what is being done, how many files of it are done, and of how many.
+    """
+    if not notes.is_terminal:
+        yield lambda label, done, total: None
+        return
+    with _bar(transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda label, done, total: bar.update(
+            task, description=printable(label), completed=done, total=total
+        )
 
 
-class Interrupted(Exception):  # noqa: N818  (it is no error)
-    """A run was stopped by a signal; raised past the command line library, which would hide it."""
+def _bar(*fields: str, transient: bool = False) -> "Progress":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        # Markup would take [brackets] in a file's name for a style.
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *(TextColumn(field, markup=False) for field in fields),
+        TimeRemainingColumn(),
+        console=notes,
+        transient=transient,
+    )
+
+
+class Interrupted(BaseException):
+    """A run was stopped by a signal; no ``KeyboardInterrupt``, which the command line library would hide.
+
+    Attributes:
+        status: the exit status that tells of the signal.
+    """
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         """``number`` of the signal."""
@@ -158,37 +229,32 @@ class Stop:
 def stop_between_frames() -> Iterator[Stop]:
     """Within the context the first Ctrl-C, or a request to terminate, is only noted; the second interrupts.
 
-    So masks and overlay end with the same frame. Outside the main thread, where Python takes no signals,
-    nothing changes.
+    So masks and overlay end with the same frame.
     """
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def take_note(number: int, frame: FrameType | None) -> None:
         if stop:
-            raise KeyboardInterrupt
+            _interrupt(number, frame)
         stop.number = number
 
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
-    try:
+    with _on_signals(take_note, signal.SIGINT, signal.SIGTERM):
         yield stop
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+@contextmanager
+def _on_signals(handle: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
+    """Handle these signals within the context; nothing changes outside the main thread, which gets none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def interruptible(command: Callable[P, R]) -> Callable[P, R]:
-    """A command that says so when it is interrupted."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except (KeyboardInterrupt, Interrupted) as stopped:
-            with suppress(OSError):
-                notes.print("stremn: interrupted; the files written so far are complete", highlight=False)
-            raise (stopped if isinstance(stopped, Interrupted) else Interrupted()) from None
-
-    return run

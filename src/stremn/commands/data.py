@@ -2,26 +2,20 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
-from stremn.commands.console import interruptible, notes
-from stremn.data.segmentation.check import Report, check_folder
-from stremn.data.segmentation.layouts import STILL_LAYOUTS
+from stremn.commands import options
+from stremn.commands.console import count_files, printable, say, show
 from stremn.errors import StremnError
-from stremn.files import write_json
+
+if TYPE_CHECKING:
+    from stremn.data.segmentation.check import Report
 
 __all__ = ["check", "data"]
 
 log = logging.getLogger("stremn")
-
-PIPE_WIDTH = 160
-"""Columns of output that goes to a file or a pipe, which has no width of its own."""
 
 MOST_LINES = 10
 """Faults of one kind that are listed per data set; the JSON file has all."""
@@ -35,7 +29,6 @@ def _group() -> None:
 
 
 @data.command("check")
-@interruptible
 def check(
     root: Annotated[Path, typer.Argument(help="A data set, or a folder of data sets.")],
     json_file: Annotated[
@@ -47,10 +40,10 @@ def check(
 
     The exit status is 2 if anything is damaged or missing.
     """
-    if json_file and not json_file.absolute().parent.is_dir():
-        raise StremnError(
-            f"{json_file} cannot be written: make the folder {json_file.absolute().parent} first"
-        )
+    from stremn.data.segmentation.layouts import STILL_LAYOUTS
+    from stremn.files import write_json
+
+    options.check_writable(json_file)
     reports, unknown = _check_all(root, jobs)
     if not reports:
         known = ", ".join(layout.layout for layout in STILL_LAYOUTS)
@@ -69,30 +62,31 @@ def check(
         raise StremnError(f"{damaged} damaged, {missing} missing, in {names}; mend or remove what is listed")
 
 
-def _check_all(root: Path, jobs: int | None) -> tuple[list[Report], list[str]]:
+def _check_all(root: Path, jobs: int | None) -> "tuple[list[Report], list[str]]":
     """Reports on ``root`` or on the folders in it, and the names of the folders that are no data set."""
+    from stremn.data.segmentation.check import check_folder
+
     if not root.is_dir():
         raise StremnError(f"{root}: no such folder; give a data set, or a folder of data sets")
     unknown = []
-    with Progress(console=notes, transient=True, disable=not notes.is_terminal) as bar:
-        task = bar.add_task("looking", total=None)
+    with count_files("looking") as seen:
 
-        def show(label: str, done: int, total: int) -> None:
-            bar.update(task, description=Path(label).name, completed=done, total=total)
+        def progress(label: str, done: int, total: int) -> None:
+            seen(Path(label).name, done, total)
 
-        reports = check_folder(root, jobs, show)
+        reports = check_folder(root, jobs, progress)
         if not reports:
             for folder in sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != "."):
-                found = check_folder(folder, jobs, show)
+                found = check_folder(folder, jobs, progress)
                 reports += found
                 unknown += [] if found else [folder.name]
     return reports, unknown
 
 
-def _print(reports: list[Report], root: Path) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, PIPE_WIDTH)
+def _print(reports: "list[Report]", root: Path) -> None:
+    from rich import box
+    from rich.table import Table
+
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     view.add_column("data set", overflow="fold")
     view.add_column("layout", overflow="fold")
@@ -102,21 +96,19 @@ def _print(reports: list[Report], root: Path) -> None:
     for report in reports:
         holds = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in report.counts.items() if n)
         faults = (f"{len(report.damaged):,}", f"{len(report.missing):,}")
-        view.add_row(_name(report, root), report.layout, holds, *faults, style="" if report.fine else "red")
-    console.print(view)
+        view.add_row(
+            printable(_name(report, root)), report.layout, holds, *faults, style="" if report.fine else "red"
+        )
+    show(view)
     for report in reports:
         for kind, lines in (("damaged", report.damaged), ("missing", report.missing)):
             for line in lines[:MOST_LINES]:
-                _say(console, f"{kind}: {line}")
+                say(f"{kind}: {line}")
             if len(lines) > MOST_LINES:
                 more = len(lines) - MOST_LINES
-                _say(console, f"{kind}: and {more:,} more in {_name(report, root)}; --json FILE lists all")
+                say(f"{kind}: and {more:,} more in {_name(report, root)}; --json FILE lists all")
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(" ".join(line.split()), markup=False, highlight=False, soft_wrap=True)
-
-
-def _name(report: Report, root: Path) -> str:
+def _name(report: "Report", root: Path) -> str:
     inner = report.root.relative_to(root) if report.root.is_relative_to(root) else report.root
     return str(inner) if inner.parts else root.absolute().name

@@ -11,8 +11,6 @@ from stremn.commands import options
 from stremn.commands.predict import predict
 from stremn.commands.segment import segment
 from stremn.errors import StremnError
-from stremn.models import ships
-from stremn.sessions import PredictionSession
 
 __all__ = ["demo"]
 
@@ -29,7 +27,9 @@ def demo(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow a man in a car through the sample video, then foresee some of its frames (OUT/prediction)."""
-    video, model = str(sample_video()), PredictionSession.default_model
+    from stremn.models import ships
+
+    video, model = str(sample_video()), options.PREDICTOR
     segment(video, masks=SAMPLES / "carphone.png", out=out, overwrite=overwrite)
     if not ships(model):
         log.warning("nothing is predicted: the weights of %s are not in this package", model)

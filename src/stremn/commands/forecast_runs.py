@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from stremn.commands.console import FrameProgress
-from stremn.commands.segment import versions
 from stremn.metrics.prediction.frames import CONVENTIONS, FIGURES
-from stremn.provenance import provenance
+from stremn.provenance import provenance, versions
 from stremn.tables import ResultStore
 from stremn.tables.forecast_rows import ForecastLine, ForecastRow, summarise_forecasts
 from stremn.tables.prediction import Forecast, ForecastSetting, frames_to_predict, run_forecasts

@@ -1,16 +1,20 @@
 """Options that several commands share, each declared once."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stremn.data import Video
 from stremn.errors import StremnError
-from stremn.memory import get_policy
-from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession
+
+if TYPE_CHECKING:
+    from stremn.data import Video
+    from stremn.sessions import SegmentationSession
 
 __all__ = [
+    "PREDICTOR",
+    "SEGMENTER",
     "CandidateEvery",
     "Data",
     "Device",
@@ -24,6 +28,7 @@ __all__ = [
     "Precision",
     "Seed",
     "Seeds",
+    "SegmentationOptions",
     "Sequences",
     "Size",
     "Slots",
@@ -31,12 +36,14 @@ __all__ = [
     "TableFolder",
     "check_settings",
     "check_size",
+    "check_writable",
     "chosen_sequences",
-    "describe_session",
     "named",
     "one_root",
-    "open_session",
 ]
+
+SEGMENTER, PREDICTOR = "stremn-lite", "stremn-predict-video"
+"""The models that are used unless another one is named."""
 
 MOST_PIXELS = 8192
 """A shorter side beyond it is a slip of the finger, and would ask for more memory than there is."""
@@ -113,7 +120,7 @@ def named(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def chosen_sequences(sequences: list[Video], names: str | None) -> list[Video]:
+def chosen_sequences(sequences: "list[Video]", names: str | None) -> "list[Video]":
     """Those that are named, in this order; all if none is.
 
     Raises:
@@ -136,6 +143,8 @@ def check_settings(
     Raises:
         StremnError: naming the option at fault.
     """
+    from stremn.memory import get_policy
+
     if policy is not None:
         get_policy(policy)
     if slots is not None and slots < 2:
@@ -158,50 +167,66 @@ def check_size(size: int | None) -> None:
         )
 
 
-def open_session(
-    model: str,
-    policy: str | None,
-    slots: int | None,
-    size: int | None,
-    device: str,
-    precision: str,
-    candidate_every: int | None,
-    seed: int,
-    multi_scale: bool = False,
-    postprocess: bool = False,
-) -> SegmentationSession:
-    """A session as the shared options ask for it.
+def check_writable(*files: Path | None) -> None:
+    """Refuse output files in a folder that is not there, before hours of work and not after.
 
     Raises:
-        StremnError: naming the option at fault; settings are refused before weights are read.
+        StremnError: naming the file.
     """
-    check_settings(policy, slots, size, candidate_every)
-    return SegmentationSession(
-        model,
-        policy=policy,
-        slots=slots,
-        size=size,
-        device=device,
-        precision=precision,
-        candidate_every=candidate_every,
-        seed=seed,
-        views=MULTI_SCALE if multi_scale else ONE_VIEW,
-        postprocess=postprocess,
-    )
+    for file in files:
+        if file is not None and not file.absolute().parent.is_dir():
+            raise StremnError(f"{file} cannot be written: make the folder {file.absolute().parent} first")
 
 
-def describe_session(session: SegmentationSession, model: str) -> dict[str, object]:
-    """The settings of a session, for ``summary.json`` and reports."""
-    return {
-        "model": model,
-        "policy": session.settings.policy,
-        "slots": session.settings.slots,
-        "candidate_every": session.settings.candidate_every,
-        "certainty": session.settings.certainty,
-        "size": session.settings.size,
-        "device": str(session.runtime.device),
-        "precision": str(session.runtime.dtype).removeprefix("torch."),
-        "seed": session.settings.seed,
-        "multi_scale": session.settings.views == MULTI_SCALE,
-        "postprocess": session.settings.reach is not None,
-    }
+@dataclass(frozen=True)
+class SegmentationOptions:
+    """The model and the settings of a segmentation session."""
+
+    model: Model = SEGMENTER
+    policy: Policy = None
+    slots: Slots = None
+    size: Size = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+    candidate_every: CandidateEvery = None
+    seed: Seed = 0
+    multi_scale: MultiScale = False
+    postprocess: PostProcess = False
+
+    def open(self) -> "SegmentationSession":
+        """A session as it is asked for.
+
+        Raises:
+            StremnError: naming the option at fault; settings are refused before weights are read.
+        """
+        from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession
+
+        check_settings(self.policy, self.slots, self.size, self.candidate_every)
+        return SegmentationSession(
+            self.model,
+            policy=self.policy,
+            slots=self.slots,
+            size=self.size,
+            device=self.device,
+            precision=self.precision,
+            candidate_every=self.candidate_every,
+            seed=self.seed,
+            views=MULTI_SCALE if self.multi_scale else ONE_VIEW,
+            postprocess=self.postprocess,
+        )
+
+    def describe(self, session: "SegmentationSession") -> dict[str, object]:
+        """What ``summary.json`` and reports say of the model and the settings."""
+        return {
+            "model": self.model,
+            "policy": session.policy.name,
+            "slots": session.layout.slots,
+            "candidate_every": session.candidate_every,
+            "certainty": session.certainty,
+            "size": session.size,
+            "device": str(session.runtime.device),
+            "precision": str(session.runtime.dtype).removeprefix("torch."),
+            "seed": session.seed,
+            "multi_scale": self.multi_scale,
+            "postprocess": self.postprocess,
+        }

@@ -1,26 +1,27 @@
 """``stremn predict``: watch a video, foresee what comes, and compare it with what came."""
 
+from __future__ import annotations
+
 import importlib.util
+import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import cv2
-import numpy as np
-import torch
 import typer
-from PIL import Image
 
 from stremn.commands import options
-from stremn.commands.console import FrameProgress, Interrupted, Stop, stop_between_frames
-from stremn.commands.segment import peak_memory_bytes, versions
+from stremn.commands.console import FrameProgress, Interrupted, Stop, say, stop_between_frames
 from stremn.errors import StremnError
-from stremn.files import Frame, FrameSource, PredictionFolder, VideoWriter, open_source, write_json, write_png
-from stremn.files.comparison import StripColumn, film_strip, side_by_side
-from stremn.metrics.prediction.scores import score_errors, score_frames
-from stremn.sessions import PredictionSession
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stremn.files import Frame, FrameSource, PredictionFolder
+    from stremn.files.comparison import StripColumn
+    from stremn.sessions import PredictionSession
 
 __all__ = ["Asked", "predict", "predict_source"]
 
@@ -62,7 +63,7 @@ def predict(
     observe: Annotated[int, typer.Option(help="M, how many frames are observed.")],
     horizon: Annotated[int, typer.Option(help="N, how many frames are predicted.")],
     out: Annotated[Path, typer.Option(help="Folder for frames/, side-by-side.mp4, strip.png, summary.json.")],
-    model: options.Model = PredictionSession.default_model,
+    model: options.Model = options.PREDICTOR,
     start: Annotated[int, typer.Option(help="Index of the first frame that is observed.")] = 0,
     size: options.Size = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce the video to grey.")] = False,
@@ -73,6 +74,9 @@ def predict(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Predict the frames that follow the observed ones, and compare them with the video's own."""
+    from stremn.files import PredictionFolder, open_source, write_json
+    from stremn.sessions import PredictionSession
+
     asked = Asked(observe, horizon, start, grey)
     options.check_size(size)
     with open_source(source) as frames, stop_between_frames() as stop:
@@ -83,7 +87,7 @@ def predict(
         summary = predict_source(frames, folder, session, asked, stop)
         summary["settings"] = {"source": source, "model": model} | _settings(session, asked)
         write_json(folder.summary, summary)
-    print(f"{summary['frames']} frames predicted{_verdict(summary['means'])}; see {folder.path}")
+    say(f"{summary['frames']} frames predicted{_verdict(summary['means'])}; see {folder.path}")
     if stop:
         raise Interrupted(stop.number)
 
@@ -93,7 +97,7 @@ def predict_source(
     folder: PredictionFolder,
     session: PredictionSession,
     asked: Asked,
-    stop: Stop | None = None,
+    stop: Stop,
 ) -> dict[str, Any]:
     """Observe, then predict, compare and write frame by frame; no more than a few frames are held.
 
@@ -111,7 +115,12 @@ def predict_source(
         StremnError: on input that cannot be used, or a full disk.
         Interrupted: if it is to stop before a frame was predicted.
     """
-    stop = Stop() if stop is None else stop
+    from PIL import Image
+
+    from stremn.files import VideoWriter, write_png
+    from stremn.files.comparison import film_strip, side_by_side
+    from stremn.provenance import peak_memory_bytes, versions
+
     video = _Video(frames, asked.grey or session.model.config.channels == 1)
     outcome = _Outcome(_spread(asked.horizon, STRIP_COLUMNS))
     total = asked.start + asked.observe + asked.horizon
@@ -179,8 +188,9 @@ class _Video:
         if frame is None:
             self.ended = True
         elif self.grey:
-            grey = np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-            return Frame(frame.index, frame.name, grey)
+            import cv2
+
+            return replace(frame, image=cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY))
         return frame
 
 
@@ -200,14 +210,10 @@ class _Outcome:
 
     def add(self, last: Frame, ahead: int, prediction: np.ndarray, truth: np.ndarray | None) -> None:
         """Take in a predicted frame; ``last`` is the last observed one."""
-        scores = (
-            {"prediction": None, "copy_last": None}
-            if truth is None
-            else {
-                "prediction": _score(prediction, truth),
-                "copy_last": _score(last.image, truth),
-            }
-        )
+        from stremn.files.comparison import StripColumn
+
+        shown = {"prediction": prediction, "copy_last": last.image}
+        scores = {name: None if truth is None else _score(image, truth) for name, image in shown.items()}
         self.figures.append({"frame_index": last.index + ahead, "ahead": ahead} | scores)
         if ahead in self.places:
             self.columns.append(StripColumn(ahead, prediction, truth))
@@ -220,7 +226,7 @@ class _Outcome:
     def seconds_per_step(self) -> dict[str, float]:
         """Medians, which the first step of a cold process does not move."""
         parts = {"observe": self.observe_seconds, "predict": self.predict_seconds}
-        return {name: round(float(np.median(values)), 6) for name, values in parts.items()}
+        return {name: round(statistics.median(values), 6) for name, values in parts.items()}
 
 
 def _observe(
@@ -250,6 +256,11 @@ def _observe(
 
 def _score(shown: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """The figures of a frame; SSIM where torchmetrics is installed and the frame is not too small."""
+    import numpy as np
+    import torch
+
+    from stremn.metrics.prediction.scores import score_errors, score_frames
+
     pair = [torch.from_numpy(np.atleast_3d(f)).permute(2, 0, 1)[None].float() / 255 for f in (shown, truth)]
     similar = min(truth.shape[:2]) >= SSIM_SIDE and importlib.util.find_spec("torchmetrics") is not None
     found = score_frames(*pair) if similar else score_errors(*pair)
@@ -258,7 +269,8 @@ def _score(shown: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 def _spread(horizon: int, most: int) -> tuple[int, ...]:
     """Evenly spaced moments from 1 to the horizon."""
-    return tuple(sorted(set(np.linspace(1, horizon, min(horizon, most)).round().astype(int).tolist())))
+    count = min(horizon, most)
+    return tuple(1 + round(i * (horizon - 1) / max(1, count - 1)) for i in range(count))
 
 
 def _settings(session: PredictionSession, asked: Asked) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from stremn.commands.score import PIPE_WIDTH
+from stremn.commands.console import PIPE_WIDTH
 from stremn.errors import StremnError
 from stremn.files.atomic import write_error
 

@@ -1,39 +1,27 @@
 """``stremn segment``: a video and a mask in, masks and an overlay out."""
 
-import functools
-import platform
-import sys
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import torch
 import typer
 
-from stremn import __version__
 from stremn.commands import options
-from stremn.commands.console import FrameProgress, Interrupted, Stop, stop_between_frames
-from stremn.files import (
-    Frame,
-    FrameSource,
-    MaskSchedule,
-    SegmentationFolder,
-    VideoWriter,
-    open_masks,
-    open_source,
-    overlay,
-    write_json,
-    write_mask,
-)
-from stremn.memory import MemoryHistory
-from stremn.sessions import SegmentationSession
-from stremn.tables.plots import plot_memory
+from stremn.commands.bundles import bundled
+from stremn.commands.console import FrameProgress, Interrupted, Stop, say, stop_between_frames
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stremn.files import Frame, FrameSource, MaskSchedule, SegmentationFolder
 
 __all__ = ["segment", "segment_source"]
 
 
+@bundled
 def segment(
     source: Annotated[str, typer.Argument(help="Video file, folder of frames, or camera:0.")],
     masks: Annotated[
@@ -41,37 +29,19 @@ def segment(
         typer.Option(help="Mask image of the first frame, or a folder of masks named like the frames."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for masks/, overlay.mp4, memory.png, summary.json.")],
-    model: options.Model = "stremn-lite",
-    policy: options.Policy = None,
-    slots: options.Slots = None,
-    size: options.Size = None,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-    candidate_every: options.CandidateEvery = None,
-    seed: options.Seed = 0,
-    multi_scale: options.MultiScale = False,
-    postprocess: options.PostProcess = False,
+    asked: options.SegmentationOptions,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow the objects of the masks through a video."""
+    from stremn.files import SegmentationFolder, open_masks, open_source, write_json
+
     with open_source(source) as frames, stop_between_frames() as stop:
         schedule = open_masks(masks, frames)
         folder = SegmentationFolder(out, overwrite, inputs=(source, masks))
-
-        @functools.cache
-        def session() -> SegmentationSession:
-            return options.open_session(
-                *(model, policy, slots, size, device, precision, candidate_every, seed),
-                multi_scale=multi_scale,
-                postprocess=postprocess,
-            )
-
-        summary = segment_source(frames, schedule, folder, session, stop)
-        summary["settings"] = {"source": source, "masks": str(masks)} | options.describe_session(
-            session(), model
-        )
+        summary = segment_source(frames, schedule, folder, asked, stop)
+        summary["settings"] = {"source": source, "masks": str(masks)} | summary["settings"]
         write_json(folder.summary, summary)
-    print(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {folder.path}")
+    say(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {folder.path}")
     if stop:
         raise Interrupted(stop.number)
 
@@ -80,8 +50,8 @@ def segment_source(
     frames: FrameSource,
     masks: MaskSchedule,
     folder: SegmentationFolder,
-    session: SegmentationSession | Callable[[], SegmentationSession],
-    stop: Stop | None = None,
+    asked: options.SegmentationOptions,
+    stop: Stop,
 ) -> dict[str, Any]:
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
 
@@ -89,7 +59,7 @@ def segment_source(
         frames: the video.
         masks: the objects to follow.
         folder: prepared only when the first frame and its mask were read and segmented.
-        session: fresh, or what opens one; it is then opened when the first frame and its mask were read.
+        asked: opened as a session when the first frame and its mask were read.
         stop: asked before each frame; once it is true the run ends as if the video ended there.
 
     Returns:
@@ -98,12 +68,15 @@ def segment_source(
     Raises:
         StremnError: on input that cannot be used, or a full disk.
     """
+    from stremn.files import VideoWriter, overlay, write_mask
+    from stremn.memory import MemoryHistory
+    from stremn.provenance import peak_memory_bytes, versions
+
     history = MemoryHistory()
     seen: set[int] = set()
-    stop = Stop() if stop is None else stop
     stream = _with_masks(frames, masks)
     stream = chain((next(stream),), stream)
-    session = session if isinstance(session, SegmentationSession) else session()
+    session = asked.open()
     with (
         VideoWriter(folder.overlay, frames.frame_rate) as video,
         FrameProgress(frames.name, frames.frame_count) as progress,
@@ -121,6 +94,8 @@ def segment_source(
             progress.advance()
             # Or this frame would live on while the next one is decoded.
             del frame, given
+    from stremn.tables.plots import plot_memory
+
     plot_memory(history, folder.memory)
     return {
         "frames": progress.count,
@@ -132,6 +107,7 @@ def segment_source(
         "state_bytes": session.state_bytes,
         "peak_memory_bytes": peak_memory_bytes(),
         "versions": versions(),
+        "settings": asked.describe(session),
     }
 
 
@@ -139,23 +115,3 @@ def _with_masks(frames: FrameSource, masks: MaskSchedule) -> Iterator[tuple[Fram
     for frame in frames:
         yield frame, masks.at(frame)
         del frame
-
-
-def peak_memory_bytes() -> int | None:
-    """Largest resident memory of this process so far; ``None`` on Windows, which does not count it."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def versions() -> dict[str, str]:
-    """Of what a result depends on."""
-    return {
-        "stremn": __version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-    }

@@ -10,12 +10,11 @@ from stremn.commands.console import FrameProgress
 from stremn.commands.forecast_options import ForecastOptions, predictor_of, refuse
 from stremn.commands.forecast_tables import run_comparison, run_forecast_ablation
 from stremn.commands.report import counted, make_folder, new_table, show
-from stremn.commands.segment import versions
 from stremn.data import read_videos
 from stremn.errors import StremnError
 from stremn.files import write_json
 from stremn.models import SegmenterConfig, from_pretrained
-from stremn.provenance import provenance
+from stremn.provenance import provenance, versions
 from stremn.tables import Line, Result, ResultStore, Trial, run_trials, summarise, table_rows
 from stremn.tables.paper import TABLES
 from stremn.tables.plots import Bar, plot_ages, plot_rows
