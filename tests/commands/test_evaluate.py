@@ -147,7 +147,7 @@ def test_damaged_frame(weights: Path, tmp_path: Path) -> None:
 
 def test_interrupted(davis: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*args: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     # The function of this name hides its module.
     monkeypatch.setattr(sys.modules["stremn.commands.evaluate"], "evaluate_sequence", interrupt)

@@ -44,13 +44,13 @@ notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def printable(text: object) -> str:
-    """Text on one line that any terminal shows as it is.
+    r"""Text on one line that any terminal shows as it is.
 
     Line breaks become blanks; control characters and the stray bytes of a file name become escapes.
 
     Example:
-        >>> print(printable("caf\\udce9 [1].mp4\\x1b"))
-        caf\\udce9 [1].mp4\\x1b
+        >>> print(printable("caf\udce9 [1].mp4\x1b"))
+        caf\udce9 [1].mp4\x1b
     """
     line = re.sub(r"\s*[\r\n]\s*", " ", str(text)).strip()
     return "".join(ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in line)
