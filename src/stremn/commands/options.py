@@ -11,6 +11,7 @@ from stremn.errors import StremnError
 if TYPE_CHECKING:
     from stremn.data import Video
     from stremn.sessions import SegmentationSession
+    from stremn.sessions.settings import SegmentationSettings
 
 __all__ = [
     "PREDICTOR",
@@ -193,17 +194,13 @@ class SegmentationOptions:
     multi_scale: MultiScale = False
     postprocess: PostProcess = False
 
-    def open(self) -> "SegmentationSession":
-        """A session as it is asked for.
-
-        Raises:
-            StremnError: naming the option at fault; settings are refused before weights are read.
-        """
-        from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession
+    def settings(self) -> "SegmentationSettings":
+        """Of the session."""
+        from stremn.sessions import MULTI_SCALE, ONE_VIEW
+        from stremn.sessions.settings import SegmentationSettings
 
         check_settings(self.policy, self.slots, self.size, self.candidate_every)
-        return SegmentationSession(
-            self.model,
+        return SegmentationSettings(
             policy=self.policy,
             slots=self.slots,
             size=self.size,
@@ -215,18 +212,29 @@ class SegmentationOptions:
             postprocess=self.postprocess,
         )
 
+    def open(self) -> "SegmentationSession":
+        """A session as it is asked for.
+
+        Raises:
+            StremnError: naming the option at fault; settings are refused before weights are read.
+        """
+        from stremn.sessions import SegmentationSession
+
+        return SegmentationSession(self.model, self.settings())
+
     def describe(self, session: "SegmentationSession") -> dict[str, object]:
         """What ``summary.json`` and reports say of the model and the settings."""
+        settings = session.settings
         return {
             "model": self.model,
-            "policy": session.policy.name,
-            "slots": session.layout.slots,
-            "candidate_every": session.candidate_every,
-            "certainty": session.certainty,
-            "size": session.size,
+            "policy": settings.policy,
+            "slots": settings.slots,
+            "candidate_every": settings.candidate_every,
+            "certainty": settings.certainty,
+            "size": settings.size,
             "device": str(session.runtime.device),
             "precision": str(session.runtime.dtype).removeprefix("torch."),
-            "seed": session.seed,
+            "seed": settings.seed,
             "multi_scale": self.multi_scale,
             "postprocess": self.postprocess,
         }

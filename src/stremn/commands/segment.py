@@ -35,7 +35,7 @@ def segment(
     """Follow the objects of the masks through a video."""
     from stremn.files import SegmentationFolder, open_masks, open_source, write_json
 
-    with open_source(source) as frames, stop_between_frames() as stop:
+    with open_source(source, without=masks) as frames, stop_between_frames() as stop:
         schedule = open_masks(masks, frames)
         folder = SegmentationFolder(out, overwrite, inputs=(source, masks))
         summary = segment_source(frames, schedule, folder, asked, stop)
@@ -84,7 +84,8 @@ def segment_source(
         for frame, given in stream:
             if stop and progress.count:
                 break
-            result = session.step(frame.image, given if given is not None and given.any() else None)
+            objects = given if given is not None and given.any() else None
+            result = session.step(frame.image, objects, frame_index=frame.index)
             if progress.count == 0:
                 folder.prepare()
             write_mask(folder.picture(frame.name), result.labels)
@@ -93,7 +94,7 @@ def segment_source(
             seen.update(result.object_ids)
             progress.advance()
             # Or this frame would live on while the next one is decoded.
-            del frame, given
+            del frame, given, objects
     from stremn.tables.plots import plot_memory
 
     plot_memory(history, folder.memory)
