@@ -48,7 +48,7 @@ def printable(text: object) -> str:
 
     Line breaks become blanks; control characters and the stray bytes of a file name become escapes.
 
-    Example:
+    Examples:
         >>> print(printable("caf\udce9 [1].mp4\x1b"))
         caf\udce9 [1].mp4\x1b
     """
