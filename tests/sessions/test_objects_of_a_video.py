@@ -244,3 +244,19 @@ def test_of_overlapping_masks_the_later_wins(open_session: Open, video: list[np.
     assert (result.labels[:, 40:] == 2).all()
     assert (result.labels[:, :40] == 1).all()
     assert (result.probabilities.sum(axis=0) <= 1 + 1e-4).all()
+
+
+def test_objects_too_small_to_be_seen_are_told(
+    open_session: Open, video: list[np.ndarray], caplog: pytest.LogCaptureFixture
+) -> None:
+    masks = np.zeros(video[0].shape[:2], np.uint8)
+    masks[5:35, 5:35] = 1
+    with caplog.at_level("WARNING", "stremn"):
+        open_session().step(video[0], masks)
+    assert not caplog.messages
+    for place in range(8):
+        masks[40:44, 6 * place : 6 * place + 3] = 2 + place
+    with caplog.at_level("WARNING", "stremn"):
+        open_session().step(video[0], masks)
+    (message,) = caplog.messages
+    assert message.startswith("8 of 9 objects (2, 3, 4, 5, 6, …) have fewer than 256 pixels")

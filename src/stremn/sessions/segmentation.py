@@ -1,5 +1,6 @@
 """Follow objects through one video, frame by frame, with constant memory."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,8 @@ from stremn.sessions.settings import SegmentationSettings
 from stremn.sessions.views import Consensus, View, is_plain
 
 __all__ = ["SegmentationResult", "SegmentationSession"]
+
+log = logging.getLogger("stremn")
 
 
 class SegmentationSession(Session):
@@ -126,6 +129,7 @@ class SegmentationSession(Session):
             )
         given = {} if masks is None else as_object_masks(masks, size)
         if given:
+            self._tell_tiny(given)
             self.remove([i for i in given if i in self.object_ids])
         before, self.frame_index, self.frame_size = self.frame_index, index, size
         if not given and not self.object_ids:
@@ -213,6 +217,19 @@ class SegmentationSession(Session):
                 return consensus.labels, consensus.probabilities
         labels = label_map(logits[0], self.object_ids, size) if logits else np.zeros(size, np.uint8)
         return labels, self.states[0].previous
+
+    def _tell_tiny(self, given: dict[int, np.ndarray]) -> None:
+        """Warn of objects that are too small for the network to see at its internal resolution."""
+        height, width = next(iter(given.values())).shape
+        inner = internal_size((height, width), self.settings.size or 0, self.model.stride)
+        pixels = self.model.stride**2 * height * width / (inner[0] * inner[1])
+        tiny = [object_id for object_id, mask in given.items() if np.count_nonzero(mask) < pixels]
+        if tiny:
+            some = ", ".join(map(str, tiny[:5])) + (", …" if len(tiny) > 5 else "")
+            log.warning(
+                "%d of %d objects (%s) have fewer than %d pixels and are easily lost: give a larger size",
+                *(len(tiny), len(given), some, round(pixels)),
+            )
 
     def _features(self, image: np.ndarray) -> tuple[ImageFeatures, ...]:
         return tuple(self.model.encode_image(self._input(image, view)) for view in self.settings.views)
