@@ -1,7 +1,7 @@
 """Random inputs for every door of the package. A case is a function of its number; it fails by raising.
 
-Allowed is: to work, or one line that says what is wrong. Not allowed: another exception, a hang, a file that is
-half written, or another number or size of frames than went in without a word.
+Allowed is: to work, or one line that says what is wrong. Not allowed: another exception, a hang, a file that
+is half written, or another number or size of frames than went in without a word.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from small_data import frame, labels, write_davis, write_frames, write_stills, write_video
@@ -35,6 +36,7 @@ from stremn import (
 from stremn.commands import main
 from stremn.data import open_stills, open_videos, play, read_reels
 from stremn.files import open_masks, open_source, read_mask, write_mask
+from stremn.files.tensors import tensors_digest
 from stremn.metrics import score_folders
 from stremn.training import load_recipe
 
@@ -104,7 +106,10 @@ class Seeds:
         self.predictor = PredictionSession(network, device="cpu", precision="fp32").model
         session = PredictionSession(self.predictor, device="cpu", precision="fp32")
         session.observe(frame(0))
-        session.save(self.root / "state.safetensors")
+        session.save(self.root / f"{PredictionSession.key}.safetensors")
+        following = SegmentationSession(self.segmenter, size=32, device="cpu", precision="fp32")
+        following.step(frame(0), labels(0))
+        following.save(self.root / f"{SegmentationSession.key}.safetensors")
 
 
 Door = Callable[[random.Random, Seeds, Path], None]
@@ -132,7 +137,8 @@ def run_case(number: int, seeds: Seeds, folder: Path) -> str:
             warnings.simplefilter("ignore")
             DOORS[name](rng, seeds, folder)
     except StremnError as error:
-        assert "\n" not in str(error), f"case {number} ({name}): {error!r} has several lines"
+        if "\n" in str(error):
+            raise AssertionError(f"case {number} ({name}): {error!r} has several lines") from error
     except Exception as error:
         raise AssertionError(f"case {number} ({name}): {type(error).__name__}: {error}") from error
     parts = [p.name for p in folder.rglob("*") if ".part" in p.name]
@@ -331,10 +337,20 @@ def weights(rng: random.Random, seeds: Seeds, folder: Path) -> None:
 
 @door
 def saved_states(rng: random.Random, seeds: Seeds, folder: Path) -> None:
-    """Damaged states; whole ones of which a fact changed are noticed."""
-    path = folder / "s.safetensors"
-    path.write_bytes(damaged(rng, (seeds.root / "state.safetensors").read_bytes()))
-    PredictionSession.load(path, seeds.predictor, device="cpu").predict(1)
+    """Damaged states; and whole ones of which a fact says something else, which can at least be opened or not."""
+    path, kind = folder / "s.safetensors", rng.choice((PredictionSession, SegmentationSession))
+    seed = seeds.root / f"{kind.key}.safetensors"
+    if rng.random() < 0.5:
+        path.write_bytes(damaged(rng, seed.read_bytes()))
+    else:
+        tensors = load_file(seed)
+        with safe_open(seed, framework="pt") as file:
+            facts = json.loads(json.loads(file.metadata()[kind.key])["facts"])
+        facts[rng.choice((*facts, "more"))] = rng.choice(ODD)
+        text = json.dumps(facts)
+        wrapped = json.dumps({"digest": tensors_digest(tensors, text), "facts": text})
+        save_file(tensors, path, metadata={kind.key: wrapped, "format": "pt"})
+    kind.load(path, seeds.predictor if kind is PredictionSession else seeds.segmenter, device="cpu")
 
 
 @door
@@ -351,7 +367,7 @@ def data_sets(rng: random.Random, seeds: Seeds, folder: Path) -> None:
     if root.name == "stills":
         stills = open_stills(root)
         for index in range(len(stills)):
-            stills.load(index)
+            stills[index]
         return
     if rng.random() < 0.4:
         meta = {"videos": {"one": {"objects": {"1": {"frames": ["00000"], "category": "cat"}}}}}
@@ -489,91 +505,30 @@ def any_masks(rng: random.Random, height: int, width: int) -> Any:
 def command_line(rng: random.Random, seeds: Seeds, folder: Path) -> None:
     """Commands with odd values: exit status 0 or 2, one line of error, nothing half written."""
     out = folder / rng.choice(("out", "run:1", "é", "x" * 200))
-    weights, davis = seeds.root / "weights.safetensors", seeds.root / "davis"
-    source = rng.choice(
-        (seeds.videos[0], seeds.root / "frames", seeds.root / "mask.png", folder / "nowhere", folder)
+    root, davis = seeds.root, seeds.root / "davis"
+    truth, mask, model = (
+        davis / "Annotations" / "480p",
+        root / "mask.png",
+        ("--model", root / "weights.safetensors"),
     )
+    source = rng.choice((seeds.videos[0], root / "frames", mask, folder / "nowhere", folder))
     value = rng.choice(("-1", "0", "1", "2", "nan", "x", "", "99999999999"))
+    observe, horizon = ("--observe", rng.choice((value, 2))), ("--horizon", rng.choice((value, 1)))
+    predict: list[object] = ["predict", source, *observe, *horizon, "--out", out, *model]
+    segment: list[object] = ["segment", source, "--out", out, "--size", 32]
     commands: tuple[list[object], ...] = (
-        [
-            "predict",
-            source,
-            "--observe",
-            rng.choice((value, 2)),
-            "--horizon",
-            2,
-            "--out",
-            out,
-            "--model",
-            weights,
-        ],
-        [
-            "predict",
-            source,
-            "--observe",
-            2,
-            "--horizon",
-            1,
-            "--out",
-            out,
-            "--model",
-            weights,
-            "--size",
-            value,
-        ],
-        [
-            "predict",
-            source,
-            "--observe",
-            1,
-            "--horizon",
-            1,
-            "--out",
-            out,
-            "--model",
-            weights,
-            "--start",
-            value,
-        ],
-        [
-            "segment",
-            source,
-            "--masks",
-            rng.choice((source, folder, seeds.root / "mask.png")),
-            "--out",
-            out,
-            "--model",
-            weights,
-        ],
-        [
-            "segment",
-            source,
-            "--masks",
-            seeds.root / "mask.png",
-            "--out",
-            out,
-            "--size",
-            "32",
-            "--slots",
-            value,
-            "--model",
-            "x",
-        ],
-        [
-            "score",
-            davis / "Annotations" / "480p",
-            rng.choice((davis, source)),
-            "--json",
-            folder / "s.json",
-            "--jobs",
-            1,
-        ],
+        predict,
+        [*predict, "--size", value],
+        [*predict, "--start", value],
+        [*segment, "--masks", rng.choice((source, folder, mask)), *model],
+        [*segment, "--masks", mask, "--slots", value, "--model", "x"],
+        ["score", truth, rng.choice((davis, source)), "--json", folder / "s.json", "--jobs", 1],
         ["score", source, davis, "--csv", folder / value / "s.csv", "--jobs", 1],
-        ["data", "check", rng.choice((davis, source, seeds.root / "stills")), "--json", folder / "c.json"],
-        ["table", value, davis, "--out", out, "--model", weights],
-        ["evaluate", davis, "--model", weights, "--observe", 1, "--horizon", 1, "--clips", value],
-        ["evaluate", davis, "--model", weights, "--sequences", value],
-        ["train", seeds.root / "mask.png", "--out", out],
+        ["data", "check", rng.choice((davis, source, root / "stills")), "--json", folder / "c.json"],
+        ["table", value, davis, "--out", out, *model],
+        ["evaluate", davis, *model, "--observe", 1, "--horizon", 1, "--clips", value],
+        ["evaluate", davis, *model, "--sequences", value],
+        ["train", mask, "--out", out],
         [value, source],
         ["segment"],
     )

@@ -1,4 +1,4 @@
-"""Two hundred random inputs for the doors of the package; ``benchmarks/fuzz.py`` runs as many as one likes."""
+"""Two hundred random inputs for the doors of the package; ``benchmarks/fuzz.py`` runs any number."""
 
 from pathlib import Path
 

@@ -52,7 +52,8 @@ class ModelConfig:
         """Each named field, or each entry of a tuple, is a whole number from the first to the second."""
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            for number in value if isinstance(value, tuple) else (value,):
+            several = isinstance(value, tuple) and isinstance(getattr(type(self), name, ()), tuple)
+            for number in value if several else (value,):
                 if not isinstance(number, int) or number < low or (high is not None and number > high):
                     bound = f"at least {low}" if high is None else f"from {low} to {high}"
                     raise StremnError(

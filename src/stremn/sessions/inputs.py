@@ -187,5 +187,7 @@ def to_input(frame: np.ndarray, size: tuple[int, int], device: torch.device) -> 
         frame = cv2.resize(
             frame, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
-    tensor = torch.from_numpy(np.require(frame, requirements=("C", "W"))).to(device)
+    # What counts as contiguous may still have a negative stride along a side of one pixel.
+    frame = frame.copy() if min(frame.strides) < 0 else np.require(frame, requirements=("C", "W"))
+    tensor = torch.from_numpy(frame).to(device)
     return tensor.permute(2, 0, 1).unsqueeze(0).to(torch.float32).div_(255)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Self
 
 from stremn.errors import StremnError
@@ -11,6 +12,20 @@ from stremn.sessions.postprocess import REACH
 from stremn.sessions.views import ONE_VIEW, View, is_plain
 
 __all__ = ["PredictionSettings", "SegmentationSettings", "Settings"]
+
+
+KINDS: dict[str, tuple[type, str]] = {
+    "policy": (str, "a name"),
+    "slots": (Integral, "a whole number"),
+    "size": (Integral, "a whole number"),
+    "device": (str, "a name"),
+    "precision": (str, "a name"),
+    "sample": (bool, "True or False"),
+    "seed": (Integral, "a whole number"),
+    "candidate_every": (Integral, "a whole number"),
+    "certainty": (Real, "a number"),
+}
+"""What each setting must be; numbers of NumPy are taken too."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +73,17 @@ class Settings:
             for field in fields(self)
             if getattr(self, field.name) is None
         }
-        whole = replace(self, seed=int(self.seed), **own)
+        whole = replace(self, **own)
+        for name, (kind, said) in KINDS.items():
+            value = getattr(whole, name, None)
+            # A model without slots has neither; and prediction has no other settings of segmentation.
+            missing = value is None and (name in ("policy", "slots") or not hasattr(whole, name))
+            if not missing and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
+                raise StremnError(f"{name} must be {said}, not {value!r}")
         if whole.size is None or whole.size < 0:
             raise StremnError(f"size {whole.size} is not possible: give pixels of the shorter side, or 0")
+        if not 0 <= whole.seed < 2**63:
+            raise StremnError(f"seed must be from 0 to 2**63 - 1, not {whole.seed}")
         if whole.policy is not None:
             get_policy(whole.policy)
         return whole
@@ -123,7 +146,7 @@ class SegmentationSettings(Settings):
             raise StremnError(f"certainty must be from 0 to 1, not {whole.certainty}")
         if not whole.views or min(view.scale for view in whole.views) <= 0:
             raise StremnError("a session needs one view or more, of scales above 0")
-        if not isinstance(whole.postprocess, bool) and not 0 <= whole.postprocess < float("inf"):
+        if not isinstance(whole.postprocess, Real) or not 0 <= whole.postprocess < float("inf"):
             raise StremnError(
                 f"postprocess must be True, False or a number from 0 on, not {whole.postprocess}"
             )
