@@ -1,6 +1,7 @@
 """``stremn evaluate``, ``table 5`` and ``ablate`` with prediction models on small data."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -39,20 +40,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: save_pretrained(model, folder / name) for name, model in made.items()}
 
 
-@pytest.fixture
-def observed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Videos of every call of a memory model."""
-    made: list[int] = []
-    observe = MemoryPredictor.observe
-
-    def counting(model: MemoryPredictor, frame: torch.Tensor, *given: object) -> object:
-        made.append(len(frame))
-        return observe(model, frame, *given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(MemoryPredictor, "observe", counting)
-    return made
-
-
 def read(path: Path) -> dict:
     return json.loads(path.read_text())
 
@@ -67,7 +54,7 @@ def test_evaluate_on_digits(digits: Path, models: dict[str, Path], tmp_path: Pat
     data = read(report)
     ours, copied = data["rows"]
     assert set(ours["means"]) == {"mse", "mae", "mse_pixel", "mae_pixel", "psnr", "ssim"}
-    assert [len(row["curves"]["mse"]) for row in (ours, copied)] == [2, 2]
+    assert [len(row["runs"][0]["score"]["curves"]["mse"]) for row in (ours, copied)] == [2, 2]
     assert ours["means"]["mse"] == pytest.approx(ours["means"]["mse_pixel"] * 32**2)
     assert ours["training"]["steps"] == 30
     assert {"commit", "command", "machine", "date", "versions", "weights_sha256"} <= set(data)
@@ -115,7 +102,7 @@ def test_kth_names_the_conventions(models: dict[str, Path], tmp_path: Path) -> N
         assert words in done.out
 
 
-def test_table_5(digits: Path, models: dict[str, Path], tmp_path: Path, observed: list[int]) -> None:
+def test_table_5(digits: Path, models: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     rows = ("--model", f"STReMN={models['grey']}", "--model", f"ConvLSTM={models['lstm']}")
     arguments = ("table", 5, digits, *rows, *SMALL, "--digits", "0-39", "--out", out, "--clips", 4)
@@ -125,20 +112,19 @@ def test_table_5(digits: Path, models: dict[str, Path], tmp_path: Path, observed
     for words in ("37.89", "Human3.6M", "103.3", "not measured", "30 steps, 1 min", "30 steps, by hand"):
         assert words in done.out
     assert_complete_files_only(out)
-    assert {p.name for p in out.iterdir()} == {"forecasts.jsonl", "table5.json", "table5.png"}
+    assert {p.name for p in out.iterdir()} == {"results.jsonl", "table5.json", "table5.png"}
     data = read(out / "table5.json")
     assert [row["name"] for row in data["rows"]] == ["copy last frame", "STReMN", "ConvLSTM"]
     assert data["rows"][1]["training"] == {"steps": 30, "seconds": 61.0, "device": "cpu"}
     assert data["paper"]["STReMN"]["mse"] == 37.89
     assert data["published"]["mse"]["TAU"] == 19.8
     assert len({row["weights_sha256"] for row in data["rows"]}) == 3
-    assert observed == [4] * 4
+    assert data["frames_of_this_run"] == 3 * 4 * 2
 
     # A row more runs only that row, and what is copied is not a model's.
-    observed.clear()
     again = run(*arguments, "--model", f"same={models['grey']}")
     assert again.status == 0, again.err
-    assert observed == []
+    assert read(out / "table5.json")["frames_of_this_run"] == 0
     more = read(out / "table5.json")["rows"]
     assert more[3]["means"] == more[1]["means"] == data["rows"][1]["means"]
 
@@ -152,27 +138,25 @@ def test_an_interrupted_table_goes_on(
     def interrupted(model: MemoryPredictor, *given: object) -> object:
         nonlocal count
         count += 1
-        if count == 6:
-            raise KeyboardInterrupt
+        if count == 11:
+            signal.raise_signal(signal.SIGINT)
         return predict(model, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(MemoryPredictor, "predict", interrupted)
     done = run(*arguments, "--out", tmp_path / "out")
     assert done.status == INTERRUPTED
-    assert len((tmp_path / "out" / "forecasts.jsonl").read_text().splitlines()) == 3
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 3
     assert not (tmp_path / "out" / "predict-slots.json").exists()
     count = 1000
     assert run(*arguments, "--out", tmp_path / "out").status == 0
-    assert count == 1000 + 5 * 2
+    assert count == 1000 + 5 * 4
     assert run(*arguments, "--out", tmp_path / "whole").status == 0
     rows = [read(tmp_path / folder / "predict-slots.json")["rows"] for folder in ("out", "whole")]
     assert rows[0] == rows[1]
     assert [row["name"] for row in rows[0][1:]] == [f"K = {k}" for k in range(1, 8)]
 
 
-def test_policies_by_either_command(
-    digits: Path, models: dict[str, Path], tmp_path: Path, observed: list[int]
-) -> None:
+def test_policies_by_either_command(digits: Path, models: dict[str, Path], tmp_path: Path) -> None:
     options = ("--model", models["grey"], *SMALL, "--digits", "0-", "--clips", 2, "--slots", 2, "--seeds", 2)
     done = run("ablate", "policies", digits, *options, "--out", tmp_path)
     assert done.status == 0, done.err
@@ -181,14 +165,13 @@ def test_policies_by_either_command(
     assert "K = 2" in done.out
     assert_complete_files_only(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {
-        *("forecasts.jsonl", "predict-policies.json", "predict-policies.png", "predict-policies-ages.png")
+        *("results.jsonl", "predict-policies.json", "predict-policies.png", "predict-policies-ages.png")
     }
     data = read(tmp_path / "predict-policies.json")
     assert [len(row["runs"]) for row in data["rows"]] == [1, 1, 1, 2, 2, 1, 1, 1, 1]
-    observed.clear()
     other = run("table", 1, digits, *options, "--out", tmp_path)
     assert other.status == 0, other.err
-    assert observed == []
+    assert read(tmp_path / "predict-policies.json")["frames_of_this_run"] == 0
     assert other.out.splitlines()[:-1] == done.out.splitlines()[:-1]
 
 
@@ -233,14 +216,12 @@ def test_bad_input_names_the_remedy(
     digits: Path, models: dict[str, Path], weights: Path, tmp_path: Path
 ) -> None:
     grey, evaluate = models["grey"], ("evaluate", digits, "--model", models["grey"])
-    assert refused(*evaluate) == (
-        f"{digits}: has 40 whole digits, not those from 8000 on; give others by --digits"
-    )
+    assert refused(*evaluate) == (f"{digits}: has 40 whole digits, not those from 8000 on; choose others")
     assert refused(*evaluate, "--digits", "9-3").startswith("--digits 9-3 is no range")
     assert "--size 34 is not divisible by 4" in refused(*evaluate, "--digits", "0-", "--size", 34)
     assert refused(*evaluate, "--size", 0).startswith("--size 0 is not possible")
     assert refused(*evaluate, "--policy", "never").startswith("unknown policy 'never'")
-    assert refused(*evaluate, "--slots", 0).startswith("--slots 0 is too few")
+    assert refused(*evaluate, "--slots", 0).startswith("0 slots are too few")
     assert refused(*evaluate, "--digits", "0-", "--clips", 1, "--lpips", tmp_path / "none").startswith(
         f"{tmp_path / 'none'}: cannot be read as weights"
     )

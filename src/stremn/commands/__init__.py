@@ -11,7 +11,6 @@ from contextlib import suppress
 import typer
 
 from stremn import __version__
-from stremn.commands.ablate import ablate
 from stremn.commands.average import average
 from stremn.commands.console import Interrupted, attended, note
 from stremn.commands.data import data
@@ -20,7 +19,7 @@ from stremn.commands.evaluate import evaluate
 from stremn.commands.predict import predict
 from stremn.commands.score import score
 from stremn.commands.segment import segment
-from stremn.commands.table import table
+from stremn.commands.table import ablate, table
 from stremn.commands.train import train
 from stremn.errors import StremnError
 

@@ -1,4 +1,4 @@
-"""``stremn evaluate``: run a model over every sequence of a data set and score it."""
+"""``stremn evaluate``: run a model over a data set and score it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import typer
 from stremn.commands import options
 from stremn.commands.bundles import bundled
 from stremn.commands.console import FrameProgress, say, show
-from stremn.commands.forecast_options import ForecastOptions, check_memory, predictor_of, refuse
-from stremn.commands.report import make_folder
 from stremn.commands.score import render_scores
+from stremn.commands.sheet import clips_report, make_folder, new_table, prediction_facts, run_rows, shown
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:
     from stremn.data import Video
     from stremn.metrics import ObjectScore
+    from stremn.models import Predictor
     from stremn.sessions import SegmentationSession
 
 __all__ = ["evaluate", "evaluate_sequence"]
@@ -43,30 +43,14 @@ class Evaluated:
 
 
 @bundled
-def evaluate(asked: Evaluated, session: options.SegmentationOptions, forecast: ForecastOptions) -> None:
+def evaluate(asked: Evaluated, session: options.SegmentationOptions, clips: options.ClipOptions) -> None:
     """Run a model over a data set and score it: J and F of masks, or the errors of predicted frames."""
     options.check_writable(asked.json)
-    predictor = predictor_of(session.model, forecast)
+    predictor = options.predictor_of(session.model, clips)
     if predictor is None:
         _evaluate_masks(asked, session)
-        return
-    from stremn.commands.evaluate_forecasts import score_predictor
-
-    refuse(
-        f"'{session.model}', which predicts",
-        out=asked.out,
-        split=asked.split,
-        candidate_every=session.candidate_every,
-        multi_scale=session.multi_scale,
-        postprocess=session.postprocess,
-        overwrite=asked.overwrite,
-    )
-    check_memory(session.policy, session.slots)
-    clips = forecast.open(asked.data, [(session.model, predictor)], session.size, asked.sequences)
-    setting = forecast.setting(clips, [predictor], session.device, session.precision)
-    score_predictor(
-        *(session.model, predictor, setting, session.policy, session.slots, session.seed), report=asked.json
-    )
+    else:
+        _evaluate_frames(predictor, asked, session, clips)
 
 
 def _evaluate_masks(asked: Evaluated, chosen: options.SegmentationOptions) -> None:
@@ -125,37 +109,74 @@ def evaluate_sequence(
 ) -> list[ObjectScore]:
     """Segment one sequence and score it frame by frame.
 
-    Each object is given once, in the first frame whose annotation has it.
-
     Args:
         session: is reset first.
-        sequence: frames and annotations; frames without annotation are segmented and not scored.
+        sequence: see :func:`stremn.tables.segmentation.segment_video`.
         folder: where predicted masks go, if anywhere.
 
     Returns:
         Scores of each object; none if every annotation only gives new objects, as in a public test set.
 
     Raises:
-        StremnError: if a file cannot be read or no annotation has an object.
+        StremnError: if a file cannot be read or written, or no annotation has an object.
     """
-    from stremn.data import new_objects, play
+    from stremn.data import PlayedFrame
     from stremn.files import write_mask
-    from stremn.metrics import SequenceScorer
+    from stremn.tables.segmentation import segment_video
 
-    session.reset()
-    scorer, scored = SequenceScorer(sequence.name), 0
     if folder is not None:
         make_folder(folder)
     with FrameProgress(sequence.name, len(sequence.frames)) as progress:
-        for played in play(sequence):
-            given = new_objects(played.truth, session.object_ids)
-            scored += played.truth is not None and given is None
-            labels = session.step(played.image, given).labels
-            if played.truth is not None:
-                scorer.update(labels, played.truth)
+
+        def keep(frame: PlayedFrame, labels: Any) -> None:
             if folder is not None:
-                write_mask(folder / f"{played.path.stem}.png", labels)
+                write_mask(folder / f"{frame.path.stem}.png", labels)
             progress.advance()
-    if not session.object_ids:
-        raise StremnError(f"sequence '{sequence.name}': no annotation has an object")
-    return scorer.result() if scored else []
+
+        (run,) = segment_video(sequence, [session], keep)
+    return run.scorer.result() if run.scored else []
+
+
+def _evaluate_frames(
+    model: Predictor, asked: Evaluated, session: options.SegmentationOptions, clips: options.ClipOptions
+) -> None:
+    """The figures of a prediction model beside those of copying the last observed frame."""
+    from stremn.files import write_json
+    from stremn.metrics.prediction.frames import FIGURES
+    from stremn.metrics.prediction.scores import PredictionScores
+    from stremn.tables import PredictClips, ResultStore, Row, base_trial, parts_of
+    from stremn.tables.prediction import copy_row
+    from stremn.tables.trained import read_training
+
+    name = session.model
+    options.refuse(
+        f"'{name}', which predicts",
+        out=asked.out,
+        split=asked.split,
+        candidate_every=session.candidate_every,
+        multi_scale=session.multi_scale,
+        postprocess=session.postprocess,
+        overwrite=asked.overwrite,
+    )
+    trial = base_trial(model, clips.settings(session))
+    test = clips.open(asked.data, {name: model}, session.size, asked.sequences)
+    lpips = clips.open_lpips(session.device)
+    row = Row(Path(name).name, (trial,), file=name, training=read_training(name))
+    lines, run = run_rows(
+        "evaluate",
+        [row, copy_row()],
+        parts_of(test, lpips),
+        ResultStore(None, PredictionScores),
+        lambda on_frames: PredictClips({trial.weights: model}, on_frames),
+    )
+    view = new_table(None, *(line.name for line in lines))
+    for figure in lines[0].figures:
+        view.add_row(FIGURES[figure].label, *(shown(figure, line.mean(figure)) for line in lines))
+    show(view)
+    facts = prediction_facts(test, lines[0].figures)
+    for title, text in facts.items():
+        say(f"{title}: {text}")
+    say(f"{run['frames_of_this_run']} frames predicted in {run['seconds_of_this_run']:.0f} s")
+    if asked.json is not None:
+        report = {"model": name, "weights_sha256": trial.weights, "facts": facts} | clips_report(test, lines)
+        write_json(asked.json, report | {"rows": [line.to_dict() for line in lines]} | run)

@@ -1,6 +1,8 @@
 """Options that several commands share, each declared once."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +12,17 @@ from stremn.errors import StremnError
 
 if TYPE_CHECKING:
     from stremn.data import Video
+    from stremn.metrics.prediction.lpips import Lpips
+    from stremn.models import Predictor
     from stremn.sessions import SegmentationSession
-    from stremn.sessions.settings import SegmentationSettings
+    from stremn.sessions.settings import PredictionSettings, SegmentationSettings
+    from stremn.tables import TestClips
 
 __all__ = [
     "PREDICTOR",
     "SEGMENTER",
     "CandidateEvery",
+    "ClipOptions",
     "Data",
     "Device",
     "Long",
@@ -41,6 +47,8 @@ __all__ = [
     "chosen_sequences",
     "named",
     "one_root",
+    "predictor_of",
+    "refuse",
 ]
 
 SEGMENTER, PREDICTOR = "stremn-lite", "stremn-predict-video"
@@ -238,3 +246,144 @@ class SegmentationOptions:
             "multi_scale": self.multi_scale,
             "postprocess": self.postprocess,
         }
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """What a prediction model observes and predicts; ``None`` is what the data set is measured by."""
+
+    observe: Annotated[int | None, typer.Option(min=1, help="M, frames observed, of a prediction model.")] = (
+        None
+    )
+    horizon: Annotated[int | None, typer.Option(min=1, help="N, frames predicted.")] = None
+    clips: Annotated[int | None, typer.Option(min=1, help="How many; default all, or 1000 generated.")] = None
+    digits: Annotated[
+        str, typer.Option(help="First and last digit of an MNIST file to make clips of; no last one: all.")
+    ] = "8000-"
+    data_seed: Annotated[int, typer.Option(min=0, help="Of the clips that are generated.")] = 2
+    gap: Annotated[
+        int | None, typer.Option(min=1, help="Frames of a clip are so far apart in the video; default 1.")
+    ] = None
+    lpips: Annotated[
+        Path | None, typer.Option(help="AlexNet weights of torchvision, for LPIPS, which is else left out.")
+    ] = None
+
+    def given(self) -> str | None:
+        """An option that was given, if any was."""
+        names = (f.name for f in fields(self) if getattr(self, f.name) != f.default)
+        return next((f"--{name.replace('_', '-')}" for name in names), None)
+
+    def settings(self, session: SegmentationOptions) -> "PredictionSettings":
+        """Of the sessions; they compute at the size of the clips."""
+        from stremn.sessions.settings import PredictionSettings
+
+        return PredictionSettings(
+            policy=session.policy,
+            slots=session.slots,
+            size=0,
+            device=session.device,
+            precision=session.precision,
+            seed=session.seed,
+        )
+
+    def open(
+        self, data: list[str], models: "Mapping[str, Predictor]", size: int | None, sequences: str | None
+    ) -> "TestClips":
+        """The clips that all of these models can see.
+
+        Args:
+            data: as it was given.
+            models: by name, one or more.
+            size: sides in pixels, as it was given.
+            sequences: names of videos, as they were given.
+
+        Raises:
+            StremnError: naming what does not fit.
+        """
+        from stremn.tables.clips import Wanted, open_clips
+
+        check_size(size)
+        if size == 0:
+            raise StremnError(
+                "--size 0 is not possible with a prediction model: clips are squares of one size"
+            )
+        channels = {model.config.channels: name for name, model in models.items()}
+        if len(channels) > 1:
+            raise StremnError(
+                f"'{channels[1]}' is for grey frames and '{channels[3]}' for colour: rows of one table see "
+                "the same frames, give a table each"
+            )
+        wanted = Wanted(
+            tuple(data),
+            observe=self.observe,
+            horizon=self.horizon,
+            size=size,
+            clips=self.clips,
+            sequences=named(sequences),
+            digits=_digits(self.digits),
+            seed=self.data_seed,
+            gap=self.gap,
+        )
+        test = open_clips(wanted, grey=1 in channels)
+        for name, model in models.items():
+            if test.protocol.size % model.stride:
+                raise StremnError(
+                    f"--size {test.protocol.size} is not divisible by {model.stride}, as '{name}' needs: "
+                    "give a multiple of it"
+                )
+        return test
+
+    def open_lpips(self, device: str) -> "Lpips | None":
+        """The network of LPIPS, if it is asked for.
+
+        Raises:
+            StremnError: if the device is not there, or the weights cannot be read.
+        """
+        from stremn.metrics.prediction.lpips import Lpips
+        from stremn.runtime import Runtime
+
+        return None if self.lpips is None else Lpips(self.lpips, device=Runtime.choose(device).device)
+
+
+def predictor_of(model: str, clips: ClipOptions) -> "Predictor | None":
+    """The prediction model of that name; ``None`` for a segmentation model, whose task it then is.
+
+    Raises:
+        StremnError: if prediction is asked for and this is no such model.
+    """
+    from stremn.models import PREDICTORS, Predictor, from_pretrained
+
+    try:
+        found = from_pretrained(model)
+    except StremnError:
+        if clips.given() or model in PREDICTORS:
+            raise
+        # Segmentation says so after it has looked at the data.
+        return None
+    if isinstance(found, Predictor):
+        return found
+    if option := clips.given():
+        raise StremnError(f"{option} is of prediction, and '{model}' segments: leave it out, or give --model")
+    return None
+
+
+def refuse(what: str, **given: object) -> None:
+    """Refuse options that do not go with this.
+
+    Args:
+        what: "a prediction model", "table 5".
+        **given: values by name of the option.
+
+    Raises:
+        StremnError: naming the first that has a value.
+    """
+    for name, value in given.items():
+        if value:
+            raise StremnError(f"--{name.replace('_', '-')} cannot be given with {what}: leave it out")
+
+
+def _digits(text: str) -> tuple[int, int | None]:
+    match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d*)\s*", text)
+    if not match or int(match[1]) > int(match[2] or match[1]):
+        raise StremnError(f"--digits {text} is no range: give the first and the last one, as 8000-9999")
+    return int(match[1]), int(match[2]) + 1 if match[2] else None

@@ -1,14 +1,24 @@
 """Which frame sat in which slot over time, and how old templates were (M12, Sec. 4.3)."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 __all__ = ["MemoryHistory"]
+
+CHOSEN = 2
+"""Position of the first chosen slot in segmentation, after those of the first and the latest frame."""
 
 
 class MemoryHistory:
     """What the memory held over a stream of any length, in bounded space.
 
     When ``limit`` moments are stored, every second one is dropped and from then on half as many are taken.
+
+    Attributes:
+        moments: by object id, pairs of a frame index and the frame in each slot after that frame.
+        ages: how many chosen templates were ``t`` frames older than the frame that was looked up in them, by
+            ``t``.
 
     Args:
         limit: most moments kept for an object, even.
@@ -20,13 +30,23 @@ class MemoryHistory:
         self.limit, self.every = limit, 1
         self.moments: dict[int, list[tuple[int, list[int]]]] = {}
         self.ages = np.zeros(ages + 1, np.int64)
+        self._before: Mapping[int, Sequence[int]] = {}
 
-    def add(self, frame_index: int, slots: dict[int, list[int]]) -> None:
-        """Take in the frame index of every slot (-1 = empty) of every object after ``frame_index``."""
-        for held in slots.values():
-            # Sec. 4.3 leaves out the first and the previous frame: they are there by construction.
-            ages = [frame_index - f for f in held[1:] if 0 <= f < frame_index]
+    def add(self, frame_index: int, slots: Mapping[int, list[int]]) -> None:
+        """Take in what the memory holds after a frame.
+
+        Ages are counted in what it held before, since a frame is looked up before it is written (Fig. 1).
+
+        Args:
+            frame_index: of the frame.
+            slots: by object id the frame index in every slot, -1 = empty.
+        """
+        for object_id, held in slots.items():
+            # An object that was given in this frame was not looked up.
+            queried = self._before.get(object_id, ()) if held[0] != frame_index else ()
+            ages = [frame_index - index for index in queried[CHOSEN:] if index >= 0]
             np.add.at(self.ages, np.minimum(ages, len(self.ages) - 1).astype(int), 1)
+        self._before = dict(slots)
         if frame_index % self.every:
             return
         for object_id, held in slots.items():

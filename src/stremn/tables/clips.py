@@ -1,12 +1,11 @@
 """The clips that a prediction table is measured on: which they are, and how each data set is measured."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
 from torch.utils.data import Dataset
 
 from stremn.data import (
@@ -15,7 +14,6 @@ from stremn.data import (
     FrameWindows,
     MovingMnist,
     MovingMnistFile,
-    collate_frames,
     kth_stride,
     read_digits,
 )
@@ -121,14 +119,15 @@ class TestClips:
         """T of a clip, observed and predicted."""
         return self.protocol.observe + self.protocol.horizon
 
-    def read(self, numbers: Sequence[int]) -> Tensor:
-        """Some of the clips, ``(B, T, C, h, w)`` in [0, 1].
+    def read(self, number: int) -> np.ndarray:
+        """A clip as a video: frames ``(T, h, w, 3)``, or ``(T, h, w)`` where they are grey, uint8.
 
         Raises:
             StremnError: if a file is damaged.
         """
-        requests = [ClipRequest(number, self.frames, self.protocol.size) for number in numbers]
-        return collate_frames([self.source[request] for request in requests]).frames
+        frames = self.source[ClipRequest(number, self.frames, self.protocol.size)].frames
+        pixels = (frames * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        return pixels[..., 0] if self.protocol.grey else pixels
 
 
 def open_clips(wanted: Wanted, *, grey: bool) -> TestClips:
@@ -211,16 +210,16 @@ def _resolved(entry: str) -> str:
 def _check(wanted: Wanted, kind: str) -> None:
     moving = kind.startswith("moving-mnist")
     if moving and wanted.sequences is not None:
-        raise StremnError(f"--sequences chooses videos, and {wanted.data[0]} has none: leave it out")
+        raise StremnError(f"{wanted.data[0]} has no videos to choose by name: name no sequences")
     if moving and wanted.gap is not None:
-        raise StremnError(f"--gap chooses frames of videos, and {wanted.data[0]} has none: leave it out")
+        raise StremnError(f"{wanted.data[0]} has no videos whose frames could lie apart: give no gap")
 
 
 def _chosen(wanted: Wanted, kind: str, count: int | None) -> tuple[int, ...]:
     if count is None:
         return tuple(range(GENERATED if wanted.clips is None else wanted.clips))
     if wanted.clips is not None and wanted.clips > count:
-        raise StremnError(f"{wanted.data[0]} has {count} clips, not {wanted.clips}: give a smaller --clips")
+        raise StremnError(f"{wanted.data[0]} has {count} clips, not {wanted.clips}: ask for fewer")
     if wanted.clips is None or kind == "moving-mnist-file":
         return tuple(range(count if wanted.clips is None else wanted.clips))
     spread = np.linspace(0, count - 1, wanted.clips).round().astype(int)
@@ -236,13 +235,13 @@ def _generated(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
     if not first < end <= len(digits):
         asked = "on" if wanted.digits[1] is None else f"to {end - 1}"
         raise StremnError(
-            f"{wanted.data[0]}: has {len(digits)} whole digits, not those from {first} {asked}; give others "
-            "by --digits"
+            f"{wanted.data[0]}: has {len(digits)} whole digits, not those from {first} {asked}; choose others"
         )
     digits = digits[first:end]
     if protocol.size < max(digits.shape[1:]):
         raise StremnError(
-            f"--size {protocol.size} is smaller than a digit: give {max(digits.shape[1:])} or more"
+            f"{wanted.data[0]}: clips of {protocol.size} pixels are smaller than a digit; "
+            f"give a size of {max(digits.shape[1:])} or more"
         )
     facts = {"digits": [first, end], "seed": wanted.seed}
     note = f"Moving MNIST generated from digits {first} to {end - 1} of {Path(wanted.data[0]).name}"
@@ -253,8 +252,7 @@ def _public(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
     source = MovingMnistFile(wanted.data[0])
     if protocol.observe + protocol.horizon > 20 or protocol.size != 64:
         raise StremnError(
-            f"{wanted.data[0]}: has 20 frames of 64 pixels; give --observe and --horizon of 20 in all, "
-            "and no --size"
+            f"{wanted.data[0]}: has 20 frames of 64 pixels; observe and predict 20 in all, and give no size"
         )
     return source, len(source), {"sequences": len(source)}, f"Moving MNIST test file {source.path.name}"
 
@@ -289,5 +287,6 @@ def _named(reels: list[Reel], names: tuple[str, ...]) -> list[Reel]:
     known = {reel.name for reel in reels}
     for name in names:
         if name not in known:
-            raise StremnError(f"--sequences names '{name}', which the data set or split does not have")
+            some = ", ".join(sorted(known)[:8])
+            raise StremnError(f"there is no sequence '{name}' in the data set or split: choose from {some}")
     return [reel for reel in reels if reel.name in names]

@@ -22,6 +22,11 @@ class Figures:
     f: float | None
     j_and_f: float
 
+    def fractions(self) -> dict[str, float | None]:
+        """Fractions of 1 under the names that our scores have."""
+        values = {"j_mean": self.j, "f_mean": self.f, "j_and_f": self.j_and_f}
+        return {name: None if value is None else round(value / 100, 4) for name, value in values.items()}
+
 
 @dataclass(frozen=True)
 class PaperTable:

@@ -1,4 +1,4 @@
-"""A table of the paper as a picture: scores of its rows, over the horizon too, and ages of templates."""
+"""Pictures with axes: scores of a table, over the horizon too, ages of templates, a memory's history."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,15 @@ class Bar:
     Attributes:
         name: of the row.
         ours: mean over the seeds.
-        low: smallest over the seeds, ``None`` where there is one.
+        low: smallest over the seeds.
         high: largest over the seeds.
         paper: the paper's figure, if it has one.
     """
 
     name: str
     ours: float
-    low: float | None = None
-    high: float | None = None
+    low: float
+    high: float
     paper: float | None = None
 
 
@@ -63,9 +63,7 @@ def plot_rows(
     )
     places = np.arange(len(bars))
     values = np.array([bar.ours for bar in bars])
-    low = [bar.ours if bar.low is None else bar.low for bar in bars]
-    high = [bar.ours if bar.high is None else bar.high for bar in bars]
-    reach = [values - low, high - values]
+    reach = [values - [bar.low for bar in bars], [bar.high for bar in bars] - values]
     panels[0].errorbar(values, places, xerr=reach, fmt="o", color="C0", capsize=3)
     known = [(bar.paper, place) for bar, place in zip(bars, places, strict=True) if bar.paper is not None]
     if paper is not None:
@@ -146,20 +144,6 @@ def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str,
     _save(figure, path)
 
 
-def _panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, **shared).ravel()
-
-
-def _save(figure: Any, path: Path | str) -> None:
-    with replacing(Path(path)) as part:
-        figure.savefig(part, dpi=110, format="png")
-
-
 def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int = 4) -> None:
     """Draw the history as a PNG: a panel for each object, and the ages of the chosen templates.
 
@@ -171,13 +155,8 @@ def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int =
     Raises:
         stremn.errors.StremnError: if the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     ids = sorted(history.moments)[:most_objects]
-    figure = Figure(figsize=(9, 2.6 * (len(ids) + 1)), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(len(ids) + 1, 1, squeeze=False)[:, 0]
+    figure, panels = _panels(len(ids) + 1, 1, (9, 2.6 * (len(ids) + 1)))
     for panel, object_id in zip(panels, ids):
         _draw_slots(panel, object_id, history.moments[object_id])
     more = len(history.moments) - len(ids)
@@ -185,8 +164,7 @@ def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int =
         panels[0].legend(loc="upper left", fontsize=8, ncols=3, frameon=False)
         panels[len(ids) - 1].set_xlabel("frame" + (f" (and {more} more objects)" if more else ""))
     _draw_ages(panels[-1], history)
-    with replacing(Path(path)) as part:
-        figure.savefig(part, dpi=110, format="png")
+    _save(figure, path)
 
 
 def _draw_slots(panel: Any, object_id: int, moments: list[tuple[int, list[int]]]) -> None:
@@ -213,3 +191,17 @@ def _draw_ages(panel: Any, history: MemoryHistory) -> None:
     panel.set_xlabel("age of a chosen template in frames")
     panel.set_ylabel("share $d^K[t]$")
     panel.margins(x=0.01)
+
+
+def _panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared).ravel()
+
+
+def _save(figure: Any, path: Path | str) -> None:
+    with replacing(Path(path)) as part:
+        figure.savefig(part, dpi=110, format="png")

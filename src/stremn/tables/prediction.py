@@ -1,259 +1,157 @@
-"""Prediction models over the clips of a test: each part of the clips is read once for all of them."""
+"""Table 5 and the ablations of prediction: sessions over the clips of a test, one clip after the other."""
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Self
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stremn import __version__
 from stremn.files.tensors import tensors_digest
-from stremn.memory import Rules
+from stremn.memory import POLICIES
 from stremn.metrics.prediction.lpips import Lpips
 from stremn.metrics.prediction.scores import PredictionScorer, PredictionScores
-from stremn.models import Predictor, PredictorState
-from stremn.models.rollout import forecast_clip
-from stremn.runtime import Runtime, for_inference
+from stremn.models import Predictor
+from stremn.sessions import PredictionSession
+from stremn.sessions.settings import PredictionSettings
 from stremn.tables.clips import TestClips
-from stremn.tables.store import ResultStore, key_of
+from stremn.tables.engine import Row, Trial
+from stremn.tables.store import Result
 
-__all__ = [
-    "COPY_LAST",
-    "PART",
-    "Forecast",
-    "ForecastSetting",
-    "ForecastTrial",
-    "frames_to_predict",
-    "run_forecasts",
-]
-
-COPY_LAST = ""
-"""In place of weights: the last observed frame, again and again."""
+__all__ = ["ClipsPart", "PredictClips", "copy_row", "parts_of", "predict_clip"]
 
 PART = 100
 """Clips that are kept as one result, and lost at most for each trial when a table is interrupted."""
 
-
-@dataclass(frozen=True)
-class ForecastTrial:
-    """All settings of a model that a result depends on.
-
-    Attributes:
-        weights: digest of the model's, or :data:`COPY_LAST`.
-        policy: of its memory; ``None`` for a model without slots.
-        slots: K; ``None`` likewise.
-        seed: of policies that draw random numbers.
-    """
-
-    weights: str
-    policy: str | None = None
-    slots: int | None = None
-    seed: int = 0
-
-    def settings(self) -> dict[str, Any]:
-        """As JSON values."""
-        return dataclasses.asdict(self)
+COPY_LAST: Trial[PredictionSettings] = Trial("", PredictionSettings(size=0))
+"""No model at all: the last observed frame, again and again."""
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What one trial made of one part of the clips.
+class ClipsPart:
+    """Some clips of a test as an item of a table.
 
     Attributes:
-        key: of settings, weights and clips, see :func:`~stremn.tables.store.key_of`.
-        part: number of the part, from 0.
-        settings: of the trial, to be read by people.
-        clips: how many.
-        curves: by figure its mean over the clips, for 1, 2, …, N frames ahead.
-        ages: how many of the templates that a prediction was read from were ``t`` frames old, by ``t`` (M12).
+        test: whose clips they are.
+        numbers: of the clips.
+        lpips: the network of that figure, or none.
+        facts: see :class:`~stremn.tables.engine.Item`.
     """
 
-    key: str
-    part: int
-    settings: dict[str, Any]
-    clips: int
-    curves: dict[str, tuple[float, ...]]
-    ages: tuple[int, ...]
+    test: TestClips
+    numbers: tuple[int, ...]
+    lpips: Lpips | None = field(repr=False)
+    facts: dict[str, Any] = field(repr=False)
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The inverse of :func:`dataclasses.asdict`."""
-        curves = {name: tuple(curve) for name, curve in data["curves"].items()}
-        return cls(**(data | {"curves": curves, "ages": tuple(data["ages"])}))
+    @property
+    def name(self) -> str:
+        """First and last clip."""
+        return f"clips {self.numbers[0]} to {self.numbers[-1]}"
 
-
-@dataclass(frozen=True)
-class ForecastSetting:
-    """What is the same for all trials.
-
-    Attributes:
-        clips: to predict.
-        models: by the digest of their weights.
-        device: where they run.
-        precision: of autocast.
-        batch: clips at a time.
-        lpips: the network, or none.
-    """
-
-    clips: TestClips
-    models: Mapping[str, Predictor]
-    device: str = "auto"
-    precision: str = "auto"
-    batch: int = 10
-    lpips: Lpips | None = None
-
-    @cached_property
-    def runtime(self) -> Runtime:
-        """Device and dtype in which the models run here."""
-        return Runtime.choose(self.device, self.precision)
-
-    @cached_property
-    def parts(self) -> list[tuple[int, ...]]:
-        """Numbers of the clips, part by part."""
-        numbers = self.clips.numbers
-        return [numbers[first : first + PART] for first in range(0, len(numbers), PART)]
-
-    @cached_property
-    def _lpips(self) -> str | None:
-        return None if self.lpips is None else tensors_digest(self.lpips.network.state_dict())
-
-    def key(self, trial: ForecastTrial, part: int) -> str:
-        """Of the trial's result on a part."""
-        facts: dict[str, Any] = {"trial": trial.settings(), "clips": self.clips.facts, "part": part}
-        facts |= {"numbers": self.parts[part], "lpips": self._lpips, "version": __version__}
-        if trial.weights != COPY_LAST:
-            dtype = str(self.runtime.dtype).removeprefix("torch.")
-            facts |= {"runtime": [self.runtime.device.type, dtype], "batch": self.batch}
-        return key_of(facts)
+    @property
+    def frames(self) -> int:
+        """How many are predicted."""
+        return len(self.numbers) * self.test.protocol.horizon
 
 
-def frames_to_predict(
-    setting: ForecastSetting, trials: Iterable[ForecastTrial], store: ResultStore[Forecast]
-) -> int:
-    """Frames of all trials that are not in the store yet."""
-    trials, horizon = list(dict.fromkeys(trials)), setting.clips.protocol.horizon
-    return sum(
-        horizon * len(numbers) * len(store.missing(_keys(setting, trials, part)))
-        for part, numbers in enumerate(setting.parts)
-    )
+def parts_of(test: TestClips, lpips: Lpips | None = None) -> list[ClipsPart]:
+    """The clips of a test, part by part."""
+    digest = None if lpips is None else tensors_digest(lpips.network.state_dict())
+    numbers = [test.numbers[first : first + PART] for first in range(0, len(test.numbers), PART)]
+    return [
+        ClipsPart(test, part, lpips, {"clips": test.facts, "numbers": part, "lpips": digest})
+        for part in numbers
+    ]
 
 
-def run_forecasts(
-    setting: ForecastSetting,
-    trials: Iterable[ForecastTrial],
-    store: ResultStore[Forecast],
-    on_frames: Callable[[int], None] = lambda count: None,
-) -> dict[ForecastTrial, list[Forecast]]:
-    """Results of every trial on every part of the clips; what the store has is not run again.
+class PredictClips:
+    """Runs trials over parts of the clips, each of which is read once for all of them.
+
+    A clip is a video of its own for a session, as people use it: frames of 8 bits in and out, and predictions
+    are scored as they come out. A policy that draws random numbers draws others in every clip.
 
     Args:
-        setting: what they have in common.
-        trials: the models and their settings.
-        store: where results are found and kept.
-        on_frames: called with the number of frames that were predicted.
-
-    Raises:
-        StremnError: if a file cannot be read or written, or a model has diverged.
+        models: by the digest of their weights.
+        on_frames: called with a number of frames that were predicted.
     """
-    trials = list(dict.fromkeys(trials))
-    runs: dict[ForecastTrial, _Run] = {}
-    results: dict[ForecastTrial, list[Forecast]] = {trial: [] for trial in trials}
-    ready: dict[str, Predictor] = {}
-    for part, numbers in enumerate(setting.parts):
-        keys = _keys(setting, trials, part)
-        missing = store.missing(keys)
-        for trial in missing:
-            if trial not in runs:
-                runs[trial] = _Run(setting, trial, _ready(setting, trial, ready))
-        clips = setting.clips.read(numbers) if missing else None
-        for trial in missing:
-            assert clips is not None
-            store.add(runs[trial].predict(clips, part, on_frames))
-        for trial, key in keys.items():
-            kept = store.find(key)
-            assert kept is not None
-            results[trial].append(kept)
-    return results
+
+    def __init__(
+        self, models: Mapping[str, Predictor], on_frames: Callable[[int], None] = lambda count: None
+    ) -> None:
+        """Nothing is computed yet."""
+        self.models, self.on_frames = dict(models), on_frames
+
+    def __call__(
+        self, part: ClipsPart, trials: Sequence[Trial[PredictionSettings]]
+    ) -> Iterator[tuple[Trial[PredictionSettings], Result[PredictionScores]]]:
+        """The result of each trial on a part, see :func:`stremn.tables.engine.run`."""
+        protocol = part.test.protocol
+        clips = [(number, part.test.read(number)) for number in part.numbers]
+        for trial in trials:
+            scorer = PredictionScorer(conventions=protocol.conventions, lpips=part.lpips)
+            ages: Counter[int] = Counter()
+            for number, clip in clips:
+                found, old = self._predict(trial, number, clip, protocol.observe)
+                ages.update(old)
+                scorer.add(_tensor(found), _tensor(clip[protocol.observe :]))
+                self.on_frames(len(found))
+            counted = tuple(ages[age] for age in range(max(ages, default=-1) + 1))
+            settings = trial.settings.to_dict()
+            yield trial, Result(part.name, settings, part.frames, scorer.result(), counted, {})
+
+    def _predict(
+        self, trial: Trial[PredictionSettings], number: int, clip: np.ndarray, observe: int
+    ) -> tuple[np.ndarray, list[int]]:
+        horizon = len(clip) - observe
+        if trial == COPY_LAST:
+            return np.repeat(clip[observe - 1 : observe], horizon, axis=0), []
+        policy = trial.settings.policy
+        if policy is not None and POLICIES[policy].draws:
+            trial = trial.changed(seed=trial.settings.seed * 2**20 + number)
+        session = PredictionSession(self.models[trial.weights], trial.settings)
+        # One copy of the weights, made ready to compute, serves all sessions.
+        self.models[trial.weights] = session.model
+        return predict_clip(session, clip[:observe], horizon)
 
 
-def _keys(setting: ForecastSetting, trials: list[ForecastTrial], part: int) -> dict[ForecastTrial, str]:
-    return {trial: setting.key(trial, part) for trial in trials}
+def predict_clip(
+    session: PredictionSession, observed: Sequence[np.ndarray] | np.ndarray, horizon: int
+) -> tuple[np.ndarray, list[int]]:
+    """Let a fresh session observe some frames and foresee those that follow.
+
+    Args:
+        session: has seen nothing yet.
+        observed: M frames as :meth:`~stremn.sessions.PredictionSession.observe` takes them.
+        horizon: N, at least 1.
+
+    Returns:
+        The N frames, and the ages in frames of all templates that they were read from, d^K[t] of Sec. 4.3. A
+        frame is looked up in what the memory holds before the frame itself is written (Fig. 1).
+    """
+    for frame in observed[:-1]:
+        session.observe(frame)
+    ages = _ages(session.frames_in_memory(), len(observed) - 1)
+    session.observe(observed[-1])
+    rollout = session.rollout()
+    found = [next(rollout)]
+    for index in range(len(observed), len(observed) + horizon - 1):
+        ages += _ages(rollout.frames_in_memory(), index)
+        found.append(next(rollout))
+    return np.stack(found), ages
 
 
-def _ready(setting: ForecastSetting, trial: ForecastTrial, ready: dict[str, Predictor]) -> Predictor | None:
-    """One copy of the weights serves all trials: a model has no state."""
-    if trial.weights == COPY_LAST:
-        return None
-    if trial.weights not in ready:
-        runtime = setting.runtime
-        model = for_inference(setting.models[trial.weights], runtime.device, runtime.dtype)
-        ready[trial.weights] = model
-    return ready[trial.weights]
+def copy_row() -> Row[PredictionSettings]:
+    """The last observed frame, again and again: what any model must beat."""
+    return Row("copy last frame", (COPY_LAST,))
 
 
-class _Watched(Predictor):
-    """A model that counts how old the templates are from which predictions are read."""
-
-    def __init__(self, model: Predictor, observed: int) -> None:
-        super().__init__(model.config)
-        self.model, self.observed, self.ages = model, observed, np.zeros(0, np.int64)
-
-    def observe(
-        self, frame: Tensor, state: PredictorState | None = None, rules: Rules | None = None
-    ) -> PredictorState:
-        if state is not None and state.memory is not None:
-            # Before the frame is taken in, as the memory may be written in place.
-            now, held = state.carried["frame_index"] + 1, state.memory.frame_index
-            if int(now[0]) >= self.observed - 1:
-                ages = (now.unsqueeze(1) - held)[held >= 0]
-                self.ages = _sum(self.ages, torch.bincount(ages.flatten()).cpu().numpy())
-        return self.model.observe(frame, state, rules)
-
-    def predict(self, state: PredictorState) -> Tensor:
-        return self.model.predict(state)
+def _ages(held: Sequence[int], frame_index: int) -> list[int]:
+    return [frame_index - index for index in held if index >= 0]
 
 
-class _Run:
-    """One trial."""
-
-    def __init__(self, setting: ForecastSetting, trial: ForecastTrial, model: Predictor | None) -> None:
-        self.setting, self.trial, self.model = setting, trial, model
-        self.generator = torch.Generator()
-        self.rules = None if model is None else model.rules(trial.slots, trial.policy)
-        if self.rules is not None:
-            self.rules = dataclasses.replace(self.rules, generator=self.generator)
-
-    def predict(self, clips: Tensor, part: int, on_frames: Callable[[int], None]) -> Forecast:
-        setting, protocol = self.setting, self.setting.clips.protocol
-        # Each part has random numbers of its own, so that an interrupted table goes on with the same ones.
-        self.generator.manual_seed(self.trial.seed * 2**20 + part)
-        scorer = PredictionScorer(conventions=protocol.conventions, lpips=setting.lpips)
-        watched = None if self.model is None else _Watched(self.model, protocol.observe)
-        for batch in clips.split(setting.batch):
-            truth = batch[:, protocol.observe :]
-            if watched is None:
-                found = batch[:, protocol.observe - 1].unsqueeze(1).expand_as(truth)
-            else:
-                with setting.runtime.active():
-                    frames = batch.to(setting.runtime.device)
-                    found = forecast_clip(watched, frames, protocol.observe, self.rules)
-            scorer.add(found, truth)
-            on_frames(truth.shape[0] * truth.shape[1])
-        scores: PredictionScores = scorer.result()
-        return Forecast(
-            key=setting.key(self.trial, part),
-            part=part,
-            settings=self.trial.settings(),
-            clips=scores.sequences,
-            curves=dict(scores.curves),
-            ages=() if watched is None else tuple(watched.ages.tolist()),
-        )
-
-
-def _sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    length = max(len(a), len(b))
-    return np.pad(a, (0, length - len(a))) + np.pad(b, (0, length - len(b)))
+def _tensor(frames: np.ndarray) -> Tensor:
+    """Frames ``(N, h, w)`` or ``(N, h, w, 3)`` uint8 as one sequence ``(1, N, C, h, w)`` in [0, 1]."""
+    pixels = torch.from_numpy(np.ascontiguousarray(frames)).reshape(*frames.shape[:3], -1)
+    return pixels.permute(0, 3, 1, 2)[None].float() / 255

@@ -1,182 +1,190 @@
-"""Trials over sequences: several sessions see each frame at once and share what memory has no part in."""
+"""Tables 1-3: sessions over sequences; those that differ in memory only share what it has no part in."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from stremn import __version__
 from stremn.data import PlayedFrame, Video, new_objects, play, played_frames
 from stremn.errors import StremnError
 from stremn.memory import MemoryHistory
-from stremn.metrics import SequenceScorer
+from stremn.metrics import ScoreTable, SequenceScorer
 from stremn.models import Segmenter
-from stremn.runtime import Runtime
-from stremn.sessions import SegmentationSession
-from stremn.tables.rows import Trial
-from stremn.tables.store import Result, ResultStore, key_of, weights_digest
+from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession
+from stremn.sessions.settings import SegmentationSettings
+from stremn.tables.engine import GROWING, Row, Trial, policy_rows, seeded, slot_rows
+from stremn.tables.paper import TABLES
+from stremn.tables.store import Result
 
-__all__ = ["Setting", "frames_to_play", "run_trials"]
+__all__ = ["GROWING_EVERY", "PlayedVideo", "Run", "SegmentVideos", "segment_video", "table_rows"]
+
+GROWING_EVERY = 5
+"""The growing memory takes a template every so many frames, as STM does (M9)."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What is the same for all trials.
+class PlayedVideo:
+    """A sequence as an item of a table.
 
     Attributes:
-        model: with the one set of weights that every trial uses.
-        root: of the data set, as part of a result's identity.
+        video: frames and annotations.
+        root: of the data set.
         least: frames to be played at least, see :func:`~stremn.data.segmentation.playing.play`.
-        device: of the sessions.
-        precision: of the sessions.
     """
 
-    model: Segmenter
+    video: Video
     root: Path
     least: int = 0
-    device: str = "auto"
-    precision: str = "auto"
 
-    @cached_property
-    def weights(self) -> str:
-        """Digest of the weights."""
-        return weights_digest(self.model)
+    @property
+    def name(self) -> str:
+        """Of the sequence."""
+        return self.video.name
 
-    @cached_property
-    def runtime(self) -> tuple[str, str]:
-        """Device and dtype in which the sessions run here."""
-        runtime = Runtime.choose(self.device, self.precision)
-        return runtime.device.type, str(runtime.dtype).removeprefix("torch.")
+    @property
+    def frames(self) -> int:
+        """How many are played."""
+        return played_frames(self.video, self.least)
 
-    def key(self, trial: Trial, sequence: Video) -> str:
-        """Of the trial's result on a sequence."""
-        return key_of(
-            {
-                "trial": trial.settings(),
-                "weights": self.weights,
-                "root": str(self.root.resolve()),
-                "sequence": [sequence.name, played_frames(sequence, self.least)],
-                "runtime": self.runtime,
-                "version": __version__,
-            }
-        )
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See :class:`~stremn.tables.engine.Item`."""
+        return {"root": str(self.root.resolve()), "sequence": self.name, "frames": self.frames}
 
 
-def frames_to_play(
-    setting: Setting, trials: Iterable[Trial], sequences: Iterable[Video], store: ResultStore[Result]
-) -> int:
-    """Frames of all runs that are not in the store yet, each trial's counted on its own."""
-    trials = list(trials)
-    return sum(
-        played_frames(sequence, setting.least) * len(store.missing(_keys(setting, trials, sequence)))
-        for sequence in sequences
-    )
+class Run:
+    """One session over one sequence.
 
-
-def run_trials(
-    setting: Setting,
-    trials: Iterable[Trial],
-    sequences: Iterable[Video],
-    store: ResultStore[Result],
-    on_frame: Callable[[], None] = lambda: None,
-) -> dict[Trial, list[Result]]:
-    """Results of every trial on every sequence; what the store has is not run again.
-
-    All trials that lack a sequence see it together, frame by frame. Those of the same size and views share
-    the encoded image.
-
-    Args:
-        setting: what they have in common.
-        trials: the sessions to be.
-        sequences: the data.
-        store: where results are found and kept.
-        on_frame: called for every frame of every trial.
-
-    Raises:
-        StremnError: if a file cannot be read or written, or a sequence has no object.
+    Attributes:
+        session: reset at the start.
+        scorer: of the labels.
+        scored: whether a frame shows more than the objects that it gives.
+        history: of the memory.
     """
-    trials = list(dict.fromkeys(trials))
-    sessions: dict[Trial, SegmentationSession] = {}
-    results: dict[Trial, list[Result]] = {trial: [] for trial in trials}
-    for sequence in sequences:
-        keys = _keys(setting, trials, sequence)
-        missing = store.missing(keys)
-        for trial in missing:
-            if trial not in sessions:
-                sessions[trial] = _opened(setting, trial, next(iter(sessions.values()), None))
-        if missing:
-            for result in _run_sequence(setting, {t: sessions[t] for t in missing}, sequence, on_frame):
-                store.add(result)
-        for trial, key in keys.items():
-            kept = store.find(key)
-            assert kept is not None
-            results[trial].append(kept)
-    return results
-
-
-def _keys(setting: Setting, trials: list[Trial], sequence: Video) -> dict[Trial, str]:
-    return {trial: setting.key(trial, sequence) for trial in trials}
-
-
-def _opened(setting: Setting, trial: Trial, other: SegmentationSession | None) -> SegmentationSession:
-    session = trial.open(setting.model, setting.device, setting.precision)
-    if other is not None:
-        # A model has no state: one copy of the weights serves all sessions.
-        session.model = other.model
-    return session
-
-
-class _Run:
-    """One session over one sequence."""
 
     def __init__(self, session: SegmentationSession, name: str) -> None:
-        self.session, self.scorer, self.history = session, SequenceScorer(name), MemoryHistory(limit=2)
+        """Forget what the session saw before."""
+        self.session, self.scorer, self.scored = session, SequenceScorer(name), False
+        self.history = MemoryHistory(limit=2)
         session.reset()
 
 
-def _run_sequence(
-    setting: Setting,
-    sessions: dict[Trial, SegmentationSession],
-    sequence: Video,
-    on_frame: Callable[[], None],
-) -> list[Result]:
-    runs = {trial: _Run(session, sequence.name) for trial, session in sessions.items()}
-    groups: dict[object, list[_Run]] = {}
-    for trial, run in runs.items():
-        groups.setdefault((trial.size, trial.views), []).append(run)
-    frames = 0
-    for moment in play(sequence, setting.least):
-        frames += 1
+def segment_video(
+    video: Video,
+    sessions: Sequence[SegmentationSession],
+    on_frame: Callable[[PlayedFrame, np.ndarray], None],
+    least: int = 0,
+) -> list[Run]:
+    """Show a sequence to sessions of one set of weights, frame by frame, and score each.
+
+    An object is given once, in the first frame whose annotation has it. Sessions of the same size and views
+    share the encoded image.
+
+    Args:
+        video: frames and annotations; frames without annotation are segmented and not scored.
+        sessions: one or more.
+        on_frame: called with the frame and the labels ``(H, W)`` of each session.
+        least: frames to be played at least, see :func:`~stremn.data.segmentation.playing.play`.
+
+    Returns:
+        A run for each session.
+
+    Raises:
+        StremnError: if a file cannot be read or no annotation has an object.
+    """
+    runs = [Run(session, video.name) for session in sessions]
+    groups: dict[object, list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.session.settings.size, run.session.settings.views), []).append(run)
+    for frame in play(video, least):
+        given = new_objects(frame.truth, runs[0].session.object_ids)
         for group in groups.values():
-            _show(moment, group, on_frame)
-    if not next(iter(sessions.values())).object_ids:
-        raise StremnError(f"sequence '{sequence.name}': no annotation has an object")
-    return [_result(setting, trial, run, sequence, frames) for trial, run in runs.items()]
+            first = group[0].session
+            features = first.encode(frame.image) if given is not None or first.object_ids else None
+            for run in group:
+                result = run.session.step(frame.image, given, features=features)
+                if frame.truth is not None:
+                    run.scorer.update(result.labels, frame.truth)
+                    run.scored |= given is None
+                run.history.add(result.frame_index, run.session.frames_in_memory())
+                on_frame(frame, result.labels)
+    if not runs[0].session.object_ids:
+        raise StremnError(f"sequence '{video.name}': no annotation has an object")
+    return runs
 
 
-def _show(moment: PlayedFrame, group: list[_Run], on_frame: Callable[[], None]) -> None:
-    first = group[0].session
-    given = new_objects(moment.truth, first.object_ids)
-    features = first.encode(moment.image) if given is not None or first.object_ids else None
-    for run in group:
-        result = run.session.step(moment.image, given, features=features)
-        if moment.truth is not None:
-            run.scorer.update(result.labels, moment.truth)
-        run.history.add(result.frame_index, run.session.frames_in_memory())
-        on_frame()
+class SegmentVideos:
+    """Runs trials over sequences, all that lack one at once.
+
+    Args:
+        model: with the weights of all trials.
+        on_frames: called with a number of frames that were segmented, those of each trial counted.
+    """
+
+    def __init__(self, model: Segmenter, on_frames: Callable[[int], None] = lambda count: None) -> None:
+        """Nothing is computed yet."""
+        self.model, self.on_frames = model, on_frames
+
+    def __call__(
+        self, item: PlayedVideo, trials: Sequence[Trial[SegmentationSettings]]
+    ) -> Iterator[tuple[Trial[SegmentationSettings], Result[ScoreTable]]]:
+        """The result of each trial on a sequence, see :func:`stremn.tables.engine.run`."""
+        sessions = []
+        for trial in trials:
+            sessions.append(SegmentationSession(self.model, trial.settings))
+            # One copy of the weights, made ready to compute, serves all sessions.
+            self.model = sessions[-1].model
+        runs = segment_video(item.video, sessions, lambda frame, labels: self.on_frames(1), item.least)
+        for trial, run in zip(trials, runs, strict=True):
+            if not run.scored:
+                raise StremnError(f"sequence '{item.name}': has no mask to score against, leave it out")
+            held = {str(key): slots for key, slots in run.session.frames_in_memory().items()}
+            yield (
+                trial,
+                Result(
+                    item=item.name,
+                    settings=trial.settings.to_dict(),
+                    frames=item.frames,
+                    score=ScoreTable(tuple(run.scorer.result())),
+                    ages=tuple(np.trim_zeros(run.history.ages, "b").tolist()),
+                    details={"frames_in_memory_at_the_end": held},
+                ),
+            )
 
 
-def _result(setting: Setting, trial: Trial, run: _Run, sequence: Video, frames: int) -> Result:
-    ages = np.trim_zeros(run.history.ages, "b")
-    held = {str(key): slots for key, slots in run.session.frames_in_memory().items()}
-    return Result(
-        key=setting.key(trial, sequence),
-        sequence=sequence.name,
-        settings=trial.settings(),
-        frames=frames,
-        scores=tuple(run.scorer.result()),
-        ages=tuple(ages.tolist()),
-        held=held,
-    )
+def table_rows(
+    number: int, base: Trial[SegmentationSettings], seeds: int = 3
+) -> list[Row[SegmentationSettings]]:
+    """The rows of a table.
+
+    Args:
+        number: of the table in the paper, 1 to 3.
+        base: with the settings that the table does not vary.
+        seeds: how many runs a policy that draws random numbers gets.
+
+    Raises:
+        StremnError: if there is no such table.
+    """
+    if number not in TABLES:
+        raise StremnError(f"there is no table {number} here: choose 1 (policies), 2 (slots) or 3 (testing)")
+    if number == 1:
+        return policy_rows(base, seeds, candidate_every=GROWING_EVERY)
+    if number == 2:
+        return slot_rows(base, seeds, range(3, 8))
+    paper = TABLES[3].rows
+    return [Row(name, seeded(trial, seeds), paper.get(name)) for name, trial in _testing(base).items()]
+
+
+def _testing(base: Trial[SegmentationSettings]) -> Mapping[str, Trial[SegmentationSettings]]:
+    """The paper has no rows without post-processing, which it always uses; we show what it is worth."""
+    single = base.changed(views=ONE_VIEW, postprocess=False)
+    multi = single.changed(views=MULTI_SCALE)
+    return {
+        "single scale": single,
+        "single scale, post-processed": single.changed(postprocess=True),
+        "multi-scale": multi,
+        "multi-scale, post-processed": multi.changed(postprocess=True),
+        GROWING: single.changed(policy="every-nth", candidate_every=GROWING_EVERY),
+    }

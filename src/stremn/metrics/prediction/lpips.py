@@ -1,45 +1,31 @@
 """LPIPS: how different two frames look to a network trained on photographs."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stremn.errors import StremnError
 
-__all__ = ["BACKBONES", "Lpips"]
-
-BACKBONES = {
-    "alex": ("alexnet", "AlexNet_Weights"),
-    "vgg": ("vgg16", "VGG16_Weights"),
-    "squeeze": ("squeezenet1_1", "SqueezeNet1_1_Weights"),
-}
-"""torchvision's network and its weights, by LPIPS's name."""
+__all__ = ["Lpips"]
 
 
 class Lpips:
-    """Learned perceptual image patch similarity, by torchmetrics.
+    """Learned perceptual image patch similarity on AlexNet, by torchmetrics.
 
     Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (CVPR 2018). Its
-    own weights come with torchmetrics; those of the backbone are torchvision's for ImageNet, from a file or
-    downloaded once.
+    own weights come with torchmetrics; those of AlexNet are torchvision's for ImageNet.
 
     Args:
-        weights: file of torchvision's weights, ``.pth`` or ``.safetensors``; None downloads them.
-        backbone: ``alex`` (the tables' choice), ``vgg`` or ``squeeze``.
+        weights: file of torchvision's weights, ``.pth`` or ``.safetensors``.
         device: where it runs.
 
     Raises:
-        StremnError: if torchmetrics is missing, or the weights cannot be had or are of another network.
+        StremnError: if torchmetrics is missing, or the weights cannot be read or are of another network.
     """
 
-    def __init__(
-        self, weights: Path | str | None = None, *, backbone: str = "alex", device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, weights: Path | str, *, device: torch.device | str = "cpu") -> None:
         """Build the network and load its weights."""
-        if backbone not in BACKBONES:
-            raise StremnError(f"LPIPS has no backbone '{backbone}': choose one of {', '.join(BACKBONES)}")
         try:
             # The public class downloads the backbone whatever it is given; the network behind it does not.
             from torchmetrics.functional.image.lpips import _NoTrainLpips
@@ -47,9 +33,8 @@ class Lpips:
             raise StremnError(
                 "LPIPS needs torchmetrics: install it with pip install 'stremn[metrics]'"
             ) from error
-        found = _download(backbone) if weights is None else _read(Path(weights))
-        network = _NoTrainLpips(net=backbone, pnet_rand=True)  # type: ignore[arg-type]
-        _load(network.net, found, "the download" if weights is None else str(weights), backbone)
+        network = _NoTrainLpips(net="alex", pnet_rand=True)
+        _load(network.net, Path(weights))
         self.network = network.to(device).eval()
 
     @torch.no_grad()
@@ -77,20 +62,6 @@ class Lpips:
         return found.reshape(-1)
 
 
-def _download(backbone: str) -> dict[str, Tensor]:
-    import torchvision
-
-    entry = getattr(torchvision.models, BACKBONES[backbone][1]).DEFAULT
-    try:
-        found: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise StremnError(
-            f"LPIPS needs the ImageNet weights of {BACKBONES[backbone][0]}, which cannot be downloaded here: "
-            f"give them as a file ({entry.url.rsplit('/', 1)[-1]} of torchvision)"
-        ) from error
-    return found
-
-
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
@@ -105,14 +76,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _load(network: nn.Module, weights: dict[str, Any], where: str, backbone: str) -> None:
+def _load(network: nn.Module, path: Path) -> None:
     """Layers keep torchvision's numbers, but stand in slices: ``slice2.3.bias`` is ``features.3.bias``."""
+    weights = _read(path)
     names = {name: "features." + ".".join(name.split(".")[-2:]) for name in network.state_dict()}
-    if backbone == "squeeze":
-        names = {name: "features." + name.split(".", 2)[2] for name in names}
     try:
         network.load_state_dict({name: weights[source] for name, source in names.items()})
     except (KeyError, RuntimeError) as error:
-        raise StremnError(
-            f"{where}: not the weights of torchvision's {BACKBONES[backbone][0]}; give that file"
-        ) from error
+        raise StremnError(f"{path}: not the weights of torchvision's AlexNet; give that file") from error

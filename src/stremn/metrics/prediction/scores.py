@@ -1,10 +1,11 @@
 """Scores of predicted videos, frame by frame over the horizon."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,6 +77,16 @@ class PredictionScores:
             KeyError: if a part is missing.
         """
         return cls(int(data["sequences"]), {name: tuple(curve) for name, curve in data["curves"].items()})
+
+    @classmethod
+    def merged(cls, parts: Sequence[Self]) -> Self:
+        """The scores of all sequences that several scores are of, one or more of the same figures."""
+        weights = [part.sequences for part in parts]
+        curves = {
+            name: tuple(np.average([part.curves[name] for part in parts], axis=0, weights=weights).tolist())
+            for name in parts[0].curves
+        }
+        return cls(sum(weights), curves)
 
 
 class PredictionScorer:

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -134,6 +135,26 @@ class ScoreTable:
     def overall(self) -> Score:
         """The mean over the objects of all sequences: a sequence of many objects weighs more, as in DAVIS."""
         return Score(**_means(self.objects))
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The overall figures by name."""
+        return self.overall.values()
+
+    @classmethod
+    def merged(cls, parts: Iterable[Self]) -> Self:
+        """The table of all objects of several tables."""
+        return cls(tuple(chain.from_iterable(part.objects for part in parts)))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What :meth:`to_dict` gave.
+
+        Raises:
+            KeyError: if a part is missing.
+        """
+        names = [field.name for field in fields(ObjectScore)]
+        return cls(tuple(ObjectScore(**{name: row[name] for name in names}) for row in data["objects"]))
 
     @property
     def sequences(self) -> tuple[SequenceScore, ...]:

@@ -1,43 +1,11 @@
-"""Rows of prediction follow the registry, the paper's numbers are whole, training runs are read."""
+"""The training run beside some weights is read."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from stremn.memory import POLICIES
-from stremn.tables.forecast_rows import copy_row, policy_rows, slot_rows
-from stremn.tables.paper import MOVING_MNIST, PREDICTION
-from stremn.tables.prediction import ForecastTrial
 from stremn.tables.trained import Training, read_training
-
-BASE = ForecastTrial("digest", "learned", 5)
-
-
-def test_every_policy_has_a_row_and_random_ones_have_seeds() -> None:
-    rows = policy_rows(BASE, 4)
-    assert {row.trials[0].policy for row in rows} == set(POLICIES)
-    assert [row.name for row in rows][-2:] == ["(ours) learned", "growing memory"]
-    for row in rows:
-        draws = POLICIES[row.trials[0].policy or ""].draws
-        assert [trial.seed for trial in row.trials] == list(range(4 if draws else 1))
-        assert {trial.slots for trial in row.trials} == {5}
-
-
-def test_slots() -> None:
-    assert [row.trials[0].slots for row in slot_rows(BASE, 3)] == [1, 2, 3, 4, 5, 6, 7]
-    assert len(slot_rows(ForecastTrial("digest", "random-drop", 5), 3)[0].trials) == 3
-    assert copy_row().trials[0].policy is None
-
-
-def test_what_the_text_says_of_the_papers_table() -> None:
-    """Best of all on Human3.6M; on KTH only LPIPS is (Sec. 4.2)."""
-    ours, others = PREDICTION["STReMN"], [row for name, row in PREDICTION.items() if name != "STReMN"]
-    for name, sign in (("mse", 1), ("mae", 1), ("ssim", -1), ("kth_lpips", 1)):
-        known = [getattr(row, name) for row in others if getattr(row, name) is not None]
-        assert sign * getattr(ours, name) < min(sign * value for value in known)
-    assert max(row.kth_psnr or 0 for row in others) == PREDICTION["Conv-TT-LSTM"].kth_psnr
-    assert list(MOVING_MNIST.values()) == sorted(MOVING_MNIST.values(), reverse=True)
 
 
 @pytest.fixture

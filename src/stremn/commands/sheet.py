@@ -1,0 +1,234 @@
+"""How the tables of both tasks are run, printed, written and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stremn.commands.console import FrameProgress, say, show
+from stremn.errors import StremnError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from stremn.tables import Line, ResultStore, Row, TestClips
+
+__all__ = [
+    "MASK_FIGURES",
+    "Sheet",
+    "axis",
+    "clips_report",
+    "columns_of",
+    "counted",
+    "main_figure",
+    "make_folder",
+    "new_table",
+    "prediction_facts",
+    "run_rows",
+    "shown",
+]
+
+MASK_FIGURES = {"j_mean": "J", "f_mean": "F", "j_and_f": "J&F"}
+"""Headings of the figures of segmentation that are printed."""
+
+USUAL = ("mse", "mae", "psnr", "ssim", "lpips")
+COLUMNS = {
+    "kth": ("psnr", "ssim", "lpips", "psnr_predrnn", "ssim_predrnn", "lpips_predrnn", "ssim_openstl"),
+    "videos": ("mse_pixel", "mae_pixel", "psnr", "ssim", "lpips"),
+}
+"""Figures that are printed, by kind of data, as far as there are; the others are in the JSON file."""
+
+FORMATS = {"mse": ".1f", "mae": ".1f", "mse_pixel": ".5f", "mae_pixel": ".5f", "psnr": ".2f"}
+
+
+def run_rows(
+    label: str,
+    rows: Sequence[Row[Any]],
+    items: Sequence[Any],
+    store: ResultStore[Any],
+    make: Callable[[Callable[[int], None]], Any],
+) -> tuple[list[Line[Any]], dict[str, Any]]:
+    """Run the rows of a table, with a progress bar.
+
+    Args:
+        label: of the bar.
+        rows: to be run.
+        items: what on.
+        store: where results are kept and found again.
+        make: what runs trials on one item, from a function that is to be told of frames.
+
+    Returns:
+        A line for each row, and what the JSON file says of this run.
+    """
+    from stremn.provenance import provenance, versions
+    from stremn.tables import frames_to_run, run, summarise
+
+    trials = [trial for row in rows for trial in row.trials]
+    with FrameProgress(label, frames_to_run(trials, items, store)) as progress:
+        results = run(trials, items, store, make(progress.advance))
+    facts = {"frames_of_this_run": progress.count, "seconds_of_this_run": round(progress.seconds, 1)}
+    return summarise(rows, results), facts | {"versions": versions()} | provenance()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A finished table.
+
+    Attributes:
+        title: of the table and its pictures.
+        lines: its rows.
+        columns: headings of the figures that are printed, by their names.
+        main: the figure whose spread is printed and that is drawn.
+        facts: what a reader must know of the figures, each in a sentence.
+    """
+
+    title: str
+    lines: Sequence[Line[Any]]
+    columns: Mapping[str, str]
+    main: str
+    facts: Mapping[str, str]
+
+    def show(self, *beside: Table, trained: bool = False) -> None:
+        """Print it, then other tables beside it, then the facts."""
+        lines = self.lines
+        drawn = any(len(line.scores) > 1 for line in lines)
+        printed = any(line.row.paper for line in lines)
+        view = new_table(
+            self.title,
+            *self.columns.values(),
+            *([f"min-max {heading(self.main)}"] if drawn else []),
+            *(["paper J", "F", "J&F"] if printed else []),
+        )
+        if trained:
+            view.add_column("trained", no_wrap=True)
+        for line in lines:
+            known = "" if line.row.file is None else str(line.row.training or "not known")
+            paper, (low, high) = line.row.paper, line.spread(self.main)
+            spread = f"{shown(self.main, low)}-{shown(self.main, high)}" if len(line.scores) > 1 else ""
+            values = (paper.j, paper.f, paper.j_and_f) if paper else (None,) * 3
+            view.add_row(
+                line.name,
+                *(shown(name, line.mean(name)) for name in self.columns),
+                *([spread] if drawn else []),
+                *(("-" if value is None else f"{value:.1f}" for value in values) if printed else []),
+                *([known] if trained else []),
+            )
+        show(view, *beside)
+        for name, text in self.facts.items():
+            say(f"{name}: {text}")
+
+    def write(self, path: Path, report: Mapping[str, Any]) -> None:
+        """Write it as JSON, ``path`` without its suffix."""
+        from stremn.files import write_json
+
+        rows = {"title": self.title, "facts": self.facts, "rows": [line.to_dict() for line in self.lines]}
+        write_json(path.with_suffix(".json"), rows | dict(report))
+
+    def draw(self, path: Path, paper: str | None = None) -> None:
+        """Draw its main figure and the ages of templates, ``path`` without its suffix."""
+        from stremn.tables.plots import Bar, plot_ages, plot_rows
+
+        lines = [line for line in self.lines if line.row.trials[0].weights]
+        unit = 100 if self.main in MASK_FIGURES else 1
+        bars = []
+        for line in lines:
+            low, high = line.spread(self.main)
+            printed = None if line.row.paper is None else line.row.paper.j_and_f
+            bars.append(Bar(line.name, unit * line.mean(self.main), unit * low, unit * high, printed))
+        picture = path.with_suffix(".png")
+        plot_rows(bars, picture, title=self.title, ours=self.facts["data"], paper=paper, axis=axis(self.main))
+        ages = {line.name: line.ages for line in lines}
+        title = f"{self.title}: age of the chosen templates, $d^K[t]$"
+        plot_ages(ages, path.with_name(f"{path.name}-ages.png"), title=title)
+
+
+def shown(figure: str, value: float) -> str:
+    """A figure as it is printed; J and F are in percent."""
+    if figure in MASK_FIGURES:
+        return f"{100 * value:.1f}"
+    return format(value, FORMATS.get(figure, FORMATS.get(figure.partition("_")[0], ".4f")))
+
+
+def heading(figure: str) -> str:
+    """Of a figure's column."""
+    from stremn.metrics.prediction.frames import FIGURES
+
+    return MASK_FIGURES[figure] if figure in MASK_FIGURES else FIGURES[figure].label
+
+
+def axis(figure: str) -> str:
+    """What an axis of a figure says."""
+    from stremn.metrics.prediction.frames import FIGURES
+
+    if figure in MASK_FIGURES:
+        return f"{heading(figure)} in percent"
+    return f"{heading(figure)} ({'lower' if FIGURES[figure].lower_is_better else 'higher'} is better)"
+
+
+def prediction_facts(test: TestClips, figures: Iterable[str]) -> dict[str, str]:
+    """What a reader must know of figures of prediction, each in a sentence."""
+    from stremn.metrics.prediction.frames import CONVENTIONS, FIGURES
+
+    used = {FIGURES[figure].convention for figure in figures}
+    return {
+        "data": test.note,
+        "figures": "MSE and MAE are sums over the pixels and channels of a frame unless they say per pixel; "
+        "all are means over the frames ahead, of predictions rounded to 8 bits as a session gives them",
+    } | {name: text for name, text in CONVENTIONS.items() if name in used}
+
+
+def clips_report(test: TestClips, lines: Sequence[Line[Any]]) -> dict[str, Any]:
+    """What the JSON files say of the clips and the figures."""
+    from stremn.metrics.prediction.frames import CONVENTIONS
+
+    return {
+        "clips": test.facts | {"count": len(test.numbers)},
+        "figures": {name: heading(name) for name in lines[0].figures},
+        "conventions": {name: CONVENTIONS[name] for name in test.protocol.conventions},
+    }
+
+
+def new_table(title: str | None, *headings: str) -> Table:
+    """A view whose first column names the rows and whose others hold figures."""
+    from rich import box
+    from rich.table import Table
+
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title)
+    view.add_column("", no_wrap=True)
+    for text in headings:
+        view.add_column(text, justify="right", no_wrap=True)
+    return view
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder, unless it is there.
+
+    Raises:
+        StremnError: if it cannot be made or is a file.
+    """
+    from stremn.files.atomic import write_error
+
+    if folder.exists() and not folder.is_dir():
+        raise StremnError(f"output {folder} is a file: give a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def counted(number: int, name: str) -> str:
+    """``1 clip``, ``2 clips``."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+def columns_of(test: TestClips, lines: Sequence[Line[Any]]) -> dict[str, str]:
+    """Headings of the figures that are printed, by their names."""
+    wanted = COLUMNS.get(test.kind, USUAL)
+    return {name: heading(name) for name in wanted if name in lines[0].figures}
+
+
+def main_figure(test: TestClips) -> str:
+    """What the data set's tables rank by."""
+    return "psnr" if test.kind in ("kth", "videos") else "mse"

@@ -1,0 +1,271 @@
+"""One engine for the tables of both tasks: trials over items, and the rows and figures that come of them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
+
+import numpy as np
+from torch import nn
+
+from stremn import __version__
+from stremn.files.tensors import tensors_digest
+from stremn.memory import POLICIES
+from stremn.models import ModelConfig
+from stremn.runtime import Runtime
+from stremn.sessions.settings import Settings
+from stremn.tables.paper import TABLES, Figures
+from stremn.tables.store import AnyScore, Result, ResultStore, key_of
+from stremn.tables.trained import Training
+
+__all__ = [
+    "GROWING",
+    "Item",
+    "Line",
+    "Row",
+    "Trial",
+    "base_trial",
+    "frames_to_run",
+    "policy_rows",
+    "run",
+    "seeded",
+    "slot_rows",
+    "summarise",
+    "weights_digest",
+]
+
+GROWING = "growing memory"
+"""The row of the memory without bound, STM's."""
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+class Item(Protocol):
+    """What trials are run on: a sequence, or a part of the clips."""
+
+    @property
+    def name(self) -> str:
+        """As people know it."""
+
+    @property
+    def frames(self) -> int:
+        """How many frames a trial makes of it."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What tells it apart from all others, as JSON values."""
+
+
+@dataclass(frozen=True)
+class Trial(Generic[AnySettings]):
+    """A model with all settings of its session.
+
+    Attributes:
+        weights: digest of the model, see :func:`weights_digest`.
+        settings: resolved, with the device and precision of :func:`base_trial`.
+    """
+
+    weights: str
+    settings: AnySettings
+
+    def changed(self, **changes: Any) -> Self:
+        """The same trial with some of its settings replaced."""
+        return replace(self, settings=self.settings.changed(**changes))
+
+    def key(self, item: Item) -> str:
+        """Of the trial's result on an item; it depends on the version of the package too."""
+        facts = {"weights": self.weights, "settings": self.settings.to_dict(), "item": item.facts}
+        return key_of(facts | {"version": __version__})
+
+
+def base_trial(model: nn.Module, settings: AnySettings) -> Trial[AnySettings]:
+    """A trial of a model, with nothing left open that a result depends on.
+
+    Raises:
+        StremnError: on settings that cannot be, or a device that is not there.
+    """
+    settings = settings.resolved(cast(ModelConfig, model.config))
+    runtime = Runtime.choose(settings.device, settings.precision)
+    settings = replace(settings, device=str(runtime.device), precision=runtime.precision)
+    return Trial(weights_digest(model), settings)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A digest of a model's config and weights."""
+    return tensors_digest(model.state_dict(), cast(ModelConfig, model.config).to_json())
+
+
+AnyItem = TypeVar("AnyItem", bound=Item)
+
+Finished = tuple[Trial[AnySettings], Result[AnyScore]]
+
+RunOne = Callable[[AnyItem, Sequence[Trial[AnySettings]]], Iterable[Finished[AnySettings, AnyScore]]]
+"""Runs trials on one item and gives the result of each as soon as there is one."""
+
+
+def run(
+    trials: Iterable[Trial[AnySettings]],
+    items: Iterable[AnyItem],
+    store: ResultStore[AnyScore],
+    run_one: RunOne[AnyItem, AnySettings, AnyScore],
+) -> dict[Trial[AnySettings], list[Result[AnyScore]]]:
+    """Results of every trial on every item, in the order of the items; what the store has is not run again.
+
+    Args:
+        trials: each is run once, however often it is named.
+        items: the data.
+        store: where results are found and kept.
+        run_one: called for every item with the trials that lack it, if any does.
+
+    Raises:
+        StremnError: if a file cannot be read or written, or an item cannot be scored.
+    """
+    results: dict[Trial[AnySettings], list[Result[AnyScore]]] = {trial: [] for trial in trials}
+    for item in items:
+        keys = {trial: trial.key(item) for trial in results}
+        missing = [trial for trial, key in keys.items() if store.find(key) is None]
+        for trial, result in run_one(item, missing) if missing else ():
+            store.add(keys[trial], result)
+        for trial, key in keys.items():
+            found = store.find(key)
+            assert found is not None
+            results[trial].append(found)
+    return results
+
+
+def frames_to_run(
+    trials: Iterable[Trial[AnySettings]], items: Iterable[Item], store: ResultStore[AnyScore]
+) -> int:
+    """How many frames :func:`run` will make, those of each trial counted on their own."""
+    trials = list(dict.fromkeys(trials))
+    return sum(item.frames for item in items for trial in trials if store.find(trial.key(item)) is None)
+
+
+@dataclass(frozen=True)
+class Row(Generic[AnySettings]):
+    """A row of a table: one trial, or one for each seed where random numbers are drawn.
+
+    Attributes:
+        name: as printed.
+        trials: at least one.
+        paper: the paper's figures in percent.
+        file: of the weights, as it was given, where rows have weights of their own.
+        training: what is known of how these were trained.
+    """
+
+    name: str
+    trials: tuple[Trial[AnySettings], ...]
+    paper: Figures | None = None
+    file: str | None = None
+    training: Training | None = None
+
+
+@dataclass(frozen=True)
+class Line(Generic[AnyScore]):
+    """A row with its figures.
+
+    Attributes:
+        row: of the table.
+        results: of each seed, item by item.
+    """
+
+    row: Row[Any]
+    results: tuple[tuple[Result[AnyScore], ...], ...]
+
+    @property
+    def name(self) -> str:
+        """As printed."""
+        return self.row.name
+
+    @cached_property
+    def scores(self) -> tuple[AnyScore, ...]:
+        """Over all items, one for each seed."""
+        kind = type(self.results[0][0].score)
+        return tuple(kind.merged([result.score for result in run]) for run in self.results)
+
+    @cached_property
+    def ages(self) -> np.ndarray:
+        """d^K[t] of Sec. 4.3: share of chosen templates that were ``t`` frames old, sum 1 or all 0."""
+        every = [result.ages for run in self.results for result in run]
+        ages = np.zeros(max(map(len, every), default=0))
+        for counted in every:
+            ages[: len(counted)] += counted
+        return ages / max(1, ages.sum())
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures there are."""
+        return tuple(self.scores[0].means)
+
+    def mean(self, figure: str) -> float:
+        """Mean of a figure over the seeds."""
+        return float(np.mean([score.means[figure] for score in self.scores]))
+
+    def spread(self, figure: str) -> tuple[float, float]:
+        """Smallest and largest value of a figure over the seeds; equal where there is one seed."""
+        values = [score.means[figure] for score in self.scores]
+        return min(values), max(values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; the paper's figures are fractions of 1, as ours of segmentation are."""
+        row = self.row
+        return {
+            "name": row.name,
+            "file": row.file,
+            "weights_sha256": row.trials[0].weights or None,
+            "training": row.training and row.training.to_dict(),
+            "paper": row.paper and row.paper.fractions(),
+            "means": {figure: self.mean(figure) for figure in self.figures},
+            "min_max": {figure: self.spread(figure) for figure in self.figures},
+            "ages": [round(share, 6) for share in self.ages.tolist()],
+            "runs": [
+                {
+                    "settings": results[0].settings,
+                    "score": score.to_dict(),
+                    "items": {r.item: {"frames": r.frames} | r.details for r in results},
+                }
+                for score, results in zip(self.scores, self.results, strict=True)
+            ],
+        }
+
+
+def summarise(
+    rows: Iterable[Row[AnySettings]],
+    results: Mapping[Trial[AnySettings], Sequence[Result[AnyScore]]],
+) -> list[Line[AnyScore]]:
+    """A line for each row, of what :func:`run` gave for its trials."""
+    return [Line(row, tuple(tuple(results[trial]) for trial in row.trials)) for row in rows]
+
+
+def policy_rows(base: Trial[AnySettings], seeds: int, **growing: Any) -> list[Row[AnySettings]]:
+    """A row for each policy of constant memory, the paper's order first, and one for growing memory.
+
+    Args:
+        base: what the rows have in common.
+        seeds: how many runs a policy that draws random numbers gets.
+        **growing: settings of the growing memory that differ from the others'.
+    """
+    paper = TABLES[1]
+    names = dict.fromkeys([*paper.rows, *(name for name, policy in POLICIES.items() if policy.bounded)])
+    trials = {name: base.changed(policy=name) for name in names}
+    trials[GROWING] = base.changed(policy="every-nth", **growing)
+    return [
+        Row(paper.labels.get(name, name), seeded(trial, seeds), paper.rows.get(name))
+        for name, trial in trials.items()
+    ]
+
+
+def slot_rows(base: Trial[AnySettings], seeds: int, counts: Iterable[int]) -> list[Row[AnySettings]]:
+    """A row for each number of slots."""
+    names = {count: f"K = {count}" for count in counts}
+    return [
+        Row(name, seeded(base.changed(slots=count), seeds), TABLES[2].rows.get(name))
+        for count, name in names.items()
+    ]
+
+
+def seeded(trial: Trial[AnySettings], seeds: int) -> tuple[Trial[AnySettings], ...]:
+    """The trial, or one for each seed if its policy draws random numbers."""
+    policy = trial.settings.policy
+    draws = policy is not None and POLICIES[policy].draws
+    return tuple(trial.changed(seed=seed) for seed in range(seeds)) if draws else (trial,)
