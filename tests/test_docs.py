@@ -1,13 +1,16 @@
-"""The Python of README.md and of the pages for users and developers runs, on a video made here."""
+"""The Python of README.md and of the pages runs, on a video made here, and their commands exist."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from small_data import write_first_mask, write_frames
+from stremn.commands import app
 from stremn.memory import POLICIES
 from stremn.models import MODELS
 from stremn.models.registry import ARCHITECTURES
@@ -21,6 +24,13 @@ PAGES = [
     if "```python" in page.read_text(encoding="utf-8")
 ]
 REGISTRIES: tuple[dict[str, Any], ...] = (POLICIES, MODELS, ARCHITECTURES, TASKS)
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str, int]]:
+    """Fenced blocks of a page: language, text, and how many lines come before it."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        yield block[1], block[2], text.count("\n", 0, block.start(2))
 
 
 @pytest.fixture
@@ -40,7 +50,29 @@ def video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("video")
 def test_python_of_a_page_runs(page: Path) -> None:
     names: dict[str, object] = {"__name__": "page"}
-    text = page.read_text(encoding="utf-8")
-    for block in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        before = text[: block.start(1)].count("\n")
-        exec(compile("\n" * before + block[1], str(page), "exec"), names)
+    for language, code, line in blocks(page):
+        if language == "python":
+            exec(compile("\n" * line + code, str(page), "exec"), names)
+
+
+def command_lines() -> Iterator[tuple[str, list[str]]]:
+    """Every ``stremn`` command of a page's code blocks without a language, as words."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for language, code, _ in blocks(page):
+            for line in [] if language else code.replace("\\\n", " ").splitlines():
+                if found := re.search(r"(?:^|do )stremn (.+?)(?:; done)?$", line):
+                    yield str(page.relative_to(ROOT)), shlex.split(found[1], comments=True)
+
+
+def test_commands_of_the_pages_exist() -> None:
+    lines = list(command_lines())
+    assert len(lines) > 20
+    for page, words in lines:
+        command: Any = typer.main.get_command(app)
+        while hasattr(command, "commands"):
+            assert words[0] in command.commands, f"{page}: stremn has no command '{words[0]}'"
+            command = command.commands[words.pop(0)]
+        known = {name for parameter in command.params for name in parameter.opts}
+        for word in words:
+            if word.startswith("--"):
+                assert word in known, f"{page}: {command.name} has no option {word}"
