@@ -21,7 +21,7 @@ def bundled(
         without: fields that are no options of this command and keep their default.
         **defaults: of this command, where they differ from the field's.
 
-    Example:
+    Examples:
         >>> from dataclasses import dataclass
         >>> @dataclass(frozen=True)
         ... class Size:

@@ -50,7 +50,7 @@ class PlayedVideo:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """See :class:`~stremn.tables.engine.Item`."""
+        """What a result is found again by: the folder, the sequence and how many frames are played."""
         return {"root": str(self.root.resolve()), "sequence": self.name, "frames": self.frames}
 
 
