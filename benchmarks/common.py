@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from stremn import StremnError, __version__, create_model, from_pretrained
-from stremn.commands.demo import SAMPLES, sample_video
+from stremn.commands.demo import sample_mask, sample_video
 from stremn.files import open_source, read_mask, write_json
 from stremn.files.images import read_image
 from stremn.files.names import image_files
@@ -110,7 +110,7 @@ def default_source() -> tuple[Path, Path]:
     masks = data / "Annotations" / "480p" / SEQUENCE
     if frames.is_dir() and masks.is_dir():
         return frames, image_files(masks)[0]
-    return sample_video(), SAMPLES / "carphone.png"
+    return sample_video(), sample_mask()
 
 
 def unpack(source: Path, folder: Path, most: int) -> list[Path]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from command_runs import BAD_INPUT, assert_complete_files_only, run
 
-from stremn.commands.demo import HORIZON, OBSERVE, SAMPLES, START, sample_video
+from stremn.commands.demo import HORIZON, OBSERVE, SIZE, START, sample_mask, sample_video
 from stremn.files import open_masks, open_source
 from stremn.models import checkpoint
 
@@ -19,19 +19,19 @@ from stremn.models import checkpoint
 def test_the_sample_mask_fits_the_sample_video() -> None:
     with open_source(sample_video()) as source:
         first = next(iter(source))
-        labels = open_masks(SAMPLES / "carphone.png", source).at(first)
+        labels = open_masks(sample_mask(), source).at(first)
     assert labels is not None
     assert labels.shape == first.image.shape[:2]
     ids, counts = np.unique(labels, return_counts=True)
-    assert len(ids) > 2
-    assert counts.min() > 50
-    assert source.frame_count == 120
+    assert ids.tolist() == [0, 1, 2]
+    assert counts.min() > 10000
+    assert source.frame_count == 132
 
 
 def test_without_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = run("demo")
-    assert done.err == "stremn: the sample video is not installed: pip install 'stremn[demo]'\n"
+    assert done.err == "stremn: the sample videos are not installed: pip install 'stremn[demo]'\n"
     assert done.status == BAD_INPUT
 
 
@@ -40,8 +40,8 @@ def test_both_tasks(shipped: bool, predictor: Path, tmp_path: Path, monkeypatch:
     """Segmentation has tests of its own: here it is only asked for; the prediction is made."""
     asked: list[dict[str, Any]] = []
 
-    def segment(source: str, **options: Any) -> None:
-        asked.append({"source": source} | options)
+    def segment(**options: Any) -> None:
+        asked.append(options)
 
     # Under its name the package has the function; the module has what that calls.
     monkeypatch.setattr(importlib.import_module("stremn.commands.demo"), "segment", segment)
@@ -51,8 +51,8 @@ def test_both_tasks(shipped: bool, predictor: Path, tmp_path: Path, monkeypatch:
     out = tmp_path / "out"
     done = run("demo", "--out", out)
     assert done.status == 0, done.err
-    masks = SAMPLES / "carphone.png"
-    assert asked == [{"source": str(sample_video()), "masks": masks, "out": out, "overwrite": False}]
+    chosen = {"masks": sample_mask(), "out": out, "size": SIZE, "overwrite": False}
+    assert asked == [{"source": str(sample_video())} | chosen]
     if not shipped:
         assert "nothing is predicted: the weights of stremn-predict-video are not in this package" in done.err
         assert not out.exists()

