@@ -14,7 +14,7 @@ from stremn.commands import options
 from stremn.commands.bundles import bundled
 from stremn.commands.console import FrameProgress, say, show
 from stremn.commands.score import render_scores
-from stremn.commands.sheet import clips_report, make_folder, new_table, prediction_facts, run_rows, shown
+from stremn.commands.sheet import clips_report, new_table, prediction_facts, run_rows, shown
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:
@@ -92,10 +92,9 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SegmentationOptions) -> No
 
 def _check_folder(root: Path, out: Path, overwrite: bool) -> None:
     """Find out before hours of work, not after, what could not be written."""
-    if out.exists() and not out.is_dir():
-        raise StremnError(f"output {out} is a file: give a folder")
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise StremnError(f"output folder {out} is not empty: empty it, or give --overwrite")
+    from stremn.files.outputs import check_folder
+
+    check_folder(out, overwrite)
     folders = [
         root / part / name for part in ("", "train", "valid") for name in ("JPEGImages", "Annotations")
     ]
@@ -122,6 +121,7 @@ def evaluate_sequence(
     """
     from stremn.data import PlayedFrame
     from stremn.files import write_mask
+    from stremn.files.outputs import make_folder
     from stremn.tables.segmentation import segment_video
 
     if folder is not None:

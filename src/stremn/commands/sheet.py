@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stremn.commands.console import FrameProgress, say, show
-from stremn.errors import StremnError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +22,6 @@ __all__ = [
     "columns_of",
     "counted",
     "main_figure",
-    "make_folder",
     "new_table",
     "prediction_facts",
     "run_rows",
@@ -200,22 +198,6 @@ def new_table(title: str | None, *headings: str) -> Table:
     for text in headings:
         view.add_column(text, justify="right", no_wrap=True)
     return view
-
-
-def make_folder(folder: Path) -> None:
-    """Make the output folder, unless it is there.
-
-    Raises:
-        StremnError: if it cannot be made or is a file.
-    """
-    from stremn.files.atomic import write_error
-
-    if folder.exists() and not folder.is_dir():
-        raise StremnError(f"output {folder} is a file: give a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from error
 
 
 def counted(number: int, name: str) -> str:

@@ -21,7 +21,6 @@ from stremn.commands.sheet import (
     columns_of,
     counted,
     main_figure,
-    make_folder,
     new_table,
     prediction_facts,
     run_rows,
@@ -149,6 +148,7 @@ def _run(
 def _segment(number: int, asked: TableOptions, session: options.SegmentationOptions) -> None:
     """Tables 1 to 3: what differs is the memory, or the way of testing."""
     from stremn.data import read_videos
+    from stremn.files.outputs import make_folder
     from stremn.metrics import ScoreTable
     from stremn.models import from_pretrained
     from stremn.tables import PlayedVideo, ResultStore, SegmentVideos, base_trial, table_rows
@@ -207,6 +207,7 @@ def _predict(
     """Tables 1 and 2 on the task of prediction."""
     from dataclasses import replace
 
+    from stremn.files.outputs import make_folder
     from stremn.metrics.prediction.scores import PredictionScores
     from stremn.tables import PredictClips, ResultStore, base_trial, parts_of
     from stremn.tables.engine import policy_rows, slot_rows
@@ -252,6 +253,7 @@ def _predict(
 
 def _compare(asked: TableOptions, session: options.SegmentationOptions, clips: options.ClipOptions) -> None:
     """Table 5: prediction models, each with weights of its own, beside copying the last frame."""
+    from stremn.files.outputs import make_folder
     from stremn.metrics.prediction.scores import PredictionScores
     from stremn.models import Predictor, as_model
     from stremn.tables import PredictClips, ResultStore, Row, base_trial, parts_of

@@ -7,7 +7,35 @@ from typing import ClassVar
 from stremn.errors import StremnError
 from stremn.files.atomic import part_name, write_error
 
-__all__ = ["OutputFolder", "PredictionFolder", "SegmentationFolder"]
+__all__ = ["OutputFolder", "PredictionFolder", "SegmentationFolder", "check_folder", "make_folder"]
+
+
+def check_folder(path: Path, overwrite: bool = True) -> None:
+    """Refuse an output folder that is a file, or without ``overwrite`` one that is not empty.
+
+    Raises:
+        StremnError: naming the folder and the remedy.
+    """
+    if path.exists() and not path.is_dir():
+        raise StremnError(f"output {path} is a file: give a folder")
+    try:
+        if not overwrite and path.is_dir() and any(path.iterdir()):
+            raise StremnError(f"output folder {path} is not empty: empty it, or give --overwrite")
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make an output folder, unless it is there.
+
+    Raises:
+        StremnError: if it cannot be made or is a file.
+    """
+    check_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 class OutputFolder:
@@ -36,13 +64,7 @@ class OutputFolder:
     ) -> None:
         """Look at what is there; nothing is changed yet."""
         self.path = Path(path).expanduser()
-        if self.path.exists() and not self.path.is_dir():
-            raise StremnError(f"output {self.path} is a file: give a folder")
-        try:
-            if self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
-                raise StremnError(f"output folder {self.path} is not empty: empty it, or give --overwrite")
-        except OSError as error:
-            raise write_error(self.path, error) from error
+        check_folder(self.path, overwrite)
         ours = [(self.path / name).resolve() for name in (self.pictures, *self.files)]
         for given in inputs:
             real = Path(given).expanduser().resolve()
