@@ -97,6 +97,6 @@ def test_every_arrow_points_to_a_row_above() -> None:
 
 
 def test_what_computes_needs_neither_video_files_nor_a_screen() -> None:
-    code = "import sys, stremn, stremn.sessions, stremn.training; print(*sys.modules)"
+    code = "import sys, stremn.data, stremn.files, stremn.sessions, stremn.training; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"av", "typer", "rich", "matplotlib"}.isdisjoint(done.stdout.split())

@@ -14,8 +14,16 @@ import pytest
 from file_makers import moving_square
 
 from stremn.errors import StremnError
-from stremn.files import SegmentationFolder, VideoWriter, open_source, overlay, write_json, write_mask
-from stremn.files.atomic import replacing, write_error
+from stremn.files import (
+    SegmentationFolder,
+    VideoWriter,
+    open_source,
+    overlay,
+    write_json,
+    write_mask,
+    write_text,
+)
+from stremn.files.atomic import part_name, replacing, write_error
 
 
 def _labels(height: int = 96, width: int = 128) -> np.ndarray:
@@ -191,6 +199,27 @@ def test_json(tmp_path: Path) -> None:
     assert not (tmp_path / "b.json").exists()
 
 
+def test_names_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    for letter in ("x", "視", "é"):
+        name = letter * (251 // len(letter.encode()))
+        write_mask(tmp_path / f"{name}.png", _labels())
+        write_json(tmp_path / f"{name}.txt", {})
+        with VideoWriter(tmp_path / f"{name}.mp4", 25) as writer:
+            writer.write(moving_square(0))
+    assert len(list(tmp_path.iterdir())) == 9
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    with pytest.raises(StremnError, match="the name is too long"):
+        write_mask(tmp_path / ("x" * 256), _labels())
+
+
+def test_names_that_are_no_utf8_survive_in_texts(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.mp4")
+    write_json(tmp_path / "a.json", {"source": name, "title": "é 視"})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"source": name, "title": "é 視"}
+    write_text(tmp_path / "a.csv", f"{name},1\n")
+    assert (tmp_path / "a.csv").read_text("utf-8") == "caf\\udce9.mp4,1\n"
+
+
 # --- folder -----------------------------------------------------------------------------------------------
 
 
@@ -207,6 +236,7 @@ def test_used_folder_needs_overwrite_and_foreign_files_stay(tmp_path: Path) -> N
     ours = [
         "masks/0.png",
         "masks/.1.png.part",
+        f"masks/{part_name(Path('y' * 250)).name}",
         "overlay.mp4",
         ".overlay.mp4.part",
         "memory.png",

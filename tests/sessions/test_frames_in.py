@@ -303,3 +303,18 @@ def test_gradients_are_off_in_a_session_and_back_on_after(
     assert torch.is_grad_enabled()
     assert session.memory is not None
     assert not session.memory.key.requires_grad
+
+
+def test_torchs_default_precision_changes_nothing(video: list[np.ndarray], boxes: Boxes) -> None:
+    def run() -> np.ndarray:
+        session = SegmentationSession("stremn-lite", size=48, device="cpu", precision="fp32")
+        session.step(video[0], boxes(1, 3))
+        return session.step(video[1]).probabilities
+
+    expected = run()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert np.allclose(run(), expected, atol=1e-5)
+    finally:
+        torch.set_default_dtype(before)

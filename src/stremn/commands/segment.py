@@ -78,7 +78,7 @@ def segment_source(
     stream = chain((next(stream),), stream)
     session = asked.open()
     with (
-        VideoWriter(folder.overlay, frames.frame_rate) as video,
+        VideoWriter(folder.overlay, frames.frame_rate, frames.pixel_aspect) as video,
         FrameProgress(frames.name, frames.frame_count) as progress,
     ):
         for frame, given in stream:

@@ -98,8 +98,9 @@ def read_image(path: Path) -> Picture:
     """
     with warnings.catch_warnings(), Image.open(path) as image:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata are not the user's
+        deep = _is_deep(image)  # asked first: of a PNG the orientation is known when all is loaded
         orientation = orientation_of(image)
-        if _is_deep(image):
+        if deep:
             bits = _bits_used(path.parent, path.parent.stat().st_mtime_ns)
             return Picture(upright(_to_8_bits(_deep(path), bits), orientation), orientation)
         tiff = image.format == "TIFF"  # which Pillow turns by itself

@@ -51,7 +51,7 @@ class RecurrentPredictor(Predictor):
     def _zeros(self, patches: Tensor, width: int) -> Tensor:
         """A first state ``(B, width, H, W)``, float32 also under autocast."""
         batch, _, *grid = patches.shape
-        zeros = torch.zeros((batch, width, *grid), device=patches.device)
+        zeros = torch.zeros((batch, width, *grid), dtype=torch.float32, device=patches.device)
         return zeros.contiguous(memory_format=torch.channels_last)
 
 

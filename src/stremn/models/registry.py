@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from stremn.errors import StremnError
@@ -105,7 +106,8 @@ def build_model(config: ModelConfig) -> Any:
         raise StremnError(
             f"architecture '{config.architecture}' needs a {kind.__name__}, not a {type(config).__name__}"
         )
-    return network(config)
+    # Weights are stored and trained in float32, whatever PyTorch's default is.
+    return network(config).to(torch.float32)
 
 
 def create_model(name: str, **changes: Any) -> Any:

@@ -94,10 +94,12 @@ def can_pack(dtype: torch.dtype) -> bool:
     try:
         with torch.inference_mode():
             for groups, activation in ((1, nn.Identity()), (1, nn.ReLU()), (16, nn.ReLU6())):
-                plain = nn.utils.skip_init(nn.Conv2d, 16, 32, 3, stride=2, padding=1, groups=groups)
+                plain = nn.utils.skip_init(
+                    nn.Conv2d, 16, 32, 3, stride=2, padding=1, groups=groups, dtype=torch.float32
+                )
                 for parameter in plain.parameters():
                     parameter.copy_(torch.randn(parameter.shape, generator=generator))
-                x = torch.randn((2, 16, 9, 13), generator=generator)
+                x = torch.randn((2, 16, 9, 13), generator=generator, dtype=torch.float32)
                 expected = activation(F.conv2d(x, plain.weight, plain.bias, 2, 1, 1, groups))
                 if not torch.allclose(PackedConv2d(plain, activation)(x), expected, atol=1e-3):
                     return False

@@ -107,7 +107,9 @@ class Consensus:
         """Labels and probabilities: of a plain view as they are, of several at the frame's size."""
         if is_plain(self.views):
             return label_map(logits[0], self.object_ids, self.size), Segmenter.aggregate(logits[0])
-        total = torch.zeros((len(self.object_ids), 1, *self.size), device=logits[0].device)
+        total = torch.zeros(
+            (len(self.object_ids), 1, *self.size), dtype=torch.float32, device=logits[0].device
+        )
         for view, seen in zip(self.views, logits, strict=True):
             total += Segmenter.aggregate(view.enlarge(seen, self.size))
         mean = total / len(self.views)

@@ -57,8 +57,11 @@ class VideoReel(Reel):
 
     def _scan(self) -> tuple[list[int | None], set[int]]:
         """Stamps and key frames from the packets; by decoding where these do not tell."""
+        from stremn.files.folders import PagesSource
         from stremn.files.videos import VIDEO_ERRORS, open_video
 
+        if self.path.is_file() and PagesSource.reads(self.path):
+            raise StremnError(f"{self.path}: pages of a picture; convert it to a video or a folder of frames")
         try:
             container, stream = open_video(self.path)
             with container:
