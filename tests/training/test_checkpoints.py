@@ -90,7 +90,6 @@ def test_state_and_optimizer(name: str, tmp_path: Path) -> None:
     assert load_state(tmp_path) == state
     model, after = trained(0)
     load_optimizer(tmp_path, after)
-    assert [g["lr"] for g in after.param_groups] == [0.05, 0.005]
     for one, other in zip(before.state.values(), after.state.values(), strict=True):
         assert one.keys() == other.keys()
         for entry, tensor in one.items():

@@ -85,6 +85,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy run, killed in the middle."""
+    out = tmp_path_factory.mktemp("begun") / "run"
+    with pytest.raises(Killed):
+        train(TOY, out, watch=killed_at(7))
+    return out
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stops=st.lists(st.integers(1, TOY.steps), max_size=4),
@@ -166,6 +175,42 @@ def test_a_damaged_checkpoint(file: str, tmp_path: Path) -> None:
         train(TOY, tmp_path, resume=True)
     shutil.rmtree(path.parent)
     train(TOY, tmp_path, resume=True)
+
+
+WRONG = [None, True, -1, 10**9, 10**400, 1.5, float("nan"), "x", [], [1], {"a": 1}, {"../x": 1.0}]
+
+
+def spoil(path: Path, rng: random.Random) -> None:
+    """Cut a file off, change some of its bytes or an entry, or remove it."""
+    data = bytearray(path.read_bytes())
+    way = rng.choice(("cut", "bytes", "gone", "entry"))
+    if way == "gone":
+        path.unlink()
+    elif way == "cut":
+        path.write_bytes(data[: rng.randrange(len(data))])
+    elif way == "entry" and path.suffix == ".json":
+        facts = json.loads(data)
+        facts[rng.choice(sorted(facts))] = rng.choice(WRONG)
+        path.write_text(json.dumps(facts))
+    else:
+        for _ in range(rng.randint(1, 3)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_spoilt_folder_is_resumed_or_refused_on_one_line(seed: int, begun: Path, tmp_path: Path) -> None:
+    out, rng = tmp_path / "run", random.Random(seed)
+    shutil.copytree(begun, out)
+    files = sorted(p for p in out.rglob("*") if p.is_file() and "tensorboard" not in p.parts)
+    spoil(rng.choice(files), rng)
+    message = ""
+    try:
+        train(TOY, out, resume=True)
+    except StremnError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert message or (out / "model.safetensors").exists()
 
 
 def run_in_process(recipe: Recipe, out: Path, pipe: Connection) -> None:

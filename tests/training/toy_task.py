@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from stremn.data import ClipRequest
+from stremn.errors import StremnError
+from stremn.files.tensors import one_line
 from stremn.training import TASKS, Recipe, StepDraw, Task
 
 SIZE = 32
@@ -63,7 +66,10 @@ class ToyTask(Task):
 
     def load_model(self, path: Path) -> ToyModel:
         model = ToyModel(self.recipe.dropout)
-        model.load_state_dict(load_file(path))
+        try:
+            model.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise StremnError(f"{path}: no weights of a toy ({one_line(error)})") from error
         return model
 
     def save_model(self, model: nn.Module, path: Path) -> None:

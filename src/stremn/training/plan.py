@@ -124,20 +124,30 @@ def set_rates(optimizer: Optimizer, share: float) -> None:
         group["lr"] = share * group[BASE_RATE]
 
 
-def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    """Give the tensors by ``parameter.name``, and the groups as JSON values."""
-    state = optimizer.state_dict()
-    tensors = {f"{i}.{name}": t for i, entries in state["state"].items() for name, t in entries.items()}
-    return tensors, state["param_groups"]
+def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Give the moments by ``parameter.name``; the rates are those of the recipe and the step."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{name}": tensor for i, entries in state.items() for name, tensor in entries.items()}
 
 
-def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
-    """Put back what :func:`optimizer_state` gave."""
+def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what :func:`optimizer_state` gave.
+
+    Raises:
+        ValueError: if these are not the moments of the same parameters.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, entry = name.partition(".")
         state.setdefault(int(number), {})[entry] = tensor.clone()
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for index, entries in state.items():
+        known = index in range(len(parameters))
+        shape = parameters[index].shape if known else torch.Size()
+        expected = {"step": torch.Size(), "exp_avg": shape, "exp_avg_sq": shape}
+        if not known or {name: tensor.shape for name, tensor in entries.items()} != expected:
+            raise ValueError(f"moments of other parameters at {index}")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, entries in optimizer.state.items():
         for entry, tensor in entries.items():
             if tensor.shape == parameter.shape:

@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import math
 import os
 import platform
 import re
@@ -74,28 +75,51 @@ class RunState:
     best_step: int | None = None
     best_weights: dict[str, float] = field(default_factory=dict)
 
+    def check(self, name: str) -> None:
+        """Refuse values that no run has.
+
+        Args:
+            name: name of the folder that it was read from, which tells the step too.
+
+        Raises:
+            ValueError: naming the entries.
+        """
+        whole = (self.step, self.processes, self.loss_count, 0 if self.best_step is None else self.best_step)
+        if any(type(value) is not int or value < 0 for value in whole):
+            raise ValueError(f"step, processes, loss_count or best_step of {whole!r:.60}")
+        real = (self.seconds, self.loss_sum, 0 if self.best_score is None else self.best_score, *self.best_weights.values())
+        if any(type(value) not in (int, float) or not math.isfinite(value) for value in real):
+            raise ValueError(f"seconds, loss_sum, best_score or best_weights of {real!r:.60}")
+        if not all(re.fullmatch(r"step-\d+\.safetensors", weights) for weights in self.best_weights):
+            raise ValueError("best_weights names other files")
+        if re.fullmatch(r"step-\d+", name) and self.step != int(name.removeprefix("step-")):
+            raise ValueError(f"step is {self.step}")
+
 
 def save_state(folder: Path, state: RunState, optimizer: Optimizer) -> None:
     """Write everything of a checkpoint but the weights."""
-    tensors, groups = optimizer_state(optimizer)
-    write_tensors(folder / OPTIMIZER, tensors, "stremn_optimizer", "Adam's moments by parameter")
-    write_json(folder / STATE, {"version": VERSION, **asdict(state), "optimizer": groups})
+    moments = optimizer_state(optimizer)
+    write_tensors(folder / OPTIMIZER, moments, "stremn_optimizer", "Adam's moments by parameter")
+    write_json(folder / STATE, {"version": VERSION, **asdict(state)})
 
 
 def load_state(folder: Path) -> RunState:
     """Read the state of a checkpoint.
 
     Raises:
-        StremnError: if it cannot be read.
+        StremnError: if it cannot be read, or is of another step than its folder.
     """
-    facts = _read_facts(folder)
     try:
+        facts = json.loads((folder / STATE).read_text(encoding="utf-8"))
         if facts.pop("version") != VERSION:
             raise StremnError(f"{folder}: written by another version of stremn; resume it with that one")
-        del facts["optimizer"]
-        return RunState(**facts)
-    except (KeyError, TypeError) as error:
+        # The first version also kept the rates, which the recipe says.
+        facts.pop("optimizer", None)
+        state = RunState(**facts)
+        state.check(folder.name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _damaged(folder / STATE, error) from error
+    return state
 
 
 def load_optimizer(folder: Path, optimizer: Optimizer) -> None:
@@ -105,19 +129,9 @@ def load_optimizer(folder: Path, optimizer: Optimizer) -> None:
         StremnError: if it cannot be read or is of other parameters.
     """
     try:
-        restore_optimizer(optimizer, load_file(folder / OPTIMIZER), _read_facts(folder)["optimizer"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        restore_optimizer(optimizer, load_file(folder / OPTIMIZER))
+    except (SafetensorError, OSError, ValueError) as error:
         raise _damaged(folder / OPTIMIZER, error) from error
-
-
-def _read_facts(folder: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(folder / STATE, error) from error
-    if not isinstance(facts, dict):
-        raise _damaged(folder / STATE, ValueError("not an object"))
-    return facts
 
 
 def _damaged(path: Path, error: Exception) -> StremnError:
@@ -290,15 +304,16 @@ class RunFolder:
 
     def _earlier_runs(self) -> list[dict[str, Any]]:
         try:
-            last = json.loads((self.out / RUN).read_text(encoding="utf-8"))
+            last = json.loads((self.out / RUN).read_text(encoding="utf-8"), parse_constant=str)
             return [*last.pop("before", []), last]
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, TypeError):
             return []
 
     def _cut_log(self, step: int) -> None:
         path = self.out / LOG
         if path.exists():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = [line for line in lines if _step_of(line) <= step]
             with replacing(path) as part:
                 part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
