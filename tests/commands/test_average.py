@@ -57,7 +57,7 @@ def test_what_is_refused_leaves_nothing(
 
 def test_output_that_cannot_be(two: list[Path], tmp_path: Path) -> None:
     for out, message in (
-        (tmp_path / "none" / "mean.safetensors", "cannot be written"),
+        (tmp_path / "none" / "mean.safetensors", "cannot write"),
         (tmp_path / "mean.pt", "name a .safetensors file"),
     ):
         done = run("average", *two, "--out", out)

@@ -87,7 +87,12 @@ class RunState:
         whole = (self.step, self.processes, self.loss_count, 0 if self.best_step is None else self.best_step)
         if any(type(value) is not int or value < 0 for value in whole):
             raise ValueError(f"step, processes, loss_count or best_step of {whole!r:.60}")
-        real = (self.seconds, self.loss_sum, 0 if self.best_score is None else self.best_score, *self.best_weights.values())
+        real = (
+            self.seconds,
+            self.loss_sum,
+            0 if self.best_score is None else self.best_score,
+            *self.best_weights.values(),
+        )
         if any(type(value) not in (int, float) or not math.isfinite(value) for value in real):
             raise ValueError(f"seconds, loss_sum, best_score or best_weights of {real!r:.60}")
         if not all(re.fullmatch(r"step-\d+\.safetensors", weights) for weights in self.best_weights):

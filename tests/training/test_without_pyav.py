@@ -1,0 +1,46 @@
+"""Training on videos that are folders of frames needs neither PyAV nor what only commands and plots need."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from small_data import write_davis
+
+CODE = """
+import sys
+for name in ("av", "typer", "rich", "matplotlib"):
+    sys.modules[name] = None
+import torch
+from stremn.models import create_model, save_pretrained
+from stremn.training import SegmentationRecipe, train
+
+torch.set_num_threads(1)
+videos, start, out = sys.argv[1:]
+save_pretrained(create_model("stremn-lite"), start)
+recipe = SegmentationRecipe(
+    start=start, videos=(videos,), held_out=("apart",), video_share=1.0, frames=(3,), size=(32,), batch=(1,),
+    steps=2, warmup=0, workers=0, precision="no", validate_every=2, validate_size=32, deterministic=False,
+)
+print(train(recipe, out))
+"""
+
+
+def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_two_steps_and_a_validation(tmp_path: Path) -> None:
+    videos = write_davis(tmp_path / "davis", {"one": 4, "apart": 3})
+    done = run(CODE, videos, tmp_path / "start.safetensors", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'run' / 'model.safetensors'}\n"
+
+
+@pytest.mark.parametrize("module", ["stremn", "stremn.training", "stremn.sessions", "stremn.data"])
+def test_what_an_import_leaves_alone(module: str) -> None:
+    names = ("av", "typer", "rich", "matplotlib", "accelerate")
+    done = run(f"import sys, {module}; print([n for n in {names} if n in sys.modules])")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
