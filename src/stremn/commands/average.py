@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stremn.commands.console import say
 from stremn.errors import StremnError
 
 __all__ = ["average"]
@@ -39,7 +40,7 @@ def average(
     from stremn.training import average_models
 
     mean = average_models(weights, share=share, changes=changes)
-    print(save_pretrained(mean, out, dtype=torch.float16))
+    say(save_pretrained(mean, out, dtype=torch.float16))
 
 
 def _change(text: str) -> tuple[str, Any]:

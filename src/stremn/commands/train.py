@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stremn.commands.console import Interrupted, Stop, notes, stop_between_frames
+from stremn.commands.console import Interrupted, Stop, note, notes, say, stop_between_frames
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:
@@ -49,14 +49,12 @@ def train(
             weights = run(loaded, out, resume, watch=show, stop=lambda: bool(stop))
         except TrainingStopped as stopped:
             if first:
-                notes.print(
-                    f"stopped at {stopped} with a checkpoint; continue with --resume", highlight=False
-                )
+                note(f"stopped at {stopped} with a checkpoint; continue with --resume")
             raise Interrupted(stop.number or signal.SIGINT) from stopped
     if first:
         for name in WRITTEN:
             if weights.with_name(name).exists():
-                print(weights.with_name(name))
+                say(weights.with_name(name))
 
 
 @contextmanager
@@ -65,11 +63,11 @@ def _stop_between_steps() -> Iterator[Stop]:
     with stop_between_frames() as stop:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
 
-            def note(number: int, frame: FrameType | None) -> None:
+            def take_note(number: int, frame: FrameType | None) -> None:
                 stop.number = stop.number or number
 
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, note)
+                signal.signal(number, take_note)
         yield stop
 
 
@@ -90,8 +88,7 @@ def _progress() -> Iterator[Callable[["StepReport"], None]]:
             bar.update(bar.task_ids[0], completed=report.step, facts=facts)
         elif report.step == report.steps or time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
             shown = time.monotonic()
-            line = f"step {report.step}/{report.steps}  {facts}"
-            notes.print(line, markup=False, highlight=False, soft_wrap=True)
+            note(f"step {report.step}/{report.steps}  {facts}")
 
     try:
         yield show
