@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from small_data import write_davis
 
 CODE = """
@@ -27,20 +25,13 @@ print(train(recipe, out))
 """
 
 
-def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
 def test_two_steps_and_a_validation(tmp_path: Path) -> None:
-    videos = write_davis(tmp_path / "davis", {"one": 4, "apart": 3})
-    done = run(CODE, videos, tmp_path / "start.safetensors", tmp_path / "run")
+    arguments = (
+        write_davis(tmp_path / "davis", {"one": 4, "apart": 3}),
+        tmp_path / "start",
+        tmp_path / "run",
+    )
+    command = [sys.executable, "-c", CODE, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'run' / 'model.safetensors'}\n"
-
-
-@pytest.mark.parametrize("module", ["stremn", "stremn.training", "stremn.sessions", "stremn.data"])
-def test_what_an_import_leaves_alone(module: str) -> None:
-    names = ("av", "typer", "rich", "matplotlib", "accelerate")
-    done = run(f"import sys, {module}; print([n for n in {names} if n in sys.modules])")
-    assert (done.stdout, done.stderr) == ("[]\n", "")
