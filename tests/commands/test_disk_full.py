@@ -50,7 +50,7 @@ def run_limited(*args: object) -> Run:
 def assert_full(done: Run, out: Path) -> None:
     last = done.err.splitlines()[-1]
     assert last.startswith(f"stremn: disk full while writing {out}/")
-    assert last.endswith(": free some space, or choose another --out")
+    assert last.endswith(": free some space, or choose another folder")
     assert done.status == BAD_INPUT
     assert "Traceback" not in done.err
     assert not (out / "summary.json").exists()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_long_names_stay_whole(folders: tuple[Path, Path]) -> None:
     for folder in folders:
         (folder / "one").rename(folder / name)
     assert f"{name} " in run(*folders).stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes")
+def test_names_that_are_no_utf8(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    for folder in folders:
+        (folder / "one").rename(folder / name)
+    table, text = tmp_path / "a.json", tmp_path / "a.csv"
+    assert run(*folders, "--json", table, "--csv", text).exit_code == 0
+    assert name in json.loads(table.read_text("utf-8"))["sequences"]
+    assert "caf\\udce9" in text.read_text("utf-8")
 
 
 def test_files_hold_the_same_figures(folders: tuple[Path, Path], tmp_path: Path) -> None:

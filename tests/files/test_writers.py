@@ -165,7 +165,7 @@ for write in [
 def test_no_space_left_in_a_real_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _LIMITED, str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    expected = f"disk full while writing {tmp_path / 'out'}: free some space, or choose another --out"
+    expected = f"disk full while writing {tmp_path / 'out'}: free some space, or choose another folder"
     assert done.stdout.splitlines() == [expected] * 4
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
 

@@ -38,7 +38,7 @@ def score(
 
     The table is in percent; JSON and CSV hold fractions of 1. The first and the last frame are not scored.
     """
-    from stremn.files.atomic import replacing
+    from stremn.files import write_text
     from stremn.metrics import score_folders
 
     options.check_writable(json_file, csv_file)
@@ -52,8 +52,7 @@ def score(
         )
     for path, text in ((json_file, table.to_json), (csv_file, table.to_csv)):
         if path:
-            with replacing(path) as part:
-                part.write_text(text(), encoding="utf-8")
+            write_text(path, text())
     show(render_scores(table))
 
 

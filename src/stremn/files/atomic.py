@@ -34,7 +34,7 @@ def write_error(path: Path, error: Exception) -> StremnError:
     """The user's view of a failed write to ``path``: what happened and what to do about it."""
     number = getattr(error, "errno", None)
     if number in _NO_SPACE:
-        return StremnError(f"disk full while writing {path}: free some space, or choose another --out")
+        return StremnError(f"disk full while writing {path}: free some space, or choose another folder")
     if number == errno.ENAMETOOLONG:
         return StremnError(f"cannot write {path} (the name is too long): choose a shorter one")
     if isinstance(error, OSError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from stremn.errors import StremnError
-from stremn.files.atomic import replacing, write_error
+from stremn.files.atomic import write_error, write_text
 
 __all__ = ["Result", "ResultStore", "Score", "key_of"]
 
@@ -96,7 +96,7 @@ class ResultStore(Generic[AnyScore]):
         if self.path is None:
             return
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(_line(key, result))
         except OSError as error:
             raise write_error(self.path, error) from error
@@ -120,9 +120,8 @@ class ResultStore(Generic[AnyScore]):
         if lost or (lines and not lines[-1].endswith("\n")):
             log.warning("%s: %d lines are not complete or of another version and are left out", path, lost)
             # The next line must not be appended to half of one.
-            with replacing(path) as part:
-                whole = (_line(key, result) for key, result in self._results.items())
-                part.write_text("".join(whole), encoding="utf-8")
+            whole = (_line(key, result) for key, result in self._results.items())
+            write_text(path, "".join(whole))
 
 
 def key_of(facts: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 import stremn
 from stremn.errors import StremnError
-from stremn.files.atomic import replacing, write_error, write_json, write_png
+from stremn.files.atomic import write_error, write_json, write_png, write_text
 from stremn.files.tensors import one_line, write_tensors
 from stremn.provenance import provenance
 from stremn.training.plan import optimizer_state, restore_optimizer
@@ -304,8 +304,7 @@ class RunFolder:
         import yaml
 
         text = yaml.safe_dump(self.recipe.to_dict(), sort_keys=False, allow_unicode=True)
-        with replacing(self.out / RECIPE) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(self.out / RECIPE, text)
 
     def _earlier_runs(self) -> list[dict[str, Any]]:
         try:
@@ -319,8 +318,7 @@ class RunFolder:
         if path.exists():
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [line for line in lines if _step_of(line) <= step]
-            with replacing(path) as part:
-                part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def describe_run(recipe: Recipe, device: str, processes: int) -> dict[str, Any]:
