@@ -144,7 +144,7 @@ class Session(ABC):
             settings = settings.changed(device=device, precision=precision or facts["precision"], **changes)
             session = cls(network, settings)  # type: ignore[call-arg]
             session.restore(snapshot)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise StremnError(
                 f"{path}: what it says of the session does not fit together ({error!r}); save it again"
             ) from error
