@@ -57,6 +57,7 @@ def main() -> None:
         "block": args.block,
         "warm_up_frames": args.warm_up,
     }
+    record["results"] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with tarfile.open(fileobj=io.BytesIO(git("archive", args.commit, "src"))) as sources:
@@ -64,8 +65,12 @@ def main() -> None:
         source, mask = common.default_source()
         files = common.unpack(source, folder, 40)
         record["settings"]["source"] = source.name
-        np.save(folder / "mask.npy", common.first_mask(mask, single=True))
-        record["results"] = [compare(side, files, folder, args) for side in args.sides]
+        single = common.first_mask(mask, single=True)
+        for objects in args.objects:
+            np.save(folder / "mask.npy", split(single, objects))
+            record["results"] += [
+                {"objects": objects} | compare(side, files, folder, args) for side in args.sides
+            ]
     common.publish("speed_against_commit", args.out, record, table(record))
 
 
@@ -78,10 +83,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--block", type=int, default=5, help="frames of a turn")
     parser.add_argument("--warm-up", type=int, default=26, help="frames before; 26 fill the memory")
     parser.add_argument("--sides", type=int, nargs="+", default=[480, 240], choices=list(common.WIDTHS))
+    parser.add_argument("--objects", type=int, nargs="+", default=[1, 3])
     parser.add_argument("--precision", default="fp32", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=common.ROOT / "docs" / "research" / "measured")
     return parser.parse_args()
+
+
+def split(mask: np.ndarray, objects: int) -> np.ndarray:
+    """An object cut into so many upright parts of the same width, each an object of its own."""
+    columns = np.flatnonzero(mask.any(axis=0))
+    edges = np.linspace(columns[0], columns[-1] + 1, objects + 1).round()[1:-1]
+    return (mask * (1 + np.digitize(np.arange(mask.shape[1]), edges))).astype(np.uint8)
 
 
 def git(*words: str) -> bytes:
@@ -149,13 +162,13 @@ def compare(side: int, files: list[Path], folder: Path, args: argparse.Namespace
 
 def table(record: dict[str, Any]) -> str:
     lines = [
-        "| frame | ms a frame before | now | now / before (middle half of the turns) |",
-        "|---|---|---|---|",
+        "| frame | objects | ms a frame before | now | now / before (middle half of the turns) |",
+        "|---|---|---|---|---|",
     ]
     for row in record["results"]:
         low, high = row["ratio"]["quarters"]
         lines.append(
-            f"| {row['frame'][0]}x{row['frame'][1]} | {row['milliseconds']['before']:.1f} | "
+            f"| {row['frame'][0]}x{row['frame'][1]} | {row['objects']} | {row['milliseconds']['before']:.1f} | "
             f"{row['milliseconds']['now']:.1f} | **{row['ratio']['median']:.2f}** ({low:.2f}-{high:.2f}) |"
         )
     settings = record["settings"]
