@@ -168,7 +168,8 @@ def table(record: dict[str, Any]) -> str:
     for row in record["results"]:
         low, high = row["ratio"]["quarters"]
         lines.append(
-            f"| {row['frame'][0]}x{row['frame'][1]} | {row['objects']} | {row['milliseconds']['before']:.1f} | "
+            f"| {row['frame'][0]}x{row['frame'][1]} | {row['objects']} "
+            f"| {row['milliseconds']['before']:.1f} | "
             f"{row['milliseconds']['now']:.1f} | **{row['ratio']['median']:.2f}** ({low:.2f}-{high:.2f}) |"
         )
     settings = record["settings"]
