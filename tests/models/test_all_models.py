@@ -6,28 +6,18 @@ from torch import nn
 
 from small_models import fill_added
 from stremn.data import Clip
-from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
-from stremn.models import MODELS, SegmentationState, Segmenter, create_model, in_parts
+from stremn.models import MODELS, SegmentationState, Segmenter, create_model
 from stremn.runtime import for_inference
 from stremn.training.segmentation.segment_clip import segment_clip
 
 HEIGHT, WIDTH = 64, 96
 
 
-READS = {
-    "together": {"parted": False, "target_model": False},
-    "parted": {"parted": True, "target_model": False},
-    "target": {"parted": True, "target_model": True},
-}
-EVERY_READ = [(name, read) for name in MODELS for read in READS]
-
-
-@pytest.fixture(scope="module", params=EVERY_READ, ids="-".join)
+@pytest.fixture(scope="module", params=MODELS)
 def model(request: pytest.FixtureRequest) -> Segmenter:
     torch.manual_seed(0)
-    name, read = request.param
-    return create_model(name, **READS[read]).eval()
+    return create_model(request.param).eval()
 
 
 @torch.no_grad()
@@ -44,11 +34,11 @@ def test_the_verbs_give_the_documented_shapes(model: Segmenter) -> None:
     assert shapes[:3] == [(4, positions, width) for width in widths]
     channels = config.key_dim + features.maps[-1].shape[1] + 1
     moments = (4, channels, channels + config.value_dim + 2)
-    assert shapes[3:] == ([moments] if config.target_model else [])
+    assert shapes[3:] == ([moments] if config.architecture == "lite" else [])
     memory = SlotMemory.of_first_frame(template, 0, config.layout)
     assert memory.slots == config.slots
     readout = model.read(features, memory)
-    assert readout.shape == (4, positions, config.readout_dim)
+    assert readout.shape == (4, positions, model.readout_dim)
     previous = torch.rand(4, 1, HEIGHT // 4, WIDTH // 4)
     logits = model.decode(features, readout, previous)
     assert logits.shape == (4, 1, HEIGHT // 4, WIDTH // 4)
@@ -110,11 +100,9 @@ def without_zero_branches(model: Segmenter) -> None:
     fill_added(model)
 
 
-def parameters_without_gradient(
-    name: str, layout: MemoryLayout, length: int, read: str = "together"
-) -> list[str]:
+def parameters_without_gradient(name: str, layout: MemoryLayout, length: int) -> list[str]:
     torch.manual_seed(0)
-    model = create_model(name, **READS[read]).train()
+    model = create_model(name).train()
     without_zero_branches(model)
     logits = segment_clip(model, moving_squares(length), Rules(layout, get_policy("learned"), noise=True))
     assert logits.shape == (1, length - 1, 2, HEIGHT // 4, WIDTH // 4)
@@ -124,10 +112,10 @@ def parameters_without_gradient(
     ]
 
 
-@pytest.mark.parametrize(("name", "read"), EVERY_READ)
-def test_gradients_reach_every_parameter_where_the_policy_chooses_among_two(name: str, read: str) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_reach_every_parameter_where_the_policy_chooses_among_two(name: str) -> None:
     # Three contenders for two chosen slots in five frames; with a latest slot it would take six.
-    assert parameters_without_gradient(name, MemoryLayout(latest=False, chosen=2), 5, read) == []
+    assert parameters_without_gradient(name, MemoryLayout(latest=False, chosen=2), 5) == []
 
 
 def test_one_chosen_slot_teaches_the_update_key_nothing() -> None:
@@ -160,26 +148,26 @@ def test_the_copy_for_inference_computes_the_same_and_leaves_the_model_alone(mod
     assert not any(p.requires_grad for p in ready.parameters())
 
 
-@pytest.mark.parametrize("target_model", [False, True])
 @torch.no_grad()
-def test_a_model_made_to_read_in_parts_starts_with_the_latest_template_alone(target_model: bool) -> None:
+def test_a_new_lite_decodes_the_latest_template_alone() -> None:
     torch.manual_seed(0)
-    together = create_model("stremn-lite", **READS["together"]).eval()
-    parted = in_parts(together, target_model=target_model).eval()
-    assert (parted.config.parted, parted.config.target_model) == (True, target_model)
-    state = together.state_dict()
-    assert all(torch.equal(t, state[n]) for n, t in parted.state_dict().items() if n in state)
-    features = together.encode_image(torch.rand(1, 3, HEIGHT, WIDTH))
-    templates = [parted.encode_template(features, torch.rand(1, 1, HEIGHT, WIDTH)) for _ in range(3)]
-    memory = SlotMemory.of_first_frame(templates[0], 0, together.config.layout)
+    model = create_model("stremn-lite").eval()
+    features, rules = (
+        [model.encode_image(torch.rand(1, 3, HEIGHT, WIDTH))],
+        Rules(model.config.layout, get_policy("learned")),
+    )
+    masks = [torch.rand(1, 1, HEIGHT, WIDTH) for _ in range(3)]
+    _, states = model.observe(features, (), rules, 0, given=masks[:1])
     for t in (1, 2):
-        memory = memory.update(templates[t], t, get_policy("learned"))
-    latest = SlotMemory.of_first_frame(templates[2], 2, MemoryLayout(chosen=0, latest=False))
-    previous = torch.rand(1, 1, HEIGHT // 4, WIDTH // 4)
-    expected = together.segment(features, SegmentationState(latest, previous))
-    torch.testing.assert_close(parted.segment(features, SegmentationState(memory, previous)), expected)
-
-
-def test_weights_whose_layers_would_change_their_shape_cannot_be_made_to_read_in_parts() -> None:
-    with pytest.raises(StremnError, match=r"'stm'.*'aspp\..*another shape"):
-        in_parts(create_model("stremn-r50"))
+        _, states = model.observe(
+            features,
+            states,
+            rules,
+            t,
+            settle=lambda _, t=t: [model.resize(masks[t], (HEIGHT // 4, WIDTH // 4))],
+        )
+    latest = SlotMemory.of_first_frame(
+        model.encode_template(features[0], masks[2]), 2, MemoryLayout(chosen=0, latest=False)
+    )
+    expected = model.segment(features[0], SegmentationState(latest, states[0].previous))
+    torch.testing.assert_close(model.segment(features[0], states[0]), expected)

@@ -72,7 +72,7 @@ def read_target(memory: SlotMemory, features: Tensor) -> Tensor:
         raise ValueError("a target model needs moments and a permanent slot to be fitted to")
     others = memory.occupied[:, 1:].to(moments.dtype)
     others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
-    weights = torch.cat([torch.ones_like(others[:, :1]), others], dim=1)
+    weights = torch.cat([others.new_ones(len(others), 1), others], dim=1)
     if permanent is None:
         permanent = target_fit(moments[:, 0])
     # Autocast would round the moments, and what is solved with them would be far off.

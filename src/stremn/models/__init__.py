@@ -3,7 +3,7 @@
 from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained, ships
 from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
 from stremn.models.predictor import Predictor, PredictorState
-from stremn.models.registry import MODELS, PREDICTORS, build_model, create_model, in_parts, model_names
+from stremn.models.registry import MODELS, PREDICTORS, build_model, create_model, model_names
 from stremn.models.segmenter import ImageFeatures, SegmentationState, Segmenter
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "build_model",
     "create_model",
     "from_pretrained",
-    "in_parts",
     "model_names",
     "save_pretrained",
     "ships",

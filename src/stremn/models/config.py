@@ -1,5 +1,6 @@
 """What a checkpoint must say of its model: a frozen dataclass that becomes JSON and back."""
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, fields
@@ -15,6 +16,14 @@ MAX_DIM = 8192
 """Widest projection; more is a damaged config, and would ask for more memory than there is."""
 
 
+EARLIER_KEYS = ("parted", "target_model", "guidance")
+"""Of configs in files of the first version; every ``stremn-lite`` has all three, no other model has one."""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Base of the configs of all kinds of models.
@@ -28,6 +37,11 @@ class ModelConfig:
     def to_json(self) -> str:
         """As JSON text."""
         return json.dumps(asdict(self))
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest, to tell whether the state of a session is of a model."""
+        return _digest(self.to_json())
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -82,13 +96,8 @@ class SegmenterConfig(ModelConfig):
         update_dim: width of the update keys of Eq. (1).
         similarity: of the read: ``"dot"`` (Eq. 5) or ``"l2"``.
         scale: factor on the similarity; ``None`` means 1/√Dk.
-        parted: whether the permanent slot, the latest slot and the chosen slots are read each by itself, for
-            a decoder that sees all three; Eq. (5) reads all slots together.
-        target_model: whether a linear model of the target, fitted to the slots in closed form, is read
-            besides, see :mod:`stremn.ops.ridge`; goes with ``parted``.
         skip: whether the decoder sees the frame's own features of finer stride (highway connections);
             Sec. 3.3 of the paper says no, STM and Sec. 4.1.1 say yes.
-        guidance: whether the decoder sees the previous frame's probabilities.
         slots: K, all slots of an object.
         policy: default policy.
         candidate_every: every how many frames the previous latest template competes for a chosen slot.
@@ -104,10 +113,7 @@ class SegmenterConfig(ModelConfig):
     update_dim: int = 128
     similarity: Similarity = "dot"
     scale: float | None = None
-    parted: bool = False
-    target_model: bool = False
     skip: bool = False
-    guidance: bool = False
     slots: int = 6
     policy: str = "learned"
     candidate_every: int = 5
@@ -128,8 +134,6 @@ class SegmenterConfig(ModelConfig):
             size=(0, None),
         )
         self._check_read(self.similarity, self.scale)
-        if self.target_model and not self.parted:
-            raise StremnError("invalid model config: a target model needs parted=True")
         if not isinstance(self.certainty, (int, float)) or not 0 <= self.certainty <= 1:
             raise StremnError(f"invalid model config: certainty must be from 0 to 1, not {self.certainty!r}")
         for name in ("mean", "std"):
@@ -137,18 +141,29 @@ class SegmenterConfig(ModelConfig):
             if len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):
                 raise StremnError(f"invalid model config: {name} must be three numbers, not {value!r}")
 
-    @property
-    def readout_dim(self) -> int:
-        """Channels of what is read: Dv, three times as many where the parts of the memory are read apart.
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of :meth:`ModelConfig.to_json`; earlier files say in words what an architecture has.
 
-        Two target models add what they predict: value, mask and masks of the others.
+        Raises:
+            StremnError: if the text is no config of this version.
         """
-        return (3 if self.parted else 1) * self.value_dim + self.target_dim
+        data = json.loads(text)
+        lite = data.get("architecture") == "lite"
+        for key in EARLIER_KEYS:
+            if data.pop(key, lite) is not lite:
+                raise StremnError(f"a model with {key!r} {not lite} was an experiment: use stremn 0.1 for it")
+        return super().from_json(json.dumps(data))
 
     @property
-    def target_dim(self) -> int:
-        """Channels of what two target models predict; 0 without them."""
-        return 2 * (self.value_dim + 2) if self.target_model else 0
+    def fingerprint(self) -> str:
+        """See :attr:`ModelConfig.fingerprint`; of the text as the first version wrote it, for its states."""
+        values: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            values[name] = value
+            for key in {"scale": EARLIER_KEYS[:2], "skip": EARLIER_KEYS[2:]}.get(name, ()):
+                values[key] = self.architecture == "lite"
+        return _digest(json.dumps(values))
 
     @property
     def layout(self) -> MemoryLayout:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stremn.memory import Template
+from stremn.memory import SlotMemory, Template, read_separately, read_target
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ResidualBlock, concatenate, feature_channels
 from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of, to_map
+from stremn.ops import balanced_weights, target_moments
 
 __all__ = ["LiteSegmenter"]
 
@@ -47,26 +48,16 @@ class ValueEncoder(nn.Module):
 class Decoder(nn.Module):
     """Readout, the frame's features and, as guidance, the previous probabilities to logits at stride 4."""
 
-    def __init__(
-        self,
-        channels: list[int],
-        value_dim: int,
-        *,
-        parted: bool,
-        target_dim: int,
-        skip: bool,
-        guidance: bool,
-    ) -> None:
+    def __init__(self, channels: list[int], value_dim: int, target_dim: int, *, skip: bool) -> None:
         super().__init__()
         quarter, eighth = channels
-        self.guidance = guidance
-        self.fuse = nn.Conv2d(value_dim + WIDTH + 2 * guidance, WIDTH, 3, padding=1)
-        self.fuse_rest = nn.Conv2d(2 * value_dim, WIDTH, 1) if parted else None
-        self.fuse_target = nn.Conv2d(target_dim, WIDTH, 1) if target_dim else None
+        self.fuse = nn.Conv2d(value_dim + WIDTH + 2, WIDTH, 3, padding=1)
+        self.fuse_rest = nn.Conv2d(2 * value_dim, WIDTH, 1)
+        self.fuse_target = nn.Conv2d(target_dim, WIDTH, 1)
         self.parts = [value_dim, value_dim, value_dim, target_dim]
         for added in (self.fuse_rest, self.fuse_target):
-            # A model that was trained without them starts with the latest template alone.
-            for parameter in [] if added is None else added.parameters():
+            # A new model starts with the latest template alone.
+            for parameter in added.parameters():
                 nn.init.zeros_(parameter)
         self.refine = nn.Sequential(ResidualBlock(WIDTH), ResidualBlock(WIDTH))
         self.to_eighth = nn.Conv2d(WIDTH, 64, 1)
@@ -80,17 +71,11 @@ class Decoder(nn.Module):
     def forward(self, maps: tuple[Tensor, ...], readout: Tensor, previous: Tensor | None) -> Tensor:
         """Logits ``(O, 1, h/4, w/4)``; ``readout`` is ``(O, Cr, H, W)``."""
         quarter, eighth, coarse = maps
-        rest = None
-        if self.fuse_rest is not None:
-            permanent, readout, chosen, target = readout.split(self.parts, dim=1)
-            rest = self.fuse_rest(concatenate([permanent, chosen]))
-            if self.fuse_target is not None:
-                rest = rest + self.fuse_target(target)
-        parts = [readout, of_objects(coarse, len(readout))]
-        if self.guidance:
-            parts.append(self._guidance(readout, previous, coarse.shape[0]))
-        x = self.fuse(concatenate(parts))
-        x = self.refine(x if rest is None else x + rest)
+        permanent, latest, chosen, target = readout.split(self.parts, dim=1)
+        rest = self.fuse_rest(concatenate([permanent, chosen])) + self.fuse_target(target)
+        guidance = self._guidance(latest, previous, coarse.shape[0])
+        x = self.fuse(concatenate([latest, of_objects(coarse, len(latest)), guidance]))
+        x = self.refine(x + rest)
         x = self._up(self.to_eighth(x), self.skip_eighth, eighth)
         x = self.refine_eighth(x)
         x = self._up(self.to_quarter(x), self.skip_quarter, quarter)
@@ -127,13 +112,51 @@ class LiteSegmenter(Segmenter):
         self.update_key = nn.Conv2d(WIDTH, config.update_dim, 1)
         self.value_encoder = ValueEncoder(channels[:2])
         self.value = nn.Conv2d(WIDTH, config.value_dim, 1)
-        self.decoder = Decoder(
-            channels[:2],
-            config.value_dim,
-            parted=config.parted,
-            target_dim=config.target_dim,
-            skip=config.skip,
-            guidance=config.guidance,
+        self.decoder = Decoder(channels[:2], config.value_dim, self.target_dim, skip=config.skip)
+
+    @property
+    def target_dim(self) -> int:
+        """Channels of what two target models predict: value, mask and masks of the others."""
+        return 2 * (self.config.value_dim + 2)
+
+    @property
+    def readout_dim(self) -> int:
+        """Channels of what is read: of three parts of the memory, and of the target models."""
+        return 3 * self.config.value_dim + self.target_dim
+
+    def read(self, features: ImageFeatures, memory: SlotMemory) -> Tensor:
+        """Permanent, latest and chosen slots each by itself, and two target models ``(O, N, Cr)``.
+
+        See :mod:`stremn.memory.additions`.
+        """
+        query = of_objects(features.key, memory.objects)
+        config = self.config
+        readout = read_separately(memory, query, similarity=config.similarity, scale=config.scale)
+        target = read_target(memory, of_objects(self._target_features(features), memory.objects))
+        return torch.cat([readout, target.to(readout.dtype)], dim=-1)
+
+    @staticmethod
+    def _target_features(features: ImageFeatures) -> Tensor:
+        """What a target model is linear in ``(B, N, Ck + C + 1)``: query key, coarsest map and a constant."""
+        coarse = features.maps[-1].flatten(2).transpose(1, 2).float()
+        return torch.cat([features.key.float(), coarse, torch.ones_like(coarse[..., :1])], dim=-1)
+
+    def _moments(self, features: ImageFeatures, masks: Tensor, value: Tensor) -> Tensor:
+        """What the target model learns from a frame: to predict value, mask and masks of the others.
+
+        Args:
+            features: of the frame.
+            masks: of the objects ``(O, 1, h', w')`` in [0, 1].
+            value: ``(O, N, Cv)``.
+
+        Returns:
+            ``(O, C, C + Cv + 2)``, see :func:`stremn.ops.target_moments`.
+        """
+        masks = self.resize(masks, features.grid)
+        mask, others = (m.flatten(1) for m in (masks, others_of(masks, features.frames)))
+        targets = torch.cat([value.float(), torch.stack([mask, others], dim=-1)], dim=-1)
+        return target_moments(
+            of_objects(self._target_features(features), len(masks)), targets, balanced_weights(mask)
         )
 
     def train(self, mode: bool = True) -> "LiteSegmenter":
@@ -165,7 +188,7 @@ class LiteSegmenter(Segmenter):
             key=of_objects(features.key, len(masks)),
             value=value,
             update_key=self.project_key(encoded, self.update_key),
-            moments=self.moments_of(features, masks, value) if self.config.target_model else None,
+            moments=self._moments(features, masks, value),
         )
 
     def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:

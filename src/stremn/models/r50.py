@@ -55,7 +55,7 @@ class PaperSegmenter(Segmenter):
         self.memory_key = nn.Conv2d(coarse, config.key_dim, 3, padding=1)
         self.memory_value = nn.Conv2d(coarse, config.value_dim, 3, padding=1)
         self.update_key = nn.Conv2d(coarse, config.update_dim, 3, padding=1)
-        self.aspp = ASPP(config.readout_dim + config.value_dim, DECODER_WIDTH)
+        self.aspp = ASPP(2 * config.value_dim, DECODER_WIDTH)
         self.fuse = nn.Sequential(
             nn.Conv2d(DECODER_WIDTH, DECODER_WIDTH, 3, padding=1), ResidualBlock(DECODER_WIDTH)
         )
@@ -77,12 +77,10 @@ class PaperSegmenter(Segmenter):
         masks = self.mask_input(masks, given, image.shape[-2:]).to(image)
         seen = [of_objects(image, len(masks)), masks, others_of(masks, features.frames)]
         encoded = self.memory_encoder(torch.cat(seen, dim=1))[-1]
-        value = self.project_key(encoded, self.memory_value)
         return Template(
             key=self.project_key(encoded, self.memory_key),
-            value=value,
+            value=self.project_key(encoded, self.memory_value),
             update_key=self.project_key(encoded, self.update_key),
-            moments=self.moments_of(features, masks, value) if self.config.target_model else None,
         )
 
     def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:

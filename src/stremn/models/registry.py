@@ -13,7 +13,6 @@ from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, 
 from stremn.models.lite import LiteSegmenter
 from stremn.models.r50 import PaperSegmenter
 from stremn.models.recurrent import ConvLSTM, PredRNN
-from stremn.models.segmenter import Segmenter
 from stremn.models.slot_predictor import MemoryPredictor
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "build_model",
     "config_from_json",
     "create_model",
-    "in_parts",
     "model_names",
 ]
 
@@ -42,10 +40,7 @@ MODELS: dict[str, SegmenterConfig] = {
         value_dim=128,
         update_dim=64,
         similarity="l2",
-        parted=True,
-        target_model=True,
         skip=True,
-        guidance=True,
         # The shipped weights have a certainty of 0.8 as well; an untrained model is never so sure.
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
@@ -135,32 +130,6 @@ def create_model(name: str, **changes: Any) -> Any:
         return build_model(replace(config, **changes))
     except TypeError as error:
         raise StremnError(f"model '{name}': {error}") from error
-
-
-def in_parts(model: Segmenter, *, target_model: bool = False) -> Segmenter:
-    """The same weights in a model that reads the parts of its memory apart, to be trained further.
-
-    The latest template takes the place of all slots together; what else is read has no weight yet.
-
-    Args:
-        model: any segmentation model.
-        target_model: whether to read a target model besides, see :mod:`stremn.ops.ridge`.
-
-    Raises:
-        StremnError: if layers would have to change their shape, as in ``stremn-r50``.
-    """
-    target_model = target_model or model.config.target_model
-    wider = build_model(replace(model.config, parted=True, target_model=target_model))
-    own = wider.state_dict()
-    for name, tensor in model.state_dict().items():
-        if own[name].shape != tensor.shape:
-            raise StremnError(
-                f"architecture '{model.config.architecture}': trained weights cannot be made to read in "
-                f"parts, '{name}' has another shape then; train a new model with parted=True"
-            )
-        own[name] = tensor
-    wider.load_state_dict(own)
-    return wider
 
 
 def config_from_json(text: str) -> ModelConfig:

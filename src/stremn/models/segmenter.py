@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stremn.memory import Rules, SlotMemory, Template, read_separately, read_target, surely_visible
+from stremn.memory import Rules, SlotMemory, Template, surely_visible
 from stremn.models.config import SegmenterConfig
-from stremn.ops import balanced_weights, soft_aggregation, target_moments
+from stremn.ops import soft_aggregation
 
 __all__ = [
     "ImageFeatures",
@@ -144,8 +144,8 @@ class Segmenter(nn.Module, ABC):
     def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:
         """Readout ``(O, N, Cr)`` to logits ``(O, 1, h/4, w/4)``.
 
-        ``previous`` are the probabilities of the frame before ``(O, 1, h/4, w/4)``, used where
-        ``config.guidance`` says so; ``None`` where there are none.
+        ``previous`` are the probabilities of the frame before ``(O, 1, h/4, w/4)``, which a model may pass
+        over; ``None`` where there are none.
         """
 
     def observe(
@@ -257,44 +257,15 @@ class Segmenter(nn.Module, ABC):
         assert memory is not None
         return SegmentationState(memory, probabilities)
 
+    @property
+    def readout_dim(self) -> int:
+        """Channels of what is read."""
+        return self.config.value_dim
+
     def read(self, features: ImageFeatures, memory: SlotMemory) -> Tensor:
-        """What the memory knows of each position: ``(O, N, Cr)``, Eq. (5); Cr is ``config.readout_dim``."""
-        objects = memory.objects
-        read = read_separately if self.config.parted else SlotMemory.read
-        readout = read(
-            memory,
-            of_objects(features.key, objects),
-            similarity=self.config.similarity,
-            scale=self.config.scale,
-        )
-        if not self.config.target_model:
-            return readout
-        target = read_target(memory, of_objects(self.target_features(features), objects))
-        return torch.cat([readout, target.to(readout.dtype)], dim=-1)
-
-    @staticmethod
-    def target_features(features: ImageFeatures) -> Tensor:
-        """What a target model is linear in ``(B, N, Ck + C + 1)``: query key, coarsest map and a constant."""
-        coarse = features.maps[-1].flatten(2).transpose(1, 2).float()
-        return torch.cat([features.key.float(), coarse, torch.ones_like(coarse[..., :1])], dim=-1)
-
-    def moments_of(self, features: ImageFeatures, masks: Tensor, value: Tensor) -> Tensor:
-        """What the target model learns from a frame: to predict value, mask and masks of the others.
-
-        Args:
-            features: of the frame.
-            masks: of the objects ``(O, 1, h', w')`` in [0, 1].
-            value: ``(O, N, Cv)``.
-
-        Returns:
-            ``(O, C, C + Cv + 2)``, see :func:`stremn.ops.target_moments`.
-        """
-        masks = self.resize(masks, features.grid)
-        mask, others = (m.flatten(1) for m in (masks, others_of(masks, features.frames)))
-        targets = torch.cat([value.float(), torch.stack([mask, others], dim=-1)], dim=-1)
-        return target_moments(
-            of_objects(self.target_features(features), len(masks)), targets, balanced_weights(mask)
-        )
+        """What the memory knows of each position ``(O, N, Cr)``, Eq. (5); Cr is :attr:`readout_dim`."""
+        query = of_objects(features.key, memory.objects)
+        return memory.read(query, similarity=self.config.similarity, scale=self.config.scale)
 
     @staticmethod
     def aggregate(logits: Tensor, frames: int = 1) -> Tensor:

@@ -1,6 +1,5 @@
 """What the sessions of both tasks have in common: a model that runs, a place in a video, a pause."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.memory import EXACT
-from stremn.models import ModelConfig, as_model
+from stremn.models import as_model
 from stremn.runtime import PRECISIONS, Runtime, for_inference
 from stremn.sessions.inputs import as_frame
 from stremn.sessions.saved import Snapshot
@@ -78,7 +77,7 @@ class Session(ABC):
         settings = self.settings.to_dict()
         facts = {
             **{name: value for name, value in settings.items() if name not in ("device", "compile")},
-            "model": _fingerprint(config),
+            "model": config.fingerprint,
             "architecture": config.architecture,
             "precision": self.runtime.precision,
             "frame_index": self.frame_index,
@@ -134,7 +133,7 @@ class Session(ABC):
         snapshot = Snapshot.read(path, cls.key, f"{cls.__name__}.save")
         network = as_model(cls.default_model if model is None else model, cls.model_class)
         facts = snapshot.facts
-        if facts.get("model") != _fingerprint(network.config):
+        if facts.get("model") != network.config.fingerprint:
             raise StremnError(
                 f"{path}: the saved session is of a model '{facts.get('architecture')}' with another config "
                 f"than the given one ('{network.config.architecture}'): give the model that it was saved with"
@@ -174,8 +173,3 @@ class Session(ABC):
                 f"{was[1]}x{was[0]}: call reset() to begin another video"
             )
         return image
-
-
-def _fingerprint(config: ModelConfig) -> str:
-    """A digest of a config, to tell whether a state is of a model."""
-    return hashlib.sha256(config.to_json().encode()).hexdigest()

@@ -24,7 +24,7 @@ from stremn.data import (
 )
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, get_policy
-from stremn.models import Segmenter, create_model, in_parts
+from stremn.models import Segmenter, create_model
 from stremn.sessions import SegmentationSession
 from stremn.training.recipe import Recipe, expand
 from stremn.training.segmentation.backbone import depthwise_in_float32, load_imagenet
@@ -57,9 +57,6 @@ class SegmentationRecipe(Recipe):
         zoom_share: share of the clips from videos in which the camera zooms in on an object or out from it.
         damage_share: share of the objects of a frame whose mask is spoilt before it is written into the
             memory, see :func:`stremn.training.segmentation.damage.damaged`.
-        parted: whether a new model, or one that reads all slots of its memory together, reads them in parts
-            from now on, see :func:`stremn.models.in_parts`.
-        target_model: whether it also reads a target model from now on; goes with ``parted``.
         chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
             chosen slots, in clips of at least ``chosen + 4`` frames.
         backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
@@ -85,8 +82,6 @@ class SegmentationRecipe(Recipe):
     inverse_share: float = 0.0
     zoom_share: float = 0.0
     damage_share: float = 0.0
-    parted: bool = False
-    target_model: bool = False
     chosen: int = 1
     backbone_rate: float = 2e-5
     frozen_blocks: int = 3
@@ -192,18 +187,9 @@ class SegmentationTask(Task):
             raise StremnError("recipe: nothing to train on; check 'videos', 'stills' and 'video_share'")
         return ClipMixture(parts, shares, recipe.seed)
 
-    def new_model(self) -> Segmenter:
-        """Begin with ``start``, or a new model; it reads in parts where the recipe says so."""
-        model: Segmenter = super().new_model()
-        has, wants = model.config, self.recipe
-        if has.parted >= wants.parted and has.target_model >= wants.target_model:
-            return model
-        return in_parts(model, target_model=wants.target_model)
-
     def untrained_model(self) -> Segmenter:
         """Make a new model of the recipe's ``model``, with ImageNet weights in its backbone."""
-        reads = {"parted": self.recipe.parted, "target_model": self.recipe.target_model}
-        model = create_model(self.recipe.model, **reads)
+        model = create_model(self.recipe.model)
         load_imagenet(model, expand(self.recipe.backbone_weights) or None)
         return model
 
