@@ -264,6 +264,9 @@ class ClipOptions:
     gap: Annotated[
         int | None, typer.Option(min=1, help="Frames of a clip are so far apart in the video; default 1.")
     ] = None
+    batch: Annotated[
+        int, typer.Option(min=1, hidden=True, help="Of no effect: clips are predicted one by one.")
+    ] = 10
     lpips: Annotated[
         Path | None, typer.Option(help="AlexNet weights of torchvision, for LPIPS, which is else left out.")
     ] = None

@@ -157,7 +157,7 @@ class SegmenterConfig(ModelConfig):
 
     @property
     def fingerprint(self) -> str:
-        """See :attr:`ModelConfig.fingerprint`; of the text as the first version wrote it, for its states."""
+        """A digest of the text as the first version wrote it, so that its saved states are still told."""
         values: dict[str, Any] = {}
         for name, value in asdict(self).items():
             values[name] = value

@@ -27,6 +27,8 @@ KINDS: dict[str, tuple[type, str]] = {
 }
 """What each setting must be; numbers of NumPy are taken too."""
 
+PLAIN: dict[type, type] = {str: str, bool: bool, Integral: int, Real: float}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -74,12 +76,16 @@ class Settings:
             if getattr(self, field.name) is None
         }
         whole = replace(self, **own)
+        plain: dict[str, Any] = {}
         for name, (kind, said) in KINDS.items():
             value = getattr(whole, name, None)
             # A model without slots has neither; and prediction has no other settings of segmentation.
-            missing = value is None and (name in ("policy", "slots") or not hasattr(whole, name))
-            if not missing and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
+            if value is None and (name in ("policy", "slots") or not hasattr(whole, name)):
+                continue
+            if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
                 raise StremnError(f"{name} must be {said}, not {value!r}")
+            plain[name] = PLAIN[kind](value)
+        whole = replace(whole, **plain)
         if whole.size is None or whole.size < 0:
             raise StremnError(f"size {whole.size} is not possible: give pixels of the shorter side, or 0")
         if not 0 <= whole.seed < 2**63:
