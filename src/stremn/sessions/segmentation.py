@@ -195,26 +195,28 @@ class SegmentationSession(Session):
         if given:
             masks = torch.from_numpy(np.stack(list(given.values()))).unsqueeze(1).to(device).float()
         index = torch.tensor(self.frame_index, device=device)
-        plain = is_plain(views) and self.settings.reach is None
+        reach = self.settings.reach
         if self._compiled is not None and masks is None and features is None:
             step = (self.model, self._input(image, views[0]), self.states, self.rules, index, candidate)
             logits, self.states = self._compiled(*step)
+        elif is_plain(views) and reach is None:
+            # Features have no name here, so that their memory is free for the labels.
+            logits, self.states = self.model.observe(
+                self._features(image) if features is None else features,
+                *(self.states, self.rules, index),
+                given=() if masks is None else [masks],
+                candidate=candidate,
+            )
         else:
             features = self._features(image) if features is None else features
-            consensus = Consensus(
-                views, features, self.states, size, self.object_ids, self.settings.reach, masks
-            )
-            logits, self.states = self.model.observe(
-                features,
-                self.states,
-                self.rules,
-                index,
+            consensus = Consensus(views, features, self.states, size, self.object_ids, reach, masks)
+            _, self.states = self.model.observe(
+                *(features, self.states, self.rules, index),
                 given=() if masks is None else [view.turn(masks) for view in views],
                 candidate=candidate,
-                settle=None if plain else consensus,
+                settle=consensus,
             )
-            if not plain:
-                return consensus.labels, consensus.probabilities
+            return consensus.labels, consensus.probabilities
         labels = label_map(logits[0], self.object_ids, size) if logits else np.zeros(size, np.uint8)
         return labels, self.states[0].previous
 
