@@ -108,8 +108,9 @@ def test_an_interrupted_video_is_complete(tmp_path: Path, error: type[BaseExcept
 
 
 _ENDLESS = """
-import sys, numpy as np
+import signal, sys, numpy as np
 from stremn.files import VideoWriter
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
 frames = np.random.default_rng(0).integers(0, 255, (20, 96, 128, 3), dtype=np.uint8)
 with VideoWriter(sys.argv[1], 25) as writer:
     for i in range(10**9):
