@@ -67,7 +67,7 @@ class SegmentationSession(Session):
         assert chosen.slots is not None
         assert chosen.policy is not None
         assert chosen.certainty is not None
-        layout = type(self.model.config.layout).of_slots(chosen.slots)
+        layout = MemoryLayout.of_slots(chosen.slots)
         policy = get_policy(chosen.policy)
         self.rules = Rules(layout, policy, chosen.certainty, chosen.sample, self.generator)
         backend = "inductor" if chosen.compile is True else chosen.compile
