@@ -75,10 +75,11 @@ def random_template(
     generator: torch.Generator, objects: int, positions: int = 2, dtype: torch.dtype = torch.float64
 ) -> Template:
     """Normally distributed keys and values of widths that differ, and moments of three features."""
-    draw = [torch.randn(objects, positions, c, generator=generator, dtype=dtype) for c in (3, 4, 2, 3, 2)]
-    *projections, features, targets = draw
+    widths = (3, 4, 2, 2, 3, 2)
+    draw = [torch.randn(objects, positions, c, generator=generator, dtype=dtype) for c in widths]
+    key, value, update_key, contender_key, features, targets = draw
     weights = torch.ones(features.shape[:2], dtype=dtype)
-    return Template(*projections, target_moments(features, targets, weights))
+    return Template(key, value, update_key, target_moments(features, targets, weights), contender_key)
 
 
 def random_history(seed: int, objects: int, length: int, contests: list[bool] | None = None) -> History:
@@ -181,8 +182,11 @@ RULES: dict[str, Rule] = {
 def cosine_similarity(history: History, name: str, obj: int) -> Callable[[int, int], float]:
     """Eq. (1) between two frames of one object, by loops over the keys of that name."""
 
+    of_contender = "contender_key" if name == "update_key" else name
+
     def similarity(new: int, old: int) -> float:
-        a, b = (getattr(history.templates[frame], name)[obj] for frame in (new, old))
+        a = getattr(history.templates[new], of_contender)[obj]
+        b = getattr(history.templates[old], name)[obj]
         best = [max(float(u @ v / (u.norm() * v.norm())) for v in b) for u in a]
         return sum(best) / len(best)
 

@@ -73,18 +73,19 @@ def test_the_gradient_of_the_choice_is_that_of_the_soft_mixture() -> None:
     generator = torch.Generator().manual_seed(0)
     layout = MemoryLayout(False, False, 2)
     first, second, third = (random_template(generator, 1) for _ in range(3))
-    update_key = third.update_key.requires_grad_()
+    assert third.contender_key is not None
+    asking = third.contender_key.requires_grad_()
     memory = SlotMemory.of_first_frame(first, 0, layout).update(second, 1, get_policy("learned"))
     noise = torch.Generator().manual_seed(4)
     after = memory.update(third, 2, get_policy("learned"), noise=True, generator=noise)
     probe = torch.randn(after.value.shape, generator=generator, dtype=torch.float64)
-    (through,) = torch.autograd.grad((after.value * probe).sum(), update_key)
+    (through,) = torch.autograd.grad((after.value * probe).sum(), asking)
 
-    scores = update_similarity(update_key, memory.update_key)
+    scores = update_similarity(asking, memory.update_key)
     soft = gumbel_softmax(scores, sample_gumbel(scores, torch.Generator().manual_seed(4)))
     old = torch.stack([first.value, second.value], dim=1)
     mixed = (1 - soft)[:, :, None, None] * old + soft[:, :, None, None] * third.value.unsqueeze(1)
-    (expected,) = torch.autograd.grad((mixed * probe).sum(), update_key)
+    (expected,) = torch.autograd.grad((mixed * probe).sum(), asking)
     assert expected.abs().max() > 1e-6
     torch.testing.assert_close(through, expected)
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from stremn import ops
 from stremn.ops.read import Method, Similarity
@@ -76,6 +78,11 @@ def _replace(slots: Tensor, template: Tensor, index: Tensor) -> Tensor:
 
 def _seeded_gumbel(like: Tensor) -> Tensor:
     return ops.sample_gumbel(like, torch.Generator(like.device).manual_seed(3))
+
+
+def _fuse(deleted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    f, h, g = (partial(linear, weight=weight) for weight in weights)
+    return ops.fuse(deleted, target, f, h, g)
 
 
 def _target(features: Tensor, targets: Tensor, weights: Tensor, query: Tensor) -> Tensor:
@@ -161,6 +168,14 @@ CASES: dict[str, OperatorCase] = {
         (O, K),
         wide=True,
     ),
+    "align": OperatorCase(
+        "align",
+        ops.align,
+        ((O, N, CK), (O, M, CK)),
+        (O, N, CK),
+        bad=(((O, N, CK), (O, M, CK + 1)), ((O, N, CK), (O + 1, M, CK)), ((N, CK), (O, M, CK))),
+    ),
+    "fuse": OperatorCase("fuse", _fuse, ((O, N, CK), (O, N, CK), (3, CK, 2 * CK)), (O, N, CK)),
     "balanced-weights": OperatorCase(
         "balanced_weights", lambda logits: ops.balanced_weights(logits.sigmoid()), ((O, N),), (O, N)
     ),

@@ -31,6 +31,7 @@ class Contest:
             declared which keys it compares.
         pinned: True if first and latest frame have slots of their own, outside the contest.
         noise: True if the learned choice is sampled by Gumbel noise (training, or on request).
+        tau: temperature of that sample, Eq. (3).
         generator: source of every random number.
 
     Examples:
@@ -44,6 +45,7 @@ class Contest:
     scores: Tensor | None = None
     pinned: bool = False
     noise: bool = False
+    tau: float = 1.0
     generator: torch.Generator | None = None
 
     def random(self, high: Tensor) -> Tensor:
@@ -127,7 +129,7 @@ def learned(contest: Contest) -> Tensor:
     scores = _scores(contest)
     if not contest.noise:
         return scores.argmax(dim=-1)
-    return straight_through(gumbel_softmax(scores, sample_gumbel(scores, contest.generator)))
+    return straight_through(gumbel_softmax(scores, sample_gumbel(scores, contest.generator), tau=contest.tau))
 
 
 @register_policy("oldest")

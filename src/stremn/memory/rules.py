@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from stremn.memory.fusion import NO_FUSION
 from stremn.memory.layout import MemoryLayout
 from stremn.memory.policies import Policy
 
@@ -21,6 +22,8 @@ class Rules:
             addition to the paper, see :func:`stremn.memory.surely_visible`.
         noise: whether the learned choice is sampled, Eq. (3).
         generator: source of every random number.
+        tau: temperature of that sample; the paper uses 1.
+        fusion: which templates take up what a replaced one held, one of :data:`~stremn.memory.FUSIONS`.
     """
 
     layout: MemoryLayout
@@ -28,3 +31,5 @@ class Rules:
     certainty: float = 0.0
     noise: bool = False
     generator: torch.Generator | None = None
+    tau: float = 1.0
+    fusion: str = NO_FUSION

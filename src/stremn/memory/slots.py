@@ -1,6 +1,6 @@
 """The slot memory of Sec. 3.2: tensors of fixed shape, written by slot."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -18,6 +18,10 @@ __all__ = ["EMPTY", "EXACT", "SlotMemory", "Template"]
 EMPTY = -1
 """``frame_index`` of an empty slot."""
 
+Fuse = Callable[["SlotMemory", Tensor], "SlotMemory"]
+"""From a memory, and which slot of each object is about to be replaced ``(O, K)``, one-hot or zero, to the
+memory that is then written."""
+
 EXACT = ("moments", "permanent_fit")
 """Tensors of a memory that are float32 at least, also where its templates are in half precision."""
 
@@ -32,23 +36,31 @@ class Template:
     Attributes:
         key: ``(O, N, Ck)``.
         value: ``(O, N, Cv)``.
-        update_key: ``(O, N, Cu)``.
+        update_key: of Eq. (1), what a contender is compared with, U^M ``(O, N, Cu)``.
         moments: an addition to the paper, what a target model is fitted to ``(O, C, C + T)``, see
             :func:`stremn.ops.target_moments`; ``None`` in a model without one.
+        contender_key: of Eq. (1), what the template is compared by when it competes, U^Q ``(O, N, Cu)``;
+            ``None`` in a model where ``update_key`` serves as both.
     """
 
     key: Tensor
     value: Tensor
     update_key: Tensor
     moments: Tensor | None = None
+    contender_key: Tensor | None = None
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Key, value, update key and, where there are any, moments: the order of the banks."""
-        return iter(t for t in (self.key, self.value, self.update_key, self.moments) if t is not None)
+        """The tensors that there are."""
+        return iter(self.tensors().values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that there are, by name."""
+        named = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def of_objects(self, objects: slice) -> "Template":
         """Only these of the objects."""
-        return Template(*(t[objects] for t in self))
+        return Template(**{name: tensor[objects] for name, tensor in self.tensors().items()})
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,7 @@ class SlotMemory:
         moments: an addition, ``(O, K, C, C + T)``; ``None`` in a model without a target model.
         permanent_fit: the target model of the permanent slot ``(O, C, T)``, which follows from its moments
             and is kept because it is read at every frame; ``None`` where there is none.
+        contender_key: ``(O, K, N, Cu)``; ``None`` where ``update_key`` serves as both.
 
     Examples:
         >>> from stremn.memory import get_policy
@@ -89,6 +102,7 @@ class SlotMemory:
     seen: Tensor
     moments: Tensor | None = None
     permanent_fit: Tensor | None = None
+    contender_key: Tensor | None = None
 
     @classmethod
     def of_first_frame(
@@ -103,10 +117,10 @@ class SlotMemory:
         # Without a permanent slot the first frame is the first contender.
         start = layout.first_chosen if layout.chosen and not layout.permanent else 0
         seen = torch.full((objects,), int(not layout.permanent), device=index.device)
-        key, value, update_key, *moments = (
-            t.new_zeros((objects, layout.slots, *t.shape[1:])) for t in template
-        )
-        memory = cls(layout, key, value, update_key, index, seen, *moments)
+        banks = {
+            name: t.new_zeros((objects, layout.slots, *t.shape[1:])) for name, t in template.tensors().items()
+        }
+        memory = cls(layout, frame_index=index, seen=seen, **banks)
         slot = torch.full((objects,), start, device=index.device)
         frame = torch.as_tensor(frame_index, device=index.device).expand(objects)
         return memory._write(template, frame, slot)._fitted()
@@ -137,8 +151,14 @@ class SlotMemory:
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def _banks(self) -> dict[str, Tensor]:
-        """What templates are written to, by name, in the order of a template's tensors."""
+        """What templates are written to, by the names of a template's tensors."""
         return {n: t for n, t in self.tensors().items() if n not in ("frame_index", "seen", "permanent_fit")}
+
+    def template(self, weights: Tensor) -> Template:
+        """What one slot of each object holds, by weights ``(O, K)``, one-hot, which may carry gradients."""
+        return Template(
+            **{n: (weights.to(bank)[:, :, None, None] * bank).sum(dim=1) for n, bank in self._banks().items()}
+        )
 
     def read(
         self,
@@ -182,7 +202,9 @@ class SlotMemory:
         candidate: bool = True,
         present: Tensor | None = None,
         noise: bool = False,
+        tau: float = 1.0,
         generator: torch.Generator | None = None,
+        fusion: Fuse | None = None,
     ) -> "SlotMemory":
         """Take in the template of a new frame, Sec. 3.2.
 
@@ -196,7 +218,10 @@ class SlotMemory:
             candidate: False skips the contest at this frame.
             present: which objects the frame shows ``(O,)`` bool; the memories of the others stay as they are.
             noise: sample the learned choice by Gumbel noise, Eq. (3).
+            tau: temperature of Eq. (3).
             generator: source of every random number.
+            fusion: what a template that is about to be replaced leaves to others, see
+                :class:`stremn.memory.Fusion`; ``None`` is nothing, as in the paper's final system.
 
         Returns:
             The memory to go on with.
@@ -208,11 +233,11 @@ class SlotMemory:
             contender, contender_frame = template, frame
             if self.layout.latest:
                 slot = self.layout.latest_slot
-                contender = Template(*(bank[:, slot] for bank in self._banks().values()))
+                contender = Template(**{name: bank[:, slot] for name, bank in self._banks().items()})
                 contender_frame = self.frame_index[:, slot].clone()
             if present is not None:
                 contender_frame = torch.where(present, contender_frame, EMPTY)
-            memory = memory._compete(contender, contender_frame, policy, noise, generator)
+            memory = memory._compete(contender, contender_frame, policy, noise, tau, generator, fusion)
         if self.layout.latest:
             latest = torch.full_like(self.seen, self.layout.latest_slot)
             if present is not None:
@@ -232,7 +257,9 @@ class SlotMemory:
         frame: Tensor,
         policy: Policy,
         noise: bool,
+        tau: float,
         generator: torch.Generator | None,
+        fusion: Fuse | None,
     ) -> "SlotMemory":
         exists = frame != EMPTY
         memory = replace(self, seen=self.seen + exists)
@@ -248,10 +275,15 @@ class SlotMemory:
         if policy.bounded:
             scores = None
             if policy.compares is not None:
-                bank = getattr(memory, policy.compares)[:, first:]
-                scores = update_similarity(getattr(contender, policy.compares), bank, block=1024)
+                bank, asking = (
+                    getattr(memory, policy.compares)[:, first:],
+                    getattr(contender, policy.compares),
+                )
+                if policy.compares == "update_key" and contender.contender_key is not None:
+                    asking = contender.contender_key
+                scores = update_similarity(asking, bank, block=1024)
             pinned = self.layout.permanent and self.layout.latest
-            slot = policy.choose(Contest(frames, memory.seen, scores, pinned, noise, generator))
+            slot = policy.choose(Contest(frames, memory.seen, scores, pinned, noise, tau, generator))
             if slot.is_floating_point():
                 weights, slot = slot, slot.detach().argmax(dim=1)
             if policy.fills:
@@ -265,29 +297,40 @@ class SlotMemory:
         slot = torch.where(exists & (slot >= 0), slot + first, -1)
         if weights is not None:
             weights = F.pad(weights * exists.unsqueeze(1), (first, 0))
+        if fusion is not None:
+            hot = torch.arange(memory.slots, device=slot.device) == slot.unsqueeze(1)
+            removed = hot.to(memory.key.dtype) if weights is None else weights
+            memory = fusion(memory, removed * memory.occupied)
         return memory._write(contender, frame, slot, weights)
 
     def _write(
         self, template: Template, frame: Tensor, slot: Tensor, weights: Tensor | None = None
     ) -> "SlotMemory":
-        """Write each object's template into its slot ``(O,)``, -1 for none.
-
-        ``weights`` ``(O, K)`` replace the one-hot vector of ``slot`` where gradients are to pass.
-        """
-        banks = self._banks()
+        """Write each object's template into its slot ``(O,)``, -1 for none; see :meth:`replaced`."""
+        memory = self.replaced(template, slot, weights)
         if not torch.is_grad_enabled():
-            for bank, new in zip(banks.values(), template, strict=True):
-                replace_slots(bank, new, slot)
             replace_slots(self.frame_index, frame, slot)
+            return memory
+        hot = torch.arange(self.slots, device=slot.device) == slot.unsqueeze(1)
+        return replace(memory, frame_index=torch.where(hot, frame.unsqueeze(1), self.frame_index))
+
+    def replaced(self, template: Template, slot: Tensor, weights: Tensor | None = None) -> "SlotMemory":
+        """With another template in one slot of each object, as of the same frame, Eq. (4).
+
+        Args:
+            template: of all objects.
+            slot: ``(O,)`` int64, -1 leaves an object's memory as it is.
+            weights: ``(O, K)`` in place of the one-hot vector of ``slot``, where gradients are to pass.
+        """
+        banks, news = self._banks(), template.tensors()
+        if not torch.is_grad_enabled():
+            for name, bank in banks.items():
+                replace_slots(bank, news[name], slot)
             return self
         hot = torch.arange(self.slots, device=slot.device) == slot.unsqueeze(1)
         weights = hot.to(self.key.dtype) if weights is None else weights
-        mixed: dict[str, Any] = {
-            name: mix_slots(bank, new, weights)
-            for (name, bank), new in zip(banks.items(), template, strict=True)
-        }
-        index = torch.where(hot, frame.unsqueeze(1), self.frame_index)
-        return replace(self, **mixed, frame_index=index)
+        mixed: dict[str, Any] = {n: mix_slots(bank, news[n], weights) for n, bank in banks.items()}
+        return replace(self, **mixed)
 
     def _grown(self) -> "SlotMemory":
         """With one more chosen slot unless every object still has an empty one."""
