@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from stremn.errors import StremnError
-from stremn.metrics.prediction.lpips import Lpips
+from stremn.metrics.prediction.frames import Lpips
 from stremn.metrics.prediction.scores import PredictionScorer
 
 torchvision = pytest.importorskip("torchvision")

@@ -12,7 +12,7 @@ from stremn.errors import StremnError
 
 if TYPE_CHECKING:
     from stremn.data import Video
-    from stremn.metrics.prediction.lpips import Lpips
+    from stremn.metrics.prediction.frames import Lpips
     from stremn.models import Predictor
     from stremn.sessions import SegmentationSession
     from stremn.sessions.settings import PredictionSettings, SegmentationSettings
@@ -342,7 +342,7 @@ class ClipOptions:
         Raises:
             StremnError: if the device is not there, or the weights cannot be read.
         """
-        from stremn.metrics.prediction.lpips import Lpips
+        from stremn.metrics.prediction.frames import Lpips
         from stremn.runtime import Runtime
 
         return None if self.lpips is None else Lpips(self.lpips, device=Runtime.choose(device).device)

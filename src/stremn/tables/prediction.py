@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stremn.files.tensors import tensors_digest
 from stremn.memory import POLICIES
-from stremn.metrics.prediction.lpips import Lpips
+from stremn.metrics.prediction.frames import Lpips
 from stremn.metrics.prediction.scores import PredictionScorer, PredictionScores
 from stremn.models import Predictor
 from stremn.sessions import PredictionSession

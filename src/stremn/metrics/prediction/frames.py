@@ -1,9 +1,11 @@
 """Scores of predicted frames, one number for each frame, and the conventions they are published in."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stremn.errors import StremnError
@@ -13,6 +15,7 @@ __all__ = [
     "FIGURES",
     "MOST_PSNR",
     "Figure",
+    "Lpips",
     "as_bytes",
     "frame_errors",
     "psnr",
@@ -48,13 +51,7 @@ tables that report 33 dB and more.
 
 @dataclass(frozen=True)
 class Figure:
-    """One kind of score.
-
-    Attributes:
-        label: heading of its column.
-        lower_is_better: else higher is.
-        convention: of ``CONVENTIONS``, or None where there is only one.
-    """
+    """One kind of score: the heading of its column, and its name in ``CONVENTIONS`` if there are several."""
 
     label: str
     lower_is_better: bool
@@ -143,7 +140,7 @@ def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
     Raises:
         StremnError: if the frames are too small or torchmetrics is not installed.
     """
-    _check_window(prediction, 11)
+    _check_size(prediction, 11, "SSIM")
     try:
         from torchmetrics.functional.image import structural_similarity_index_measure
     except ImportError as error:
@@ -169,7 +166,7 @@ def uniform_ssim(prediction: Tensor, truth: Tensor, data_range: float) -> Tensor
     Raises:
         StremnError: if the frames are too small.
     """
-    _check_window(prediction, 7)
+    _check_size(prediction, 7, "SSIM")
     x, y = prediction.double(), truth.double()
     stack = torch.cat([x, y, x * x, y * y, x * y])
     mean_x, mean_y, xx, yy, xy = F.avg_pool2d(stack, 7, stride=1).chunk(5)
@@ -182,7 +179,75 @@ def uniform_ssim(prediction: Tensor, truth: Tensor, data_range: float) -> Tensor
     return similarity.mean(dim=(1, 2, 3))
 
 
-def _check_window(frames: Tensor, window: int) -> None:
+def _check_size(frames: Tensor, least: int, figure: str) -> None:
     height, width = frames.shape[-2:]
-    if min(height, width) < window:
-        raise StremnError(f"frames of {width}x{height} are too small for SSIM: give {window} pixels or more")
+    if min(height, width) < least:
+        size = f"{width}x{height}"
+        raise StremnError(f"frames of {size} are too small for {figure}: give {least} pixels or more")
+
+
+class Lpips:
+    """Learned perceptual image patch similarity on AlexNet, by torchmetrics.
+
+    Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (CVPR 2018). Its
+    own weights come with torchmetrics; those of AlexNet are torchvision's for ImageNet.
+
+    Args:
+        weights: file of torchvision's weights, ``.pth`` or ``.safetensors``.
+        device: where it runs.
+
+    Raises:
+        StremnError: if torchmetrics is missing, or the weights cannot be read or are of another network.
+    """
+
+    def __init__(self, weights: Path | str, *, device: torch.device | str = "cpu") -> None:
+        try:
+            # The public class downloads the backbone whatever it is given; the network behind it does not.
+            from torchmetrics.functional.image.lpips import _NoTrainLpips
+        except ImportError as error:
+            raise StremnError(
+                "LPIPS needs torchmetrics: install it with pip install 'stremn[metrics]'"
+            ) from error
+        network = _NoTrainLpips(net="alex", pnet_rand=True)
+        _load_alexnet(network.net, Path(weights))
+        self.network = network.to(device).eval()
+
+    @torch.no_grad()
+    def __call__(self, prediction: Tensor, truth: Tensor, *, scaled: bool = True) -> Tensor:
+        """The distance of each pair of frames.
+
+        Args:
+            prediction: ``(N, C, h, w)`` in [0, 1], C = 1 or 3, both sides at least 64.
+            truth: of the same shape.
+            scaled: bring frames to the [-1, 1] that the network was trained on; the code behind the PredRNN
+                figures does not.
+
+        Returns:
+            ``(N,)`` float32, 0 for equal frames.
+
+        Raises:
+            StremnError: if the frames are too small.
+        """
+        _check_size(prediction, 64, "LPIPS")
+        device = next(self.network.parameters()).device
+        pair = (f.to(device, torch.float32).expand(-1, 3, -1, -1) for f in (prediction, truth))
+        found: Tensor = self.network(*pair, normalize=scaled)
+        return found.reshape(-1)
+
+
+def _load_alexnet(network: nn.Module, path: Path) -> None:
+    try:
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle's errors are of every kind
+        raise StremnError(f"{path}: cannot be read as weights; give a file of torchvision") from error
+    if not isinstance(weights, dict):
+        raise StremnError(f"{path}: holds no weights by name; give a file of torchvision")
+    # Layers keep torchvision's numbers, but stand in slices: ``slice2.3.bias`` is ``features.3.bias``.
+    names = {name: "features." + ".".join(name.split(".")[-2:]) for name in network.state_dict()}
+    try:
+        network.load_state_dict({name: weights[source] for name, source in names.items()})
+    except (KeyError, RuntimeError) as error:
+        raise StremnError(f"{path}: not the weights of torchvision's AlexNet; give that file") from error

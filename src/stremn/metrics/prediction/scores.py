@@ -13,6 +13,7 @@ from stremn.errors import StremnError
 from stremn.metrics.prediction.frames import (
     CONVENTIONS,
     FIGURES,
+    Lpips,
     as_bytes,
     frame_errors,
     psnr,
@@ -20,7 +21,6 @@ from stremn.metrics.prediction.frames import (
     uniform_ssim,
     wrapped_psnr,
 )
-from stremn.metrics.prediction.lpips import Lpips
 
 __all__ = ["PredictionScorer", "PredictionScores", "score_errors", "score_frames"]
 
@@ -71,11 +71,7 @@ class PredictionScores:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What ``to_dict`` gave.
-
-        Raises:
-            KeyError: if a part is missing.
-        """
+        """What :meth:`to_dict` gave; a KeyError if a part is missing."""
         return cls(int(data["sequences"]), {name: tuple(curve) for name, curve in data["curves"].items()})
 
     @classmethod
@@ -113,7 +109,6 @@ class PredictionScorer:
     """
 
     def __init__(self, *, conventions: Collection[str] = (), lpips: Lpips | None = None) -> None:
-        """Start without sequences."""
         if unknown := set(conventions) - set(CONVENTIONS):
             raise StremnError(
                 f"no convention of scores is called '{sorted(unknown)[0]}': try {', '.join(CONVENTIONS)}"
@@ -180,14 +175,14 @@ def score_frames(
     Raises:
         StremnError: if the prediction is not finite, or the frames too small for a figure.
     """
+    figures = score_errors(prediction, truth)
     x, y = _clipped(prediction, truth)
-    kind, pixels = x.dtype, x[0].numel()
-    figures = _errors(x, y) | {"ssim": ssim(x, y)}
+    figures["ssim"] = ssim(x, y)
     if lpips:
         figures["lpips"] = lpips(x, y)
     if "predrnn" in conventions:
-        a, b = as_bytes(x).to(kind) / 255, as_bytes(y).to(kind) / 255
-        figures["psnr_predrnn"] = psnr(frame_errors(a, b)[0] / pixels)
+        a, b = (as_bytes(frames).to(frames.dtype) / 255 for frames in (x, y))
+        figures["psnr_predrnn"] = score_errors(a, b)["psnr"]
         figures["ssim_predrnn"] = uniform_ssim(a, b, 1.0)
         if lpips:
             figures["lpips_predrnn"] = lpips(x, y, scaled=False)
@@ -201,19 +196,20 @@ def score_frames(
 
 
 def score_errors(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    """The figures of single frames that need no window: MSE, MAE and PSNR.
+    """The figures of single frames that need no window: MSE, MAE and PSNR, as ``score_frames`` gives them.
 
     Args:
         prediction: ``(N, C, h, w)``, clipped here to [0, 1].
         truth: of the same shape, in [0, 1].
 
-    Returns:
-        By the name of the figure, ``(N,)`` float64 in memory of the host.
-
     Raises:
         StremnError: if the prediction is not finite.
     """
-    return _on_host(_errors(*_clipped(prediction, truth)))
+    x, y = _clipped(prediction, truth)
+    squared, absolute = frame_errors(x, y)
+    pixels = x[0].numel()
+    figures = {"mse": squared, "mae": absolute, "mse_pixel": squared / pixels}
+    return _on_host(figures | {"mae_pixel": absolute / pixels, "psnr": psnr(squared / pixels)})
 
 
 def _clipped(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,13 +218,6 @@ def _clipped(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     if not bool(x.isfinite().all()):
         raise StremnError("the prediction holds values that are no numbers: the model has diverged")
     return x.clamp(0, 1), y.clamp(0, 1)
-
-
-def _errors(x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    squared, absolute = frame_errors(x, y)
-    pixels = x[0].numel()
-    figures = {"mse": squared, "mae": absolute, "mse_pixel": squared / pixels}
-    return figures | {"mae_pixel": absolute / pixels, "psnr": psnr(squared / pixels)}
 
 
 def _on_host(figures: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ official DAVIS 2017 tool to 1e-6. Every score is a fraction in [0, 1] (decay: [-
 Scores of predicted video are in ``stremn.metrics.prediction.scores``, imported apart because they need torch.
 """
 
-from stremn.metrics.segmentation.folders import score_folders
 from stremn.metrics.segmentation.masks import (
     FrameScores,
     contour,
@@ -17,7 +16,7 @@ from stremn.metrics.segmentation.masks import (
     score_frame,
 )
 from stremn.metrics.segmentation.scores import ObjectScore, Score, ScoreTable, SequenceScore, statistics
-from stremn.metrics.segmentation.sequences import SequenceScorer, score_sequence
+from stremn.metrics.segmentation.sequences import SequenceScorer, score_folders, score_sequence
 
 __all__ = [
     "FrameScores",

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,8 +39,7 @@ class FrameScores:
     Attributes:
         truth_ids: labels met in the truth, 0 left out.
         predicted_ids: labels met in the prediction, 0 left out.
-        scores: (J, F) of each id met in either, (1, 1) for an id in neither; None for a frame that was not
-            scored.
+        scores: (J, F) of each id; None for a frame without prediction.
 
     Examples:
         >>> score_frame(np.array([[0, 1], [0, 1]]), np.array([[0, 1], [0, 2]])).truth_ids == {1, 2}
@@ -48,7 +48,7 @@ class FrameScores:
 
     truth_ids: frozenset[int]
     predicted_ids: frozenset[int] = frozenset()
-    scores: dict[int, tuple[float, float]] | None = field(default_factory=dict)
+    scores: dict[int, tuple[float, float]] | None = None
 
 
 def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
@@ -68,9 +68,7 @@ def region_similarity(prediction: ArrayLike, truth: ArrayLike) -> float:
         >>> region_similarity([[1, 1, 0]], [[0, 1, 0]])
         0.5
     """
-    a, b = _pair(_binary(prediction), _binary(truth))
-    union = cv2.countNonZero(a | b)
-    return cv2.countNonZero(a & b) / union if union else 1.0
+    return _similarity(*_pair(_binary(prediction), _binary(truth)))
 
 
 def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, tolerance: float = 0.008) -> float:
@@ -97,10 +95,7 @@ def contour_accuracy(prediction: ArrayLike, truth: ArrayLike, tolerance: float =
         (1.0, 0.0)
     """
     a, b = _pair(_binary(prediction), _binary(truth))
-    box = _box(a | b)
-    if box is None:
-        return 1.0
-    return _contour_accuracy(a[box], b[box], contour_tolerance(a.shape[0], a.shape[1], tolerance))
+    return _accuracy(*_cut(a, b), contour_tolerance(a.shape[0], a.shape[1], tolerance))
 
 
 def contour_tolerance(height: int, width: int, tolerance: float = 0.008) -> int:
@@ -132,16 +127,14 @@ def contour(mask: ArrayLike) -> NDArray[np.bool_]:
 
 
 def score_frame(
-    prediction: NDArray[np.integer] | NDArray[np.bool_],
-    truth: NDArray[np.integer] | NDArray[np.bool_],
-    object_ids: Iterable[int] | None = None,
+    prediction: NDArray[Any] | None, truth: NDArray[Any], object_ids: Iterable[int] | None = None
 ) -> FrameScores:
     """Score every object of one frame.
 
     Args:
-        prediction: (H, W) label map, 0 = background, ids 1-255.
+        prediction: (H, W) label map, 0 = background, ids 1-255; None tells the ids of the truth only.
         truth: (H, W) label map of the same size.
-        object_ids: score these only; by default all ids met in either map.
+        object_ids: score these only; by default all ids met in either map. An id in neither scores (1, 1).
 
     Raises:
         StremnError: if the maps differ in size, or are no label maps.
@@ -152,9 +145,12 @@ def score_frame(
         >>> score_frame(truth, truth).scores
         {7: (1.0, 1.0)}
     """
-    predicted, true = _pair(_labels(prediction), _labels(truth))
-    predicted_ids, truth_ids = _ids(predicted), _ids(true)
-    radius = contour_tolerance(true.shape[0], true.shape[1])
+    true = _labels(truth)
+    predicted, true = _pair(true if prediction is None else _labels(prediction), true)
+    truth_ids = _ids(true)
+    if prediction is None:
+        return FrameScores(truth_ids)
+    predicted_ids, radius = _ids(predicted), contour_tolerance(true.shape[0], true.shape[1])
     wanted = predicted_ids | truth_ids if object_ids is None else set(object_ids)
     scores = {i: _score(_equal(predicted, i), _equal(true, i), radius) for i in sorted(wanted)}
     if object_ids is None and WHITE in wanted:
@@ -165,15 +161,16 @@ def score_frame(
 
 
 def _score(prediction: Mask, truth: Mask, radius: int) -> tuple[float, float]:
-    either = prediction | truth
-    box = _box(either)
-    if box is None:
-        return 1.0, 1.0
-    a, b = prediction[box], truth[box]
-    return cv2.countNonZero(a & b) / cv2.countNonZero(either[box]), _contour_accuracy(a, b, radius)
+    a, b = _cut(prediction, truth)
+    return _similarity(a, b), _accuracy(a, b, radius)
 
 
-def _contour_accuracy(prediction: Mask, truth: Mask, radius: int) -> float:
+def _similarity(a: Mask, b: Mask) -> float:
+    union = cv2.countNonZero(a | b)
+    return cv2.countNonZero(a & b) / union if union else 1.0
+
+
+def _accuracy(prediction: Mask, truth: Mask, radius: int) -> float:
     predicted, true = _contour(prediction), _contour(truth)
     n_predicted, n_true = cv2.countNonZero(predicted), cv2.countNonZero(true)
     if not n_predicted or not n_true:
@@ -209,12 +206,11 @@ def _rectangles(radius: int) -> list[Mask]:
     return [np.ones((2 * y + 1, 2 * x + 1), np.uint8) for x, y in tallest.items()]
 
 
-def _box(mask: Mask) -> tuple[slice, slice] | None:
-    """The bounding box of a mask and one pixel around it, so that its contour lies inside; None if empty."""
-    x, y, width, height = cv2.boundingRect(mask)
-    if not width:
-        return None
-    return slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
+def _cut(a: Mask, b: Mask) -> tuple[Mask, Mask]:
+    """Both masks within their bounding box and one pixel around it, so that their contours lie inside."""
+    x, y, width, height = cv2.boundingRect(a | b)
+    box = slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
+    return a[box], b[box]
 
 
 def _equal(labels: Mask, object_id: int) -> Mask:
@@ -230,18 +226,12 @@ def _binary(mask: ArrayLike) -> Mask:
     return np.ascontiguousarray(np.asarray(mask) != 0).view(np.uint8)
 
 
-def _labels(labels: NDArray[np.integer] | NDArray[np.bool_]) -> Mask:
-    if labels.dtype == np.bool_:
-        return np.ascontiguousarray(labels, np.uint8)
-    if labels.dtype.kind not in "iu" or (labels.dtype != np.uint8 and labels.size and not _is_byte(labels)):
+def _labels(labels: NDArray[Any]) -> Mask:
+    if labels.dtype.kind not in "biu" or (labels.size and not 0 <= labels.min() <= labels.max() <= 255):
         raise StremnError(
             f"a label map holds whole numbers from 0 to 255, not {labels.dtype}: give object ids"
         )
     return np.ascontiguousarray(labels, np.uint8)
-
-
-def _is_byte(labels: NDArray[np.integer] | NDArray[np.bool_]) -> bool:
-    return bool(labels.min() >= 0 and labels.max() <= 255)
 
 
 def _pair(prediction: Mask, truth: Mask) -> tuple[Mask, Mask]:

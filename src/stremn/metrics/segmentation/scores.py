@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -82,18 +81,8 @@ class ObjectScore(Score):
     @classmethod
     def from_frames(cls, sequence: str, object_id: int, j: ArrayLike, f: ArrayLike) -> Self:
         """Sum up the (T,) scores of the frames."""
-        j_mean, j_recall, j_decay = statistics(j)
-        f_mean, f_recall, f_decay = statistics(f)
-        return cls(
-            sequence=sequence,
-            object_id=object_id,
-            j_mean=j_mean,
-            j_recall=j_recall,
-            j_decay=j_decay,
-            f_mean=f_mean,
-            f_recall=f_recall,
-            f_decay=f_decay,
-        )
+        figures = zip(fields(Score), (*statistics(j), *statistics(f)), strict=True)
+        return cls(sequence=sequence, object_id=object_id, **{field.name: value for field, value in figures})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,15 +133,11 @@ class ScoreTable:
     @classmethod
     def merged(cls, parts: Iterable[Self]) -> Self:
         """The table of all objects of several tables."""
-        return cls(tuple(chain.from_iterable(part.objects for part in parts)))
+        return cls(tuple(score for part in parts for score in part.objects))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What :meth:`to_dict` gave.
-
-        Raises:
-            KeyError: if a part is missing.
-        """
+        """What :meth:`to_dict` gave; a KeyError if a part is missing."""
         names = [field.name for field in fields(ObjectScore)]
         return cls(tuple(ObjectScore(**{name: row[name] for name in names}) for row in data["objects"]))
 

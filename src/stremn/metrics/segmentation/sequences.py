@@ -1,18 +1,27 @@
-"""Scores of one sequence, taken in frame by frame."""
+"""Scores of sequences: of frames as they come, of arrays, and of folders of mask images."""
 
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stremn.errors import StremnError
+from stremn.files.masks import read_ids
+from stremn.files.names import image_files, natural_key, read_split
 from stremn.metrics.segmentation.masks import FOREGROUND, WHITE, FrameScores, score_frame
-from stremn.metrics.segmentation.scores import ObjectScore
+from stremn.metrics.segmentation.scores import ObjectScore, ScoreTable
 
-__all__ = ["SequenceScorer", "score_sequence"]
+__all__ = ["SequenceScorer", "score_folders", "score_sequence"]
 
 logger = logging.getLogger("stremn")
+
+Pair = tuple[Path | None, Path]
+"""Mask files of a frame, predicted and true; no prediction on a frame that is not scored."""
 
 
 class SequenceScorer:
@@ -41,7 +50,6 @@ class SequenceScorer:
     """
 
     def __init__(self, name: str, object_ids: Iterable[int] | None = None) -> None:
-        """Start a sequence without frames."""
         self.name = name
         self.object_ids = None if object_ids is None else tuple(sorted(set(object_ids)))
         self._frames: list[FrameScores] = []
@@ -58,7 +66,7 @@ class SequenceScorer:
         """
         try:
             # The first frame tells ids only: scoring an array against itself is spared.
-            self.add(frame_scores(None if not self._frames else prediction, truth, self.object_ids))
+            self.add(score_frame(prediction if self._frames else None, truth, self.object_ids))
         except StremnError as error:
             raise StremnError(f"{self.name}, frame {len(self._frames)}: {error}") from error
 
@@ -85,9 +93,14 @@ class SequenceScorer:
                 raise StremnError(f"{self.name}, frame {index}: there is no prediction, add it")
             scores.append(frame.scores)
         ids = self._ids()
-        white = self.object_ids is None and len(ids) == 1 and ids[0] in (1, WHITE)
-        self._warn_of_strangers(set(ids) | ({1, WHITE} if white else set()))
-        rows = [[_of(frame, i, white) for frame in scores] for i in ids]
+        rows = [[frame.get(i, (1.0, 1.0)) for frame in scores] for i in ids]
+        known = set(ids)
+        if self.object_ids is None and ids in ((1,), (WHITE,)):
+            rows = [[frame.get(FOREGROUND, own) for frame, own in zip(scores, rows[0])]]
+            known = {1, WHITE}
+        if strangers := sorted(set().union(*(frame.predicted_ids for frame in scored)) - known):
+            listed = ", ".join(map(str, strangers))
+            logger.warning("%s: predicted ids that the truth lacks are not scored: %s", self.name, listed)
         return [ObjectScore.from_frames(self.name, i, *zip(*row, strict=True)) for i, row in zip(ids, rows)]
 
     def _ids(self) -> tuple[int, ...]:
@@ -99,12 +112,6 @@ class SequenceScorer:
         if not ids:
             raise StremnError(f"the truth of {self.name} holds no object: give masks that label one")
         return tuple(sorted(ids))
-
-    def _warn_of_strangers(self, known: set[int]) -> None:
-        predicted = set().union(*(frame.predicted_ids for frame in self._frames[1:-1]))
-        if strangers := sorted(predicted - known):
-            listed = ", ".join(map(str, strangers))
-            logger.warning("%s: predicted ids that the truth lacks are not scored: %s", self.name, listed)
 
 
 def score_sequence(
@@ -131,29 +138,157 @@ def score_sequence(
         [0.0]
     """
     scorer = SequenceScorer(name, object_ids)
-    frames = iter(predictions), iter(truth)
-    while True:
-        prediction, true = (next(f, None) for f in frames)
-        if prediction is None and true is None:
-            return scorer.result()
+    for prediction, true in zip_longest(predictions, truth):
         if prediction is None or true is None:
             short = "predictions" if prediction is None else "truth"
             raise StremnError(f"{name}: the {short} end early: give one prediction for each true mask")
         scorer.update(prediction, true)
+    return scorer.result()
 
 
-def frame_scores(
-    prediction: NDArray[np.uint8] | None,
-    truth: NDArray[np.uint8],
-    object_ids: Iterable[int] | None = None,
-) -> FrameScores:
-    """``score_frame``, or the true ids alone where there is no prediction to score."""
-    if prediction is not None:
-        return score_frame(prediction, truth, object_ids)
-    return FrameScores(score_frame(truth, truth, ()).truth_ids, scores=None)
+def score_folders(
+    predictions: Path,
+    truth: Path,
+    *,
+    split: Path | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScoreTable:
+    """Score folders of mask images against the truth.
+
+    ``predictions`` holds one folder of masks per sequence, or is such a folder itself; a folder whose masks
+    lie in ``masks/`` (an output of ``stremn segment``) is taken too. ``truth`` is laid out likewise, or is
+    the root of a DAVIS copy. Files pair by name; the truth's first and last frame need no prediction. Masks
+    hold ids: what ``stremn.files.read_mask`` would repair is scored as it is.
+
+    Args:
+        predictions: the folder of predictions.
+        truth: the folder of true masks.
+        split: text file of the sequences to score, one name per line; by default all of the truth.
+        jobs: threads; by default one per usable core.
+        progress: called with (frames done, frames in all).
+
+    Raises:
+        StremnError: if anything is missing, of another size or unreadable; names the file and the remedy.
+
+    Examples:
+        >>> import numpy as np
+        >>> from stremn.files import write_mask
+        >>> mask = np.zeros((48, 64), np.uint8)
+        >>> mask[10:30, 10:40] = 1
+        >>> for root in ("predictions", "truth"):
+        ...     folder = Path(root, "bear")
+        ...     folder.mkdir(parents=True)
+        ...     for index in range(3):
+        ...         write_mask(folder / f"{index:05d}.png", mask)
+        >>> score_folders(Path("predictions"), Path("truth")).overall.j_and_f
+        1.0
+    """
+    sequences = _find_sequences(Path(predictions), Path(truth), split)
+    total = sum(map(len, sequences.values()))
+    pool = ThreadPoolExecutor(jobs or _usable_cores())
+    done = 0
+    objects: list[ObjectScore] = []
+    try:
+        # Frames are handed out singly, so that one long sequence keeps every core busy.
+        pending = {n: [pool.submit(_score_files, *pair) for pair in pairs] for n, pairs in sequences.items()}
+        for name, frames in pending.items():
+            scorer = SequenceScorer(name)
+            for frame in frames:
+                scorer.add(frame.result())
+                done += 1
+                if progress:
+                    progress(done, total)
+            objects += scorer.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return ScoreTable(tuple(objects))
 
 
-def _of(frame: dict[int, tuple[float, float]], object_id: int, white: bool) -> tuple[float, float]:
-    if white and FOREGROUND in frame:
-        return frame[FOREGROUND]
-    return frame.get(object_id, (1.0, 1.0))
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _score_files(prediction: Path | None, truth: Path) -> FrameScores:
+    true = read_ids(truth)
+    predicted = None if prediction is None else read_ids(prediction)
+    if predicted is not None and predicted.shape != true.shape:
+        sizes = [f"{labels.shape[1]}x{labels.shape[0]}" for labels in (predicted, true)]
+        raise StremnError(
+            f"{prediction} is {sizes[0]} and its truth {truth} is {sizes[1]} (width x height): "
+            "save predictions at the size of the truth, or give the truth of that size"
+        )
+    return score_frame(predicted, true)
+
+
+def _find_sequences(predictions: Path, truth: Path, split: Path | None) -> dict[str, list[Pair]]:
+    for folder, what in ((predictions, "predictions"), (truth, "truth")):
+        if not folder.is_dir():
+            raise StremnError(f"{folder} is not a folder: give the folder that holds the {what}")
+    annotations = _annotations(truth)
+    if _images(annotations):
+        if not _images(predictions):
+            raise StremnError(f"{predictions} holds no mask: give the folder that pairs with {truth}")
+        return {_name(annotations): _pairs(predictions, annotations)}
+    if _images(predictions) and split is None:
+        name = _name(predictions)
+        if not (annotations / name).is_dir():
+            raise StremnError(
+                f"{annotations} has no sequence {name}: give the folder of its true masks as truth"
+            )
+        return {name: _pairs(predictions, annotations / name)}
+    names = read_split(split) if split else _sequence_names(annotations)
+    if not names:
+        raise StremnError(f"{truth} holds neither masks nor sequences: give the folder of true masks")
+    if split is None:
+        predicted = _sequence_names(predictions)
+        if unknown := [name for name in predicted if name not in names]:
+            listed = _count(unknown, "sequence", len(predicted))
+            logger.warning("%s lacks %s: not scored", annotations, listed)
+    _check_present(names, annotations, "give the whole truth, or correct the list of sequences")
+    _check_present(names, predictions, "segment them, or list the sequences to score with --split")
+    return {name: _pairs(predictions / name, annotations / name) for name in names}
+
+
+def _name(folder: Path) -> str:
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "masks" else folder.name
+
+
+def _annotations(truth: Path) -> Path:
+    root = truth / "Annotations"
+    choices = (root / "480p", root / "Full-Resolution", root)
+    return next((folder for folder in choices if folder.is_dir()), truth)
+
+
+def _sequence_names(folder: Path) -> list[str]:
+    names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(names, key=natural_key)
+
+
+def _check_present(names: list[str], folder: Path, remedy: str) -> None:
+    if missing := [name for name in names if not _images(folder / name)]:
+        raise StremnError(f"{folder} lacks {_count(missing, 'sequence', len(names))}: {remedy}")
+
+
+def _pairs(predictions: Path, truth: Path) -> list[Pair]:
+    true, predicted = _images(truth), _images(predictions)
+    scored = list(true)[1:-1]
+    if missing := [stem for stem in scored if stem not in predicted]:
+        raise StremnError(
+            f"{predictions} lacks {_count(missing, 'frame', len(scored))}: "
+            "write one mask per frame, named like the truth"
+        )
+    return [(predicted[stem] if stem in scored else None, path) for stem, path in true.items()]
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    """Masks of a folder, or of ``masks/`` in an output folder, by name without suffix in natural order."""
+    output = folder / "summary.json"
+    places = (folder / "masks", folder) if output.is_file() else (folder, folder / "masks")
+    return next(({p.stem: p for p in files} for place in places if (files := image_files(place))), {})
+
+
+def _count(missing: list[str], what: str, total: int) -> str:
+    listed = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+    return f"{len(missing)} of {total} {what}s ({listed})"
