@@ -128,7 +128,7 @@ def test_outputs_are_checked_before_the_work(davis: Path, tmp_path: Path) -> Non
     full.mkdir()
     (full / "file").touch()
     done = run("evaluate", davis, "--out", full, *nowhere)
-    assert done.err == f"stremn: output folder {full} is not empty: empty it, or give --overwrite\n"
+    assert done.err == f"stremn: output folder {full} is not empty: empty it, or set 'overwrite'\n"
 
     truth = davis / "Annotations" / "480p"
     done = run("evaluate", davis, "--out", truth, "--overwrite", *nowhere)

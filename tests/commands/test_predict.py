@@ -208,7 +208,7 @@ def test_overwrite_replaces_earlier_outputs_and_nothing_else(
     args = ("predict", video, "--observe", 2, "--horizon", 2, "--out", out, "--model", predictor)
     refused = run(*args)
     assert refused.status == BAD_INPUT
-    assert refused.err == f"stremn: output folder {out} is not empty: empty it, or give --overwrite\n"
+    assert refused.err == f"stremn: output folder {out} is not empty: empty it, or set 'overwrite'\n"
     assert run(*args, "--overwrite").status == 0
     assert list(read_frames(out)) == [2, 3]
     assert (out / "notes.txt").read_text() == "mine"

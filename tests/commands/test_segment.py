@@ -104,7 +104,7 @@ def test_overwrite_replaces_earlier_outputs_and_nothing_else(
     args = ("segment", video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
     refused = run(*args)
     assert refused.status == 2
-    assert refused.err == f"stremn: output folder {out} is not empty: empty it, or give --overwrite\n"
+    assert refused.err == f"stremn: output folder {out} is not empty: empty it, or set 'overwrite'\n"
     assert (out / "masks" / "99999.png").exists()
     assert run(*args, "--overwrite").status == 0
     assert set(read_masks(out / "masks")) == {f"{i:05d}" for i in range(8)}

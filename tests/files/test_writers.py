@@ -23,7 +23,7 @@ from stremn.files import (
     write_mask,
     write_text,
 )
-from stremn.files.atomic import part_name, replacing, write_error
+from stremn.files.outputs import part_name, replacing, write_error
 
 
 def _labels(height: int = 96, width: int = 128) -> np.ndarray:
@@ -246,7 +246,7 @@ def test_used_folder_needs_overwrite_and_foreign_files_stay(tmp_path: Path) -> N
     foreign = ["masks/notes.txt", "holiday.jpg"]
     for name in ours + foreign:
         (tmp_path / name).write_text("x")
-    with pytest.raises(StremnError, match="--overwrite"):
+    with pytest.raises(StremnError, match="'overwrite'"):
         SegmentationFolder(tmp_path)
     SegmentationFolder(tmp_path, overwrite=True).prepare()
     left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())

@@ -150,7 +150,7 @@ def test_missing_sequences(folders: tuple[Path, Path], tmp_path: Path) -> None:
     message = refusal(predictions, truth)
     assert message == (
         f"{predictions} lacks 1 of 2 sequences (walk9): "
-        "segment them, or list the sequences to score with --split"
+        "segment them, or list the sequences to score as 'split'"
     )
     split = tmp_path / "val.txt"
     split.write_text("walk10\nrun")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stremn.files import Frame, FrameSource, PredictionFolder
-    from stremn.files.comparison import StripColumn
+    from stremn.files.drawing import StripColumn
     from stremn.sessions import PredictionSession
 
 __all__ = ["Asked", "predict", "predict_source"]
@@ -86,7 +86,7 @@ def predict(
         )
         summary = predict_source(frames, folder, session, asked, stop)
         summary["settings"] = {"source": source, "model": model} | _settings(session, asked)
-        write_json(folder.summary, summary)
+        write_json(folder.path / "summary.json", summary)
     say(f"{summary['frames']} frames predicted{_verdict(summary['means'])}; see {folder.path}")
     if stop:
         raise Interrupted(stop.number)
@@ -118,14 +118,14 @@ def predict_source(
     from PIL import Image
 
     from stremn.files import VideoWriter, write_png
-    from stremn.files.comparison import film_strip, side_by_side
+    from stremn.files.drawing import film_strip, side_by_side
     from stremn.provenance import peak_memory_bytes, versions
 
     video = _Video(frames, asked.grey or session.model.config.channels == 1)
     outcome = _Outcome(_spread(asked.horizon, STRIP_COLUMNS))
     total = asked.start + asked.observe + asked.horizon
     with (
-        VideoWriter(folder.video, frames.frame_rate) as writer,
+        VideoWriter(folder.path / "side-by-side.mp4", frames.frame_rate) as writer,
         FrameProgress(frames.name, total) as progress,
     ):
         last = _observe(video, session, asked, progress, stop, outcome)
@@ -144,7 +144,7 @@ def predict_source(
             writer.write(side_by_side(prediction, truth, ahead=ahead, alone=alone))
             outcome.add(last, ahead, prediction, truth)
             progress.advance()
-    write_png(folder.strip, Image.fromarray(film_strip(outcome.columns)))
+    write_png(folder.path / "strip.png", Image.fromarray(film_strip(outcome.columns)))
     first = last.index + 1
     return {
         "frames": len(outcome.figures),
@@ -210,7 +210,7 @@ class _Outcome:
 
     def add(self, last: Frame, ahead: int, prediction: np.ndarray, truth: np.ndarray | None) -> None:
         """Take in a predicted frame; ``last`` is the last observed one."""
-        from stremn.files.comparison import StripColumn
+        from stremn.files.drawing import StripColumn
 
         shown = {"prediction": prediction, "copy_last": last.image}
         scores = {name: None if truth is None else _score(image, truth) for name, image in shown.items()}

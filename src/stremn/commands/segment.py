@@ -40,7 +40,7 @@ def segment(
         folder = SegmentationFolder(out, overwrite, inputs=(source, masks))
         summary = segment_source(frames, schedule, folder, asked, stop)
         summary["settings"] = {"source": source, "masks": str(masks)} | summary["settings"]
-        write_json(folder.summary, summary)
+        write_json(folder.path / "summary.json", summary)
     say(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {folder.path}")
     if stop:
         raise Interrupted(stop.number)
@@ -78,7 +78,7 @@ def segment_source(
     stream = chain((next(stream),), stream)
     session = asked.open()
     with (
-        VideoWriter(folder.overlay, frames.frame_rate, frames.pixel_aspect) as video,
+        VideoWriter(folder.path / "overlay.mp4", frames.frame_rate, frames.pixel_aspect) as video,
         FrameProgress(frames.name, frames.frame_count) as progress,
     ):
         for frame, given in stream:
@@ -97,7 +97,7 @@ def segment_source(
             del frame, given, objects
     from stremn.tables.plots import plot_memory
 
-    plot_memory(history, folder.memory)
+    plot_memory(history, folder.path / "memory.png")
     return {
         "frames": progress.count,
         "lost_frames": frames.lost_frames,

@@ -1,11 +1,17 @@
 """Files in and out: sources of frames, masks, and what a run leaves behind."""
 
-from stremn.files.atomic import write_json, write_png, write_text
 from stremn.files.colours import PALETTE, Legend
+from stremn.files.drawing import overlay
 from stremn.files.frames import Frame, FrameSource
 from stremn.files.masks import MaskFile, read_mask, write_mask
-from stremn.files.outputs import OutputFolder, PredictionFolder, SegmentationFolder
-from stremn.files.overlay import overlay
+from stremn.files.outputs import (
+    OutputFolder,
+    PredictionFolder,
+    SegmentationFolder,
+    write_json,
+    write_png,
+    write_text,
+)
 from stremn.files.schedule import MaskSchedule, mask_folder, open_masks
 from stremn.files.source import open_source
 from stremn.files.writers import VideoWriter

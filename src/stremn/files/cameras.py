@@ -31,7 +31,6 @@ class CameraSource(FrameSource):
     """
 
     def __init__(self, name: str, device: str, device_format: str, options: dict[str, str]) -> None:
-        """Open the device."""
         super().__init__(name)
         try:
             self._container, self._stream = open_video(
@@ -52,7 +51,7 @@ class CameraSource(FrameSource):
             try:
                 for packet in self._container.demux(self._stream):
                     for raw in packet.decode():
-                        yield Frame(index, f"{index:05d}", picture(raw))
+                        yield Frame(index, f"{index:05d}", picture(raw).pixels)
                         index += 1
                         errors = 0
                 return
@@ -61,7 +60,7 @@ class CameraSource(FrameSource):
             except av.error.EOFError:
                 return
             except VIDEO_ERRORS as error:
-                # A broken picture over USB may come now and then; a camera that was unplugged gives no other.
+                # A broken picture may come now and then over USB; a camera that was unplugged gives no other.
                 errors += 1
                 if errors > _MOST_ERRORS or isinstance(error, OSError):
                     raise StremnError(f"{self.name} gives no more pictures: connect it again") from error

@@ -50,7 +50,6 @@ class FrameSource(ABC):
     """
 
     def __init__(self, name: str) -> None:
-        """Start with nothing known but the name."""
         self.name = name
         self.frame_rate: Fraction | None = None
         self.frame_count: int | None = None
@@ -69,13 +68,16 @@ class FrameSource(ABC):
             StremnError: if a frame's size differs from the first one's, or nothing decodes.
         """
         self.lost_frames = 0
-        first: tuple[str, tuple[int, int]] | None = None
+        first: tuple[str, str] | None = None
         try:
             for frame in self._decode():
-                size = (frame.image.shape[0], frame.image.shape[1])
+                size = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
                 first = first or (frame.name, size)
                 if size != first[1]:
-                    raise StremnError(self._size_change(frame.name, size, *first))
+                    raise StremnError(
+                        f"frame {frame.name} of {self.name} is {size}, frame {first[0]} is {first[1]}: "
+                        "scale all frames to one size, or split the source there"
+                    )
                 yield frame
                 del frame  # or the last frame would live on while the next one is decoded
         finally:
@@ -86,19 +88,11 @@ class FrameSource(ABC):
                 f"no frame of {self.name} can be decoded: the source is damaged, export it again"
             )
 
-    def _size_change(self, name: str, size: tuple[int, int], first: str, first_size: tuple[int, int]) -> str:
-        return (
-            f"frame {name} of {self.name} is {size[1]}x{size[0]}, frame {first} is "
-            f"{first_size[1]}x{first_size[0]}: scale all frames to one size, or split the source there"
-        )
-
     def _report_losses(self) -> None:
         total = f" of {self.frame_count}" if self.frame_count else ""
-        plural = "frame" if self.lost_frames == 1 and not total else "frames"
-        log.warning(
-            "%s: %d%s %s could not be decoded and %s left out",
-            *(self.name, self.lost_frames, total, plural, "is" if self.lost_frames == 1 else "are"),
-        )
+        frames = "frame" if self.lost_frames == 1 and not total else "frames"
+        left = f"could not be decoded and {'is' if self.lost_frames == 1 else 'are'} left out"
+        log.warning("%s: %d%s %s %s", self.name, self.lost_frames, total, frames, left)
 
     def close(self) -> None:  # noqa: B027  (most sources hold nothing between iterations)
         """Let go of the device or file; calling it twice does no harm."""

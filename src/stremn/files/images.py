@@ -2,17 +2,30 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from stremn.files.names import image_files
 
-__all__ = ["UNREADABLE", "Picture", "orientation_of", "read_image", "read_orientation", "to_rgb8", "upright"]
+__all__ = [
+    "ORIENTATIONS",
+    "UNREADABLE",
+    "Picture",
+    "grey_to_rgb",
+    "open_image",
+    "orientation_of",
+    "read_image",
+    "read_orientation",
+    "to_rgb8",
+    "upright",
+]
 
 log = logging.getLogger("stremn")
 
@@ -23,15 +36,12 @@ UNREADABLE = (
     ValueError,
     EOFError,
     TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
+    LookupError,
+    ArithmeticError,
     MemoryError,
     RuntimeError,
-    ZeroDivisionError,
     Image.DecompressionBombError,
 )
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
 
 # By EXIF orientation: whether rows and columns change places, then whether x and y run backwards.
 _TURNS = {
@@ -50,15 +60,18 @@ _ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}
 
 
 class Picture(NamedTuple):
-    """A picture as read.
-
-    Attributes:
-        pixels: ``(H, W, 3)`` uint8 RGB, upright.
-        orientation: by EXIF, from 1 to 8, that was undone to have it upright; 1 is upright in the file.
-    """
+    """Upright ``(H, W, 3)`` uint8 RGB, and the EXIF orientation from 1 to 8 that was undone to have it so."""
 
     pixels: np.ndarray
     orientation: int
+
+
+@contextmanager
+def open_image(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+    """An image file opened by Pillow, whose remarks on odd metadata are not the user's; not loaded yet."""
+    with warnings.catch_warnings(), Image.open(path, formats=formats) as image:
+        warnings.simplefilter("ignore")
+        yield image
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -72,7 +85,7 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def orientation_of(image: Image.Image) -> int:
     """The EXIF orientation of an image that is not loaded yet (loading turns TIFF), from 1 to 8."""
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
     except UNREADABLE:
         return 1
     return found if found in _TURNS else 1
@@ -81,7 +94,7 @@ def orientation_of(image: Image.Image) -> int:
 def read_orientation(path: Path) -> int:
     """The EXIF orientation of an image file, from 1 to 8; 1 where it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return orientation_of(image)
     except UNREADABLE:
         return 1
@@ -96,8 +109,7 @@ def read_image(path: Path) -> Picture:
     Raises:
         OSError, ValueError and the others of ``UNREADABLE``: if it cannot be decoded.
     """
-    with warnings.catch_warnings(), Image.open(path) as image:
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata are not the user's
+    with open_image(path) as image:
         deep = _is_deep(image)  # asked first: of a PNG the orientation is known when all is loaded
         orientation = orientation_of(image)
         if deep:
@@ -115,21 +127,22 @@ def to_rgb8(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image))
         whole = values.size and values.min() >= 0 and values.max() <= 1
-        return _grey_to_rgb((values * (255 if whole else 1)).round().clip(0, 255).astype(np.uint8))
+        return grey_to_rgb((values * (255 if whole else 1)).round().clip(0, 255).astype(np.uint8))
     if image.mode in _ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return np.array(image.convert("RGB"))
 
 
-def _grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """``(H, W)`` as ``(H, W, 3)``; what has channels stays as it is."""
     return np.repeat(grey[..., None], 3, axis=2) if grey.ndim == 2 else grey
 
 
 def _to_8_bits(deep: np.ndarray, bits: int) -> np.ndarray:
     """``(H, W)`` or ``(H, W, 3)`` whole numbers of so many bits as ``(H, W, 3)`` uint8."""
     most = 2**bits - 1
-    return _grey_to_rgb(((deep.astype(np.int64).clip(0, most) * 255 + most // 2) // most).astype(np.uint8))
+    return grey_to_rgb(((deep.astype(np.int64).clip(0, most) * 255 + most // 2) // most).astype(np.uint8))
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -139,7 +152,7 @@ def _is_deep(image: Image.Image) -> bool:
     if image.format == "PNG":
         return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "TIFF" and image.mode != "F":
-        depths = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
+        depths = getattr(image, "tag_v2", {}).get(TiffImagePlugin.BITSPERSAMPLE, (8,))
         return max(depths if isinstance(depths, tuple) else (depths,)) == 16
     return False
 
@@ -168,7 +181,7 @@ def _bits_used(folder: Path, changed: int) -> int:
     most = 0
     for path in files[:: max(1, len(files) // _SAMPLED)]:
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 deep = _is_deep(image)
             most = max(most, int(_deep(path).max()) if deep else 0)
         except UNREADABLE:

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from stremn.errors import StremnError
-from stremn.files.atomic import write_png
 from stremn.files.colours import DARK, PALETTE, Legend, background_colour
 from stremn.files.images import UNREADABLE, orientation_of, upright
+from stremn.files.outputs import write_png
 from stremn.files.snap import NotAMaskError, is_soft, snap
 
 __all__ = ["MaskFile", "label_image", "read_ids", "read_mask", "write_mask"]

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stremn.errors import StremnError
@@ -15,77 +15,32 @@ __all__ = [
     "natural_key",
     "read_names",
     "read_split",
+    "some_of",
     "tell_left_out",
 ]
 
 log = logging.getLogger("stremn")
 
 IMAGE_SUFFIXES = frozenset(
-    {
-        ".avif",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tga",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
+    {".avif", ".bmp", ".dib", ".gif", ".jp2", ".png", ".tga", ".tif", ".tiff", ".webp"}
+    | {".jfif", ".jpe", ".jpeg", ".jpg"}
+    | {".pbm", ".pgm", ".pnm", ".ppm"}
 )
 """Of the files that are frames and masks, in lower case."""
 
 VIDEO_SUFFIXES = frozenset(
-    {
-        ".avi",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".ts",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    }
+    {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".ogv", ".webm", ".wmv", ".y4m"}
+    | {".m2ts", ".mpeg", ".mpg", ".mts", ".ts"}
 )
 """Of the files that are videos, in lower case."""
 
 # What lies beside frames and is never meant as one.
 _COMPANIONS = frozenset(
-    {
-        ".csv",
-        ".db",
-        ".htm",
-        ".html",
-        ".ini",
-        ".json",
-        ".log",
-        ".md",
-        ".pdf",
-        ".txt",
-        ".xml",
-        ".yaml",
-        ".yml",
-    }
+    {".csv", ".db", ".htm", ".html", ".ini", ".json"}
+    | {".log", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"}
 )
-_FILE = re.compile(
-    r"\S.*?(?:{})(?=\s|$)".format("|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))), re.IGNORECASE
-)
+_SUFFIX = "|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))
+_FILE = re.compile(rf"\S.*?(?:{_SUFFIX})(?=\s|$)", re.IGNORECASE)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -100,36 +55,34 @@ def image_files(folder: Path) -> list[Path]:
 
     Hidden files are not counted. A link whose target is not there is: it stands for a frame that is lost.
     """
-    if not folder.is_dir():
-        return []
-    files = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and (path.is_file() or _dangles(path))
-    ]
+    files = [path for path in _shown_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
 def tell_left_out(folder: Path) -> None:
     """Warn, in one line, of the files among the frames of a folder that are no images."""
-    names = [
-        path.name
-        for path in folder.iterdir()
-        if path.suffix.lower() not in IMAGE_SUFFIXES | _COMPANIONS
-        and not path.name.startswith(".")
-        and (path.is_file() or _dangles(path))
-    ]
+    known = IMAGE_SUFFIXES | _COMPANIONS
+    names = [path.name for path in _shown_files(folder) if path.suffix.lower() not in known]
     if names:
-        some = ", ".join(sorted(names, key=natural_key)[:5]) + (", ..." if len(names) > 5 else "")
-        what = "1 file is no image of a known kind and" if len(names) == 1 else None
-        what = what or f"{len(names)} files are no images of a known kind and"
-        log.warning("%s: %s left out: %s", folder, f"{what} {'is' if len(names) == 1 else 'are'}", some)
+        what = f"{len(names)} files are no images of a known kind and are"
+        if len(names) == 1:
+            what = "1 file is no image of a known kind and is"
+        log.warning("%s: %s left out: %s", folder, what, some_of(sorted(names, key=natural_key), 5))
 
 
-def _dangles(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
+def _shown_files(folder: Path) -> list[Path]:
+    """The files of a folder that are not hidden, and its links to nothing; none if it does not exist."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return [
+        path
+        for path in entries
+        if not path.name.startswith(".") and (path.is_file() or (path.is_symlink() and not path.exists()))
+    ]
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """The first of several names, for a message."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def read_names(path: Path, what: str = "sequences") -> list[str]:

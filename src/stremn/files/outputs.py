@@ -1,13 +1,105 @@
-"""The output folders of the commands."""
+"""What a run leaves behind: files that are only ever seen complete, and the folders of the commands."""
 
-from collections.abc import Iterable
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from stremn.errors import StremnError
-from stremn.files.atomic import part_name, write_error
+from PIL import Image
 
-__all__ = ["OutputFolder", "PredictionFolder", "SegmentationFolder", "check_folder", "make_folder"]
+from stremn.errors import StremnError, one_line
+
+__all__ = [
+    "OutputFolder",
+    "PredictionFolder",
+    "SegmentationFolder",
+    "check_folder",
+    "make_folder",
+    "part_name",
+    "replacing",
+    "write_error",
+    "write_json",
+    "write_png",
+    "write_text",
+]
+
+# A file-size limit meets the user as a full disk does: the next byte has no place.
+_NO_SPACE = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_LONG_NAME = 100  # bytes; file systems allow 255, encrypting ones 143
+
+
+def part_name(path: Path) -> Path:
+    """The hidden name beside a path under which its content is written until it is complete.
+
+    It is never longer than a long name, which may have all the bytes that the file system allows.
+    """
+    name = os.fsencode(path.name)
+    shown = path.name if len(name) <= _LONG_NAME else hashlib.sha256(name).hexdigest()[:32]
+    return path.with_name(f".{shown}.part")
+
+
+def write_error(path: Path, error: Exception) -> StremnError:
+    """The user's view of a failed write to ``path``: what happened and what to do about it."""
+    number = getattr(error, "errno", None)
+    if number in _NO_SPACE:
+        return StremnError(f"disk full while writing {path}: free some space, or choose another folder")
+    if number == errno.ENAMETOOLONG:
+        return StremnError(f"cannot write {path} (the name is too long): choose a shorter one")
+    if isinstance(error, OSError):
+        reason = os.strerror(number) if number and number > 0 else one_line(error)
+        return StremnError(f"cannot write {path} ({reason}): choose a folder that you may write to")
+    return StremnError(f"cannot write {path} ({one_line(error)}): choose another size, rate or kind of file")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a name beside ``path`` to write to; on success it becomes ``path``, on any failure it is removed.
+
+    Raises:
+        StremnError: in place of the errors of writing: disk full, folder not writable, what an encoder says.
+    """
+    part = part_name(path)
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise write_error(path, error) from error
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all; names of files that are no UTF-8 are written as escapes.
+
+    In JSON these escapes give the same name back.
+
+    Raises:
+        StremnError: if the disk is full or the folder cannot be written to.
+    """
+    with replacing(Path(path)) as part:
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write data as indented JSON, as ``write_text`` does."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_png(path: str | Path, image: Image.Image) -> None:
+    """Write a picture as a PNG file, whole or not at all.
+
+    Raises:
+        StremnError: if the disk is full or the folder cannot be written to.
+    """
+    with replacing(Path(path)) as part, open(part, "wb") as file:
+        # Level 3 is the best size at the speed of level 1 on label maps.
+        image.save(file, format="PNG", compress_level=3)
 
 
 def check_folder(path: Path, overwrite: bool = True) -> None:
@@ -20,7 +112,7 @@ def check_folder(path: Path, overwrite: bool = True) -> None:
         raise StremnError(f"output {path} is a file: give a folder")
     try:
         if not overwrite and path.is_dir() and any(path.iterdir()):
-            raise StremnError(f"output folder {path} is not empty: empty it, or give --overwrite")
+            raise StremnError(f"output folder {path} is not empty: empty it, or set 'overwrite'")
     except OSError as error:
         raise write_error(path, error) from error
 
@@ -62,7 +154,6 @@ class OutputFolder:
     def __init__(
         self, path: str | Path, overwrite: bool = False, *, inputs: Iterable[str | Path] = ()
     ) -> None:
-        """Look at what is there; nothing is changed yet."""
         self.path = Path(path).expanduser()
         check_folder(self.path, overwrite)
         ours = [(self.path / name).resolve() for name in (self.pictures, *self.files)]
@@ -70,11 +161,6 @@ class OutputFolder:
             real = Path(given).expanduser().resolve()
             if any(real == out or out in real.parents for out in ours):
                 raise StremnError(f"{given} lies where the outputs go: choose another output folder")
-
-    @property
-    def summary(self) -> Path:
-        """Where ``summary.json`` goes."""
-        return self.path / "summary.json"
 
     def picture(self, name: str) -> Path:
         """Where the PNG of the frame of this name goes."""
@@ -102,34 +188,14 @@ class OutputFolder:
 
 
 class SegmentationFolder(OutputFolder):
-    """What ``stremn segment`` leaves; see ``OutputFolder``."""
+    """What ``stremn segment`` leaves: masks, a video with the objects drawn on, a picture of the slots."""
 
     pictures = "masks"
     files = ("overlay.mp4", "memory.png", "summary.json")
 
-    @property
-    def overlay(self) -> Path:
-        """Where the video with the objects drawn on goes."""
-        return self.path / "overlay.mp4"
-
-    @property
-    def memory(self) -> Path:
-        """Where the picture of the slots goes."""
-        return self.path / "memory.png"
-
 
 class PredictionFolder(OutputFolder):
-    """What ``stremn predict`` leaves; see ``OutputFolder``."""
+    """What ``stremn predict`` leaves: frames, a video of truth, prediction and error, a film strip."""
 
     pictures = "frames"
     files = ("side-by-side.mp4", "strip.png", "summary.json")
-
-    @property
-    def video(self) -> Path:
-        """Where the video of truth, prediction and error goes."""
-        return self.path / "side-by-side.mp4"
-
-    @property
-    def strip(self) -> Path:
-        """Where the film strip goes."""
-        return self.path / "strip.png"

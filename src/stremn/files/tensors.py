@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stremn.errors import StremnError, one_line
-from stremn.files.atomic import replacing, write_error
+from stremn.files.outputs import replacing, write_error
 
 __all__ = ["one_line", "read_tensors", "tensors_digest", "write_tensors"]
 

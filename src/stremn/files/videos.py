@@ -19,21 +19,11 @@ from av.video.stream import VideoStream
 
 from stremn.errors import StremnError, one_line
 from stremn.files.frames import MAX_RATE, Frame, FrameSource
-from stremn.files.images import ORIENTATIONS, upright
+from stremn.files.images import ORIENTATIONS, UNREADABLE, Picture, upright
 
-__all__ = ["VIDEO_ERRORS", "VideoSource", "frame_rate", "open_video", "orientation_of_frame", "picture"]
+__all__ = ["VIDEO_ERRORS", "VideoSource", "open_video", "picture"]
 
-VIDEO_ERRORS = (
-    av.error.FFmpegError,
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-)
+VIDEO_ERRORS = (av.error.FFmpegError, AttributeError, *UNREADABLE)
 """What PyAV raises on damaged files; by far not all of it is an OSError."""
 
 # FFmpeg renders text files and still images as videos; a user who passes one has made a mistake.
@@ -117,7 +107,7 @@ def _stream(container: InputContainer, shown: str, *, device: bool) -> VideoStre
     return streams[0]
 
 
-def orientation_of_frame(frame: av.VideoFrame) -> int:
+def _orientation(frame: av.VideoFrame) -> int:
     """The EXIF orientation, from 1 to 8, that stands for the display matrix of a decoded frame.
 
     The matrix says x' = a x + c y, y' = b x + d y, in 16.16 fixed point.
@@ -131,9 +121,10 @@ def orientation_of_frame(frame: av.VideoFrame) -> int:
     return ORIENTATIONS[(swap, c < 0, b < 0) if swap else (False, a < 0, d < 0)]
 
 
-def picture(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame as ``(H, W, 3)`` uint8 RGB, turned and mirrored as the container asks."""
-    return upright(_rgb(frame), orientation_of_frame(frame))
+def picture(frame: av.VideoFrame) -> Picture:
+    """A decoded frame, turned and mirrored as the container asks."""
+    orientation = _orientation(frame)
+    return Picture(upright(_rgb(frame), orientation), orientation)
 
 
 def _rgb(frame: av.VideoFrame) -> np.ndarray:
@@ -150,28 +141,22 @@ class VideoSource(FrameSource):
     Damage inside the stream is skipped: what decodes is yielded, the rest is counted in ``lost_frames``,
     and indices stay aligned with the original wherever the container's time stamps allow it.
 
-    Args:
-        path: of the file.
-
     Raises:
         StremnError: if the file is empty, not a video, or holds no stream of pictures.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the headers; decoding starts with the iteration."""
         super().__init__(path.name)
         self.path = path
         container, stream = open_video(path)
         with container:
-            self.frame_rate = frame_rate(stream)
-            self.frame_count = stream.frames or self._count_by_time(container, stream)
+            self.frame_rate = _frame_rate(stream)
+            seconds = _declared_seconds(container, stream)
+            by_time = round(seconds * self.frame_rate) if seconds and self.frame_rate else None
+            self.frame_count = stream.frames or by_time or None
             aspect = stream.sample_aspect_ratio
             if aspect and 1 / _MOST_PIXEL_ASPECT <= aspect <= _MOST_PIXEL_ASPECT:
                 self.pixel_aspect = Fraction(aspect)
-
-    def _count_by_time(self, container: InputContainer, stream: VideoStream) -> int | None:
-        seconds = declared_seconds(container, stream)
-        return round(seconds * self.frame_rate) or None if seconds and self.frame_rate else None
 
     def _decode(self) -> Iterator[Frame]:
         container, stream = open_video(self.path)
@@ -193,8 +178,7 @@ class VideoSource(FrameSource):
                     self.lost_frames += lost
                     index = delivered + self.lost_frames
                     try:
-                        orientation = orientation_of_frame(raw)
-                        image = upright(_rgb(raw), orientation)
+                        image, orientation = picture(raw)
                     except VIDEO_ERRORS:
                         self.lost_frames += 1
                         continue
@@ -208,7 +192,7 @@ class VideoSource(FrameSource):
         self, container: InputContainer, stream: VideoStream, ledger: "_Ledger", delivered: int
     ) -> None:
         """Add the frames whose packets never came out of the damaged container."""
-        seconds = declared_seconds(container, stream)
+        seconds = _declared_seconds(container, stream)
         cut_off = (
             seconds is not None
             and ledger.last_time is not None
@@ -220,7 +204,7 @@ class VideoSource(FrameSource):
         self.lost_frames = max(self.lost_frames, ledger.errors if not ledger.timed else 0)
 
 
-def frame_rate(stream: VideoStream) -> Fraction | None:
+def _frame_rate(stream: VideoStream) -> Fraction | None:
     """Frames per second by the header, exact, or ``None`` where it holds nonsense."""
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate and 0 < rate <= MAX_RATE:
@@ -228,7 +212,7 @@ def frame_rate(stream: VideoStream) -> Fraction | None:
     return None
 
 
-def declared_seconds(container: InputContainer, stream: VideoStream) -> float | None:
+def _declared_seconds(container: InputContainer, stream: VideoStream) -> float | None:
     """Length of the picture stream by the headers, in seconds; ``None`` where they do not say."""
     lengths = []
     if stream.duration and stream.time_base:
@@ -275,12 +259,7 @@ class _Ledger:
             heapq.heappush(self._waiting, packet.pts)
 
     def deliver(self, frame: av.VideoFrame) -> int | None:
-        """Take note of a decoded frame.
-
-        Returns:
-            How many frames were lost just before it; ``None`` for a frame out of order after damage, which
-            has been counted as lost.
-        """
+        """How many frames were lost just before this one; ``None`` if it is late and was counted as lost."""
         self.corrupt |= bool(frame.is_corrupt)
         late = frame.pts is not None and self._last_pts is not None and frame.pts < self._last_pts
         if late and self.errors:

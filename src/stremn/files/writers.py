@@ -1,7 +1,8 @@
 """Video files that a run leaves behind."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,10 +12,9 @@ import cv2
 import numpy as np
 
 from stremn.errors import StremnError
-from stremn.files.atomic import part_name, write_error
+from stremn.files.outputs import part_name, write_error
 
 if TYPE_CHECKING:
-    import av
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
@@ -40,16 +40,14 @@ class VideoWriter:
     def __init__(
         self, path: str | Path, frame_rate: Fraction | float | None, pixel_aspect: Fraction | float = 1
     ) -> None:
-        """Remember where to write; the file is opened by the first frame."""
         self.path = Path(path)
         rate = Fraction(frame_rate) if frame_rate else _DEFAULT_RATE
         # Slow motion pictures of hours have less than a frame in 1001 seconds, MP4 files have not.
         self._rate = max(rate.limit_denominator(1001), Fraction(1, 1001))
         self._pixel_aspect = Fraction(pixel_aspect).limit_denominator(1001)
         self._part = part_name(self.path)
-        self._container: OutputContainer | None = None
-        self._stream: VideoStream | None = None
-        self._size: tuple[int, int] | None = None
+        self._output: tuple[OutputContainer, VideoStream] | None = None
+        self._size: tuple[int, ...] | None = None
         self._count = 0
 
     def write(self, frame: np.ndarray) -> None:
@@ -61,8 +59,6 @@ class VideoWriter:
         """
         import av
 
-        from stremn.files.videos import VIDEO_ERRORS
-
         if self._size not in (None, frame.shape[:2]):
             raise ValueError(f"frame is {frame.shape[:2]}, the video is {self._size}")
         # 4:2:0 video has even sides: one more row or column, like its neighbour, instead of scaling.
@@ -72,29 +68,26 @@ class VideoWriter:
             even = np.asarray(cv2.copyMakeBorder(even, 0, odd_h, 0, odd_w, cv2.BORDER_REPLICATE))
         # OpenCV converts in a twentieth of the time of FFmpeg's scaler.
         planes = np.asarray(cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
-        try:
-            if self._container is None:
-                self._open(even.shape[0], even.shape[1])
+        with self._complete_or_gone():
+            self._output = self._output or self._open(even.shape[0], even.shape[1])
+            container, stream = self._output
             image = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             image.pts, image.time_base = self._count, 1 / self._rate
-            self._encode(image)
-        except VIDEO_ERRORS as error:
-            self._discard()
-            raise write_error(self.path, error) from error
-        self._size = (frame.shape[0], frame.shape[1])
+            container.mux(stream.encode(image))
+        self._size = frame.shape[:2]
         self._count += 1
 
-    def _open(self, height: int, width: int) -> None:
+    def _open(self, height: int, width: int) -> "tuple[OutputContainer, VideoStream]":
         import av
 
         self._part.touch()  # FFmpeg opens it with the first packet only; a wrong folder is told now
         # FFmpeg takes what stands before a colon in a relative path for a protocol.
-        self._container = av.open(os.path.abspath(self._part), "w", format="mp4")
+        container = av.open(os.path.abspath(self._part), "w", format="mp4")
         if "libx264" in av.codecs_available:
-            stream = self._container.add_stream("libx264", rate=self._rate)
+            stream = container.add_stream("libx264", rate=self._rate)
             stream.options = {"preset": "superfast", "crf": "20"}
         else:
-            stream = self._container.add_stream("mpeg4", rate=self._rate)
+            stream = container.add_stream("mpeg4", rate=self._rate)
             stream.options = {"qscale": "3"}
             stream.bit_rate = 4 * height * width
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
@@ -102,12 +95,7 @@ class VideoWriter:
         stream.codec_context.color_range = _LIMITED_RANGE
         if self._pixel_aspect != 1:
             stream.codec_context.sample_aspect_ratio = self._pixel_aspect
-        self._stream = stream
-
-    def _encode(self, image: "av.VideoFrame | None") -> None:
-        if self._container is not None and self._stream is not None:
-            for packet in self._stream.encode(image):
-                self._container.mux(packet)
+        return container, stream
 
     def close(self) -> None:
         """Finish the file and give it its name; calling it twice does no harm.
@@ -115,30 +103,31 @@ class VideoWriter:
         Raises:
             StremnError: if the disk is full.
         """
-        container = self._container
-        if container is None:
+        if self._output is None:
             return
+        container, stream = self._output
+        with self._complete_or_gone():
+            if self._count:
+                container.mux(stream.encode(None))
+            container.close()
+            os.replace(self._part, self.path)
+        self._output = None
+
+    @contextmanager
+    def _complete_or_gone(self) -> Iterator[None]:
+        """Remove a file that cannot be completed, and tell why."""
         from stremn.files.videos import VIDEO_ERRORS
 
         try:
-            if self._count:
-                self._encode(None)
-            self._container = None
-            container.close()
-            os.replace(self._part, self.path)
+            yield
         except VIDEO_ERRORS as error:
-            self._container = container
-            self._discard()
+            if self._output is not None:
+                with suppress(Exception):  # whatever it says: the file goes
+                    self._output[0].close()
+            self._output = None
+            with suppress(OSError):
+                self._part.unlink(missing_ok=True)
             raise write_error(self.path, error) from error
-
-    def _discard(self) -> None:
-        """Remove what cannot be completed."""
-        container, self._container, self._stream = self._container, None, None
-        if container is not None:
-            with suppress(Exception):  # whatever it says: the file goes
-                container.close()
-        with suppress(OSError):
-            self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         """Return the writer itself."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stremn.files.atomic import replacing
+from stremn.files.outputs import replacing
 from stremn.memory.history import MemoryHistory
 
 __all__ = ["Bar", "plot_ages", "plot_horizon", "plot_memory", "plot_rows"]

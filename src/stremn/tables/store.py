@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from stremn.errors import StremnError
-from stremn.files.atomic import write_error, write_text
+from stremn.files.outputs import write_error, write_text
 
 __all__ = ["Result", "ResultStore", "Score", "key_of"]
 

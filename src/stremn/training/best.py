@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stremn.errors import StremnError
-from stremn.files.atomic import write_error
+from stremn.files.outputs import write_error
 from stremn.models import build_model, from_pretrained
 from stremn.training.run import RunState, load_state
 from stremn.training.task import Task

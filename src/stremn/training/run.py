@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 import stremn
 from stremn.errors import StremnError
-from stremn.files.atomic import write_error, write_json, write_png, write_text
+from stremn.files.outputs import write_error, write_json, write_png, write_text
 from stremn.files.tensors import one_line, write_tensors
 from stremn.provenance import provenance
 from stremn.training.plan import optimizer_state, restore_optimizer

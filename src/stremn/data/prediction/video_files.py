@@ -57,7 +57,7 @@ class VideoReel(Reel):
 
     def _scan(self) -> tuple[list[int | None], set[int]]:
         """Stamps and key frames from the packets; by decoding where these do not tell."""
-        from stremn.files.folders import PagesSource
+        from stremn.files.source import PagesSource
         from stremn.files.videos import VIDEO_ERRORS, open_video
 
         if self.path.is_file() and PagesSource.reads(self.path):
@@ -128,7 +128,7 @@ class VideoReel(Reel):
                         break
                     # After a jump a frame may lack what it builds on; from the start it does not.
                     if index >= first and not raw.is_corrupt:
-                        frames[index - first] = framing(picture(raw))
+                        frames[index - first] = framing(picture(raw).pixels)
         except VIDEO_ERRORS:
             return frames
         sizes = {frame.shape for frame in frames if frame is not None}

@@ -246,7 +246,7 @@ def _find_sequences(predictions: Path, truth: Path, split: Path | None) -> dict[
             listed = _count(unknown, "sequence", len(predicted))
             logger.warning("%s lacks %s: not scored", annotations, listed)
     _check_present(names, annotations, "give the whole truth, or correct the list of sequences")
-    _check_present(names, predictions, "segment them, or list the sequences to score with --split")
+    _check_present(names, predictions, "segment them, or list the sequences to score as 'split'")
     return {name: _pairs(predictions / name, annotations / name) for name in names}
 
 

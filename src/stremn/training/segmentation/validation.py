@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from stremn.data import Video, new_objects, play
-from stremn.files.overlay import overlay
+from stremn.files.drawing import overlay
 from stremn.metrics import SequenceScorer
 from stremn.sessions import SegmentationSession
 from stremn.training.task import SCORE

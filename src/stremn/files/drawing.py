@@ -1,0 +1,184 @@
+"""Pictures for people: objects over a frame, and predicted frames beside the true ones."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from stremn.files.colours import PALETTE
+from stremn.files.images import grey_to_rgb
+
+__all__ = ["StripColumn", "film_strip", "overlay", "side_by_side"]
+
+# The palette, lifted: its dark tones would only dim the picture. Its steps stay apart.
+_LIFTED = np.interp(PALETTE, [0, 64, 128, 192, 224], [0, 110, 180, 235, 255]).round().astype(np.uint8)
+_FILL = np.ascontiguousarray(_LIFTED[:, None])
+_LINE = (0.55 * _FILL.astype(np.float32) + 0.45 * 255).round().astype(np.uint8)
+_MARGIN = 4
+
+_TEXT, _BAR, _GAP = 13, 22, 4
+_PAPER, _INK, _NOTHING = 24, 235, 48
+_LEAST, _MOST = 192, 640  # width of a panel in pixels, so that its title fits and a player copes
+_CELL = 160  # about the width of a cell of the strip
+_FULL_ERROR = 128  # levels that the brightest colour stands for
+
+
+def overlay(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Draw every object in its palette colour, half transparent, with a thin light contour.
+
+    Args:
+        frame: ``(H, W, 3)`` uint8 RGB; not changed.
+        labels: ``(H, W)`` uint8, 0 = background.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        ValueError: if the sizes differ.
+    """
+    if frame.shape[:2] != labels.shape:
+        raise ValueError(f"labels are {labels.shape}, frame is {frame.shape[:2]}")
+    drawn = frame.copy()
+    left, top, width, height = cv2.boundingRect((labels > 0).view(np.uint8))
+    if not width:
+        return drawn
+    rows = slice(max(top - _MARGIN, 0), top + height + _MARGIN)
+    columns = slice(max(left - _MARGIN, 0), left + width + _MARGIN)
+    part = np.ascontiguousarray(labels[rows, columns])
+    below = np.ascontiguousarray(frame[rows, columns])
+    objects = cv2.threshold(part, 0, 255, cv2.THRESH_BINARY)[1]
+    filled = cv2.addWeighted(below, 0.5, cv2.applyColorMap(part, _FILL), 0.5, 0)
+    window = drawn[rows, columns]
+    cv2.copyTo(filled, objects, window)
+    # A line twice as wide on 960 rows looks the same as a single one on 480; it lies inside the object.
+    reach = max(1, round(max(frame.shape[:2]) / 900))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    # Both extremes: where two objects meet, only one of them would have its line.
+    rims = [cv2.compare(part, extreme(part, kernel), cv2.CMP_NE) for extreme in (cv2.erode, cv2.dilate)]
+    cv2.copyTo(cv2.applyColorMap(part, _LINE), cv2.bitwise_and(cv2.bitwise_or(*rims), objects), window)
+    return drawn
+
+
+class StripColumn(NamedTuple):
+    """One moment of a film strip: a prediction so many frames ahead, and the truth where there is one.
+
+    Pictures are ``(H, W, 3)`` or ``(H, W)`` uint8.
+    """
+
+    ahead: int
+    prediction: np.ndarray
+    truth: np.ndarray | None
+
+
+def side_by_side(
+    prediction: np.ndarray, truth: np.ndarray | None, *, ahead: int, alone: bool = False
+) -> np.ndarray:
+    """A frame of the comparison video: truth, prediction and error from left to right, each with its title.
+
+    Small frames are enlarged by a whole factor, large ones reduced.
+
+    Args:
+        prediction: ``(H, W, 3)`` or ``(H, W)`` uint8.
+        truth: the same, or ``None`` where there is none; its panel and that of the error are then empty.
+        ahead: how many frames after the last observed one, from 1.
+        alone: the prediction only, for a video without any truth.
+
+    Returns:
+        ``(h, w, 3)`` uint8 RGB, of one size for frames of one size.
+    """
+    width = prediction.shape[1]
+    factor = math.ceil(_LEAST / width) if width < _LEAST else min(1.0, _MOST / width)
+    middle = _titled(_scaled(prediction, factor), f"prediction, {ahead} ahead")
+    if alone:
+        return middle
+    if truth is None:
+        left = right = _titled(_empty(prediction, factor), "no truth")
+    else:
+        left = _titled(_scaled(truth, factor), "truth")
+        right = _titled(_scaled(_error(prediction, truth), factor), "error")
+    return _joined([left, middle, right], axis=1)
+
+
+def _error(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Absolute difference, mean over the channels, from black (0) to bright yellow (128 levels or more)."""
+    difference = np.abs(grey_to_rgb(prediction).astype(np.int16) - grey_to_rgb(truth)).mean(axis=2)
+    levels = (difference * 255 / _FULL_ERROR).clip(0, 255).astype(np.uint8)
+    coloured = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
+    return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def film_strip(columns: Sequence[StripColumn]) -> np.ndarray:
+    """Truth in the top row, prediction below, a column for each moment; titles say how far ahead.
+
+    Args:
+        columns: at least one. If none has a truth there is only the row of predictions; where one has none,
+            its place is empty.
+
+    Returns:
+        ``(h, w, 3)`` uint8 RGB.
+    """
+    width = columns[0].prediction.shape[1]
+    factor = max(1, round(_CELL / width)) if width < _CELL else _CELL / width
+    rows = {"prediction": [_scaled(column.prediction, factor) for column in columns]}
+    if any(column.truth is not None for column in columns):
+        above = [
+            _empty(column.prediction, factor) if column.truth is None else _scaled(column.truth, factor)
+            for column in columns
+        ]
+        rows = {"truth": above, **rows}
+    top = next(iter(rows.values()))
+    top[:] = [_titled(cell, f"{column.ahead} ahead") for cell, column in zip(top, columns, strict=True)]
+    margin = max(round(_font().getlength(name)) for name in rows) + 4 * _GAP
+    pictures = {name: _joined(cells, axis=1) for name, cells in rows.items()}
+    named = [
+        np.concatenate([_text(name, row.shape[0], margin), row], axis=1) for name, row in pictures.items()
+    ]
+    return _joined(named, axis=0)
+
+
+def _joined(pictures: list[np.ndarray], axis: int) -> np.ndarray:
+    """Pictures below (0) or beside (1) each other, with gaps between."""
+    shape = list(pictures[0].shape)
+    shape[axis] = _GAP
+    gap = np.full(shape, _PAPER, np.uint8)
+    return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=axis)
+
+
+def _titled(panel: np.ndarray, title: str) -> np.ndarray:
+    return np.concatenate([_text(title, _BAR, panel.shape[1]), panel])
+
+
+@functools.lru_cache(maxsize=64)
+def _text(text: str, height: int, width: int) -> np.ndarray:
+    """``(height, width, 3)``: light on dark, in the middle."""
+    picture = Image.new("L", (width, height), _PAPER)
+    ImageDraw.Draw(picture).text((width / 2, height / 2), text, fill=_INK, font=_font(), anchor="mm")
+    return grey_to_rgb(np.asarray(picture))
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(_TEXT)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
+
+
+def _scaled(image: np.ndarray, factor: float) -> np.ndarray:
+    image = grey_to_rgb(image)
+    if factor == 1:
+        return image
+    kind = cv2.INTER_NEAREST if factor > 1 else cv2.INTER_AREA
+    height, width = _sides(image, factor)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=kind), dtype=np.uint8)
+
+
+def _empty(image: np.ndarray, factor: float) -> np.ndarray:
+    return np.full((*_sides(image, factor), 3), _NOTHING, np.uint8)
+
+
+def _sides(image: np.ndarray, factor: float) -> tuple[int, int]:
+    return max(1, round(image.shape[0] * factor)), max(1, round(image.shape[1] * factor))
