@@ -26,7 +26,6 @@ class MemoryHistory:
     """
 
     def __init__(self, limit: int = 1024, ages: int = 512) -> None:
-        """Empty."""
         self.limit, self.every = limit, 1
         self.moments: dict[int, list[tuple[int, list[int]]]] = {}
         self.ages = np.zeros(ages + 1, np.int64)

@@ -174,5 +174,5 @@ def most_similar(contest: Contest) -> Tensor:
 
 @register_policy("every-nth", bounded=False)
 def every_nth(contest: Contest) -> Tensor:
-    """STM's growing memory: every contender is appended. The one policy whose memory grows."""
-    raise AssertionError("a growing memory always has an empty slot")
+    """STM's growing memory: every contender goes to an empty slot, and none is ever replaced."""
+    return torch.full_like(contest.seen, DISCARD)

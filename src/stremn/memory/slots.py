@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stremn.memory.layout import MemoryLayout
 from stremn.memory.policies import Contest, Policy
+from stremn.memory.rules import MemoryLayout
 from stremn.ops import mix_slots, replace_slots, space_time_read, target_fit, update_similarity
 from stremn.ops.read import Method, Similarity
 
@@ -261,39 +261,32 @@ class SlotMemory:
         generator: torch.Generator | None,
         fusion: Fuse | None,
     ) -> "SlotMemory":
-        exists = frame != EMPTY
+        """Let a template of each object, none where ``frame`` is :data:`EMPTY`, compete for a chosen slot."""
+        exists, first = frame != EMPTY, self.layout.first_chosen
         memory = replace(self, seen=self.seen + exists)
-        if not policy.bounded:
-            memory = memory._grown()
-        first = self.layout.first_chosen
+        if not policy.bounded and bool(self.occupied[:, first:].all(dim=1).any()):
+            memory = memory._with_slots(self.slots + 1)
         if memory.slots == first:
             return memory
         frames = memory.frame_index[:, first:]
-        empty = frames == EMPTY
-        first_empty = empty.int().argmax(dim=1)
-        weights = None
-        if policy.bounded:
-            scores = None
-            if policy.compares is not None:
-                bank, asking = (
-                    getattr(memory, policy.compares)[:, first:],
-                    getattr(contender, policy.compares),
-                )
-                if policy.compares == "update_key" and contender.contender_key is not None:
-                    asking = contender.contender_key
-                scores = update_similarity(asking, bank, block=1024)
-            pinned = self.layout.permanent and self.layout.latest
-            slot = policy.choose(Contest(frames, memory.seen, scores, pinned, noise, tau, generator))
-            if slot.is_floating_point():
-                weights, slot = slot, slot.detach().argmax(dim=1)
-            if policy.fills:
-                any_empty = empty.any(dim=1)
-                slot = torch.where(any_empty, first_empty, slot)
-                if weights is not None:
-                    filling = F.one_hot(first_empty, empty.shape[1]).to(weights.dtype)
-                    weights = torch.where(any_empty.unsqueeze(1), filling, weights)
-        else:
-            slot = first_empty
+        scores, weights = None, None
+        if policy.compares is not None:
+            bank = getattr(memory, policy.compares)[:, first:]
+            asking = getattr(contender, policy.compares)
+            if policy.compares == "update_key" and contender.contender_key is not None:
+                asking = contender.contender_key
+            scores = update_similarity(asking, bank, block=1024)
+        pinned = self.layout.permanent and self.layout.latest
+        slot = policy.choose(Contest(frames, memory.seen, scores, pinned, noise, tau, generator))
+        if slot.is_floating_point():
+            weights, slot = slot, slot.detach().argmax(dim=1)
+        if policy.fills:
+            empty = frames == EMPTY
+            any_empty, first_empty = empty.any(dim=1), empty.int().argmax(dim=1)
+            slot = torch.where(any_empty, first_empty, slot)
+            if weights is not None:
+                filling = F.one_hot(first_empty, empty.shape[1]).to(weights.dtype)
+                weights = torch.where(any_empty.unsqueeze(1), filling, weights)
         slot = torch.where(exists & (slot >= 0), slot + first, -1)
         if weights is not None:
             weights = F.pad(weights * exists.unsqueeze(1), (first, 0))
@@ -331,12 +324,6 @@ class SlotMemory:
         weights = hot.to(self.key.dtype) if weights is None else weights
         mixed: dict[str, Any] = {n: mix_slots(bank, news[n], weights) for n, bank in banks.items()}
         return replace(self, **mixed)
-
-    def _grown(self) -> "SlotMemory":
-        """With one more chosen slot unless every object still has an empty one."""
-        if bool((self.frame_index[:, self.layout.first_chosen :] == EMPTY).any(dim=1).all()):
-            return self
-        return self._with_slots(self.slots + 1)
 
     def append_objects(self, other: "SlotMemory") -> "SlotMemory":
         """This memory's objects followed by those of ``other``, whose layout must be the same."""

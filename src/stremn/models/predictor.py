@@ -81,7 +81,6 @@ class Predictor(nn.Module, ABC):
     """
 
     def __init__(self, config: PredictorConfig | RecurrentConfig) -> None:
-        """Keep the config; the architectures build the rest."""
         super().__init__()
         self.config = config
 

@@ -117,7 +117,6 @@ class Segmenter(nn.Module, ABC):
     std: Tensor
 
     def __init__(self, config: SegmenterConfig) -> None:
-        """Keep the config; the architectures build the rest."""
         super().__init__()
         self.config = config
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)

@@ -172,7 +172,6 @@ class MemoryPredictor(Predictor):
     config: PredictorConfig
 
     def __init__(self, config: PredictorConfig) -> None:
-        """Random weights."""
         super().__init__(config)
         inputs = (config.channels * config.stack, *config.widths[:-1])
         self.encoder = nn.ModuleList(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["soft_aggregation"]
+__all__ = ["background_logit", "soft_aggregation"]
 
 
 def soft_aggregation(logits: Tensor, *, dim: int = 1) -> Tensor:
@@ -26,8 +26,12 @@ def soft_aggregation(logits: Tensor, *, dim: int = 1) -> Tensor:
         [1, 1]
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
+    return torch.cat([background_logit(logits, dim).unsqueeze(dim), logits], dim=dim)
+
+
+def background_logit(logits: Tensor, dim: int) -> Tensor:
+    """Log-odds of the background ``(…)``, for logits of all objects along ``dim``."""
     # log(1 - p) of an object is -softplus(logit); for the background, odds are b / (1 - b).
-    log_background = -F.softplus(logits).sum(dim=dim, keepdim=True)
+    log_background = -F.softplus(logits).sum(dim=dim)
     log_background = log_background.clamp(-60.0, -1e-6)
-    log_not_background = (-log_background.expm1()).log()
-    return torch.cat([log_background - log_not_background, logits], dim=dim)
+    return log_background - (-log_background.expm1()).log()

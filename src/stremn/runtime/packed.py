@@ -58,7 +58,6 @@ class PackedConv2d(nn.Conv2d):
     """
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module | None = None) -> None:
-        """Take over the weights."""
         taken = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
         settings: dict[str, Any] = {name: getattr(convolution, name) for name in taken}
         super().__init__(**settings, device="meta")

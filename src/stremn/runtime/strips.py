@@ -46,7 +46,6 @@ class Strips(nn.Module):
     """
 
     def __init__(self, block: nn.Module) -> None:
-        """Keep the block."""
         super().__init__()
         self.block = block
 

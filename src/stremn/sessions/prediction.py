@@ -66,7 +66,6 @@ class PredictionSession(Session):
         settings: PredictionSettings | None = None,
         **changes: Any,
     ) -> None:
-        """Open the model and forget everything."""
         super().__init__(model, settings, changes)
         rules = self.model.rules(self.settings.slots, self.settings.policy)
         self.rules = (

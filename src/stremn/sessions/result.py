@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stremn.ops.aggregate import background_logit
+
 __all__ = ["SegmentationResult", "label_map", "winners"]
 
 
@@ -52,20 +54,19 @@ def label_map(logits: Tensor, object_ids: tuple[int, ...], size: tuple[int, int]
     Logits are interpolated, not probabilities: edges come out sharper.
     """
     fine = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, 0]
-    ids = torch.tensor(object_ids, dtype=torch.uint8, device=fine.device)
     # Soft aggregation keeps the order of the objects, and an object wins over the background only if its
     # odds do; with one object that is a logit above zero.
     if len(object_ids) == 1:
-        return ((fine[0] > 0) * ids).cpu().numpy()
-    best, winner = fine.max(dim=0)
-    log_background = -F.softplus(fine).sum(dim=0)
-    background = log_background - torch.log(-torch.expm1(log_background.clamp(-60.0, -1e-6)))
-    return torch.where(best > background, ids[winner], 0).to(torch.uint8).cpu().numpy()
+        return ((fine[0] > 0).to(torch.uint8) * object_ids[0]).cpu().numpy()
+    return _winners(fine, background_logit(fine, dim=0), object_ids)
 
 
 def winners(probabilities: Tensor, object_ids: tuple[int, ...]) -> np.ndarray:
     """The winning id of every pixel ``(H, W)`` uint8 for probabilities ``(O, 1, H, W)``."""
-    best, winner = probabilities[:, 0].max(dim=0)
+    return _winners(probabilities[:, 0], 1 - probabilities[:, 0].sum(dim=0), object_ids)
+
+
+def _winners(objects: Tensor, background: Tensor, object_ids: tuple[int, ...]) -> np.ndarray:
+    best, winner = objects.max(dim=0)
     ids = torch.tensor(object_ids, dtype=torch.uint8, device=best.device)
-    background = 1 - probabilities[:, 0].sum(dim=0)
     return torch.where(best > background, ids[winner], 0).to(torch.uint8).cpu().numpy()

@@ -61,7 +61,6 @@ class SegmentationSession(Session):
         settings: SegmentationSettings | None = None,
         **changes: Any,
     ) -> None:
-        """Open the model and forget everything."""
         super().__init__(model, settings, changes)
         chosen = self.settings
         assert chosen.slots is not None
