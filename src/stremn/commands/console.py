@@ -7,11 +7,11 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
@@ -25,6 +25,7 @@ __all__ = [
     "Stop",
     "attended",
     "count_files",
+    "new_table",
     "note",
     "notes",
     "printable",
@@ -64,6 +65,26 @@ def note(text: object, style: str = "") -> None:
 def say(text: object) -> None:
     """Print one line of results on stdout."""
     print(printable(text))
+
+
+def new_table(names: Sequence[str], figures: Sequence[str], **style: Any) -> "Table":
+    """A table without rows.
+
+    Args:
+        names: headings of the columns that say what a row is of; the last to be cut short.
+        figures: headings of the columns of numbers.
+        **style: title and caption, as :class:`rich.table.Table` takes them.
+    """
+    from rich import box
+    from rich.table import Table
+
+    # Two blanks between columns: the scores of DAVIS fit 80.
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), **style)
+    for heading in names:
+        view.add_column(heading, overflow="fold")
+    for heading in figures:
+        view.add_column(heading, justify="right", no_wrap=True)
+    return view
 
 
 def show(*tables: "Table") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stremn.commands import options
-from stremn.commands.console import count_files, printable, say, show
+from stremn.commands.console import count_files, new_table, printable, say, show
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:
@@ -84,15 +84,7 @@ def _check_all(root: Path, jobs: int | None) -> "tuple[list[Report], list[str]]"
 
 
 def _print(reports: "list[Report]", root: Path) -> None:
-    from rich import box
-    from rich.table import Table
-
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    view.add_column("data set", overflow="fold")
-    view.add_column("layout", overflow="fold")
-    view.add_column("holds", overflow="fold")
-    for heading in ("damaged", "missing"):
-        view.add_column(heading, justify="right")
+    view = new_table(["data set", "layout", "holds"], ["damaged", "missing"])
     for report in reports:
         holds = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in report.counts.items() if n)
         faults = (f"{len(report.damaged):,}", f"{len(report.missing):,}")

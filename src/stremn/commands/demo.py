@@ -38,8 +38,14 @@ def demo(
     if not ships(options.PREDICTOR):
         log.warning("nothing is predicted: the weights of %s are not in this package", options.PREDICTOR)
         return
-    seen = str(sample_video(FORESEEN))
-    predict(seen, OBSERVE, HORIZON, out / "prediction", start=START, overwrite=overwrite)
+    predict(
+        source=str(sample_video(FORESEEN)),
+        out=out / "prediction",
+        start=START,
+        observe=OBSERVE,
+        horizon=HORIZON,
+        overwrite=overwrite,
+    )
 
 
 def sample_mask() -> Path:

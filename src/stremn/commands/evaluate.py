@@ -12,9 +12,9 @@ import typer
 
 from stremn.commands import options
 from stremn.commands.bundles import bundled
-from stremn.commands.console import FrameProgress, say, show
+from stremn.commands.console import FrameProgress, new_table, say, show
 from stremn.commands.score import render_scores
-from stremn.commands.sheet import clips_report, new_table, prediction_facts, run_rows, shown
+from stremn.commands.sheet import clips_report, prediction_facts, run_clips, shown
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:
@@ -28,13 +28,10 @@ __all__ = ["evaluate", "evaluate_sequence"]
 log = logging.getLogger("stremn")
 
 
-@dataclass(frozen=True)
-class Evaluated:
+@dataclass(frozen=True, kw_only=True)
+class Evaluated(options.DataOptions):
     """The options of the command beside those of a session."""
 
-    data: options.Data
-    split: options.Split = None
-    sequences: options.Sequences = None
     out: Annotated[Path | None, typer.Option(help="Folder for the predicted masks.")] = None
     json: Annotated[Path | None, typer.Option(help="File for scores, settings and speed.")] = None
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = (
@@ -43,7 +40,7 @@ class Evaluated:
 
 
 @bundled
-def evaluate(asked: Evaluated, session: options.SegmentationOptions, clips: options.ClipOptions) -> None:
+def evaluate(asked: Evaluated, session: options.SessionOptions, clips: options.ClipOptions) -> None:
     """Run a model over a data set and score it: J and F of masks, or the errors of predicted frames."""
     options.check_writable(asked.json)
     predictor = options.predictor_of(session.model, clips)
@@ -53,17 +50,16 @@ def evaluate(asked: Evaluated, session: options.SegmentationOptions, clips: opti
         _evaluate_frames(predictor, asked, session, clips)
 
 
-def _evaluate_masks(asked: Evaluated, chosen: options.SegmentationOptions) -> None:
-    from stremn.data import read_videos
+def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
     from stremn.files import write_json
     from stremn.metrics import ScoreTable
     from stremn.provenance import versions
+    from stremn.sessions import SegmentationSession
 
-    root = options.one_root(asked.data)
-    sequences = options.chosen_sequences(read_videos(root, asked.split), asked.sequences)
+    root, sequences = asked.videos()
     if asked.out is not None:
         _check_folder(root, asked.out, asked.overwrite)
-    session = chosen.open()
+    session = SegmentationSession(chosen.model, chosen.segmentation())
     scores: list[ObjectScore] = []
     frames, started = 0, time.monotonic()
     for sequence in sequences:
@@ -85,7 +81,7 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SegmentationOptions) -> No
     say(f"{frames} frames in {seconds:.0f} s, reading and scoring included")
     if asked.json is not None:
         report: dict[str, Any] = {"root": str(root), "split": asked.split and str(asked.split)}
-        report |= {"settings": chosen.describe(session), "versions": versions()}
+        report |= {"settings": chosen.describe_segmentation(session), "versions": versions()}
         report |= {"frames": frames, "seconds": round(seconds, 2)}
         write_json(asked.json, report | (table.to_dict() if table else {}))
 
@@ -138,13 +134,12 @@ def evaluate_sequence(
 
 
 def _evaluate_frames(
-    model: Predictor, asked: Evaluated, session: options.SegmentationOptions, clips: options.ClipOptions
+    model: Predictor, asked: Evaluated, session: options.SessionOptions, clips: options.ClipOptions
 ) -> None:
     """The figures of a prediction model beside those of copying the last observed frame."""
     from stremn.files import write_json
     from stremn.metrics.prediction.frames import FIGURES
-    from stremn.metrics.prediction.scores import PredictionScores
-    from stremn.tables import PredictClips, ResultStore, Row, base_trial, parts_of
+    from stremn.tables import Row, base_trial
     from stremn.tables.prediction import copy_row
     from stremn.tables.trained import read_training
 
@@ -158,18 +153,11 @@ def _evaluate_frames(
         postprocess=session.postprocess,
         overwrite=asked.overwrite,
     )
-    trial = base_trial(model, clips.settings(session))
-    test = clips.open(asked.data, {name: model}, session.size, asked.sequences)
-    lpips = clips.open_lpips(session.device)
+    trial = base_trial(model, session.prediction(size=0))
+    test, parts = clips.open(asked, session, {name: model})
     row = Row(Path(name).name, (trial,), file=name, training=read_training(name))
-    lines, run = run_rows(
-        "evaluate",
-        [row, copy_row()],
-        parts_of(test, lpips),
-        ResultStore(None, PredictionScores),
-        lambda on_frames: PredictClips({trial.weights: model}, on_frames),
-    )
-    view = new_table(None, *(line.name for line in lines))
+    lines, run = run_clips("evaluate", [row, copy_row()], parts, {trial.weights: model})
+    view = new_table([""], [line.name for line in lines])
     for figure in lines[0].figures:
         view.add_row(FIGURES[figure].label, *(shown(figure, line.mean(figure)) for line in lines))
     show(view)

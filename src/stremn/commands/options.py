@@ -12,41 +12,21 @@ from stremn.errors import StremnError
 
 if TYPE_CHECKING:
     from stremn.data import Video
-    from stremn.metrics.prediction.frames import Lpips
     from stremn.models import Predictor
-    from stremn.sessions import SegmentationSession
+    from stremn.sessions import PredictionSession, SegmentationSession
     from stremn.sessions.settings import PredictionSettings, SegmentationSettings
     from stremn.tables import TestClips
+    from stremn.tables.prediction import ClipsPart
 
 __all__ = [
     "PREDICTOR",
     "SEGMENTER",
-    "CandidateEvery",
     "ClipOptions",
-    "Data",
-    "Device",
-    "Long",
-    "Model",
-    "Models",
-    "MultiScale",
+    "DataOptions",
     "Overwrite",
-    "Policy",
-    "PostProcess",
-    "Precision",
-    "Seed",
-    "Seeds",
-    "SegmentationOptions",
-    "Sequences",
-    "Size",
-    "Slots",
-    "Split",
-    "TableFolder",
-    "check_settings",
-    "check_size",
+    "SessionOptions",
+    "Source",
     "check_writable",
-    "chosen_sequences",
-    "named",
-    "one_root",
     "predictor_of",
     "refuse",
 ]
@@ -57,123 +37,8 @@ SEGMENTER, PREDICTOR = "stremn-lite", "stremn-predict-video"
 MOST_PIXELS = 8192
 """A shorter side beyond it is a slip of the finger, and would ask for more memory than there is."""
 
-Model = Annotated[str, typer.Option(help="Name of a model that ships with weights, or a weights file.")]
-Policy = Annotated[
-    str | None, typer.Option(help="Which template is replaced; default is the learned choice.")
-]
-Slots = Annotated[int | None, typer.Option(help="K, slots of memory per object, first and latest included.")]
-Size = Annotated[
-    int | None, typer.Option(help="Internal resolution, the shorter side in pixels; 0 is the video's own.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
-CandidateEvery = Annotated[
-    int | None, typer.Option(help="Every how many frames a template competes for a chosen slot.")
-]
-Seed = Annotated[int, typer.Option(help="Of the random policies.")]
-MultiScale = Annotated[
-    bool,
-    typer.Option("--multi-scale", help="Average four scales and their mirror images; about 12 times slower."),
-]
-PostProcess = Annotated[
-    bool, typer.Option("--postprocess", help="Remove parts of an object far from where it was before.")
-]
+Source = Annotated[str, typer.Argument(help="Video file, folder of frames, or camera:0.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's outputs.")]
-Data = Annotated[
-    list[str],
-    typer.Argument(
-        help="DAVIS-layout folder: JPEGImages and Annotations. For a prediction model: MNIST image file, "
-        "Moving MNIST test file, kth:ROOT, human36m:ROOT, or videos and folders of them, PATH or PATH:NAMES."
-    ),
-]
-Models = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        help="Name of a model that ships with weights, or a weights file; table 5: label=FILE for each row.",
-    ),
-]
-Split = Annotated[Path | None, typer.Option(help="File with one sequence name a line.")]
-Sequences = Annotated[str | None, typer.Option(help="Only these, separated by commas.")]
-Long = Annotated[
-    int, typer.Option(min=0, help="Play each sequence forth and back until so many frames were shown.")
-]
-Seeds = Annotated[int, typer.Option(min=1, help="Runs of each policy that draws random numbers.")]
-TableFolder = Annotated[
-    Path, typer.Option("--out", help="Folder for table, plots and results; goes on with what is in it.")
-]
-
-
-def one_root(data: list[str]) -> Path:
-    """The data set of segmentation.
-
-    Raises:
-        StremnError: if several are given.
-    """
-    if len(data) > 1:
-        raise StremnError(f"{data[1]} is one data set too many: a segmentation model takes one at a time")
-    return Path(data[0])
-
-
-def named(text: str | None) -> tuple[str, ...] | None:
-    """The names of an option that are separated by commas, each once; ``None`` if it was not given.
-
-    Raises:
-        StremnError: if there is none.
-    """
-    if text is None:
-        return None
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names:
-        raise StremnError("--sequences names none: give names separated by commas")
-    return names
-
-
-def chosen_sequences(sequences: "list[Video]", names: str | None) -> "list[Video]":
-    """Those that are named, in this order; all if none is.
-
-    Raises:
-        StremnError: if one is not there.
-    """
-    wanted, known = named(names), {sequence.name: sequence for sequence in sequences}
-    if wanted is None:
-        return sequences
-    for name in wanted:
-        if name not in known:
-            raise StremnError(f"--sequences names '{name}', which the data set or split does not have")
-    return [known[name] for name in wanted]
-
-
-def check_settings(
-    policy: str | None, slots: int | None, size: int | None, candidate_every: int | None
-) -> None:
-    """Refuse settings before weights are read.
-
-    Raises:
-        StremnError: naming the option at fault.
-    """
-    from stremn.memory import get_policy
-
-    if policy is not None:
-        get_policy(policy)
-    if slots is not None and slots < 2:
-        raise StremnError(f"--slots {slots} is too few: at least 2, for the first and for the latest frame")
-    check_size(size)
-    if candidate_every is not None and candidate_every < 1:
-        raise StremnError(f"--candidate-every {candidate_every} is too few: give 1 for every frame, or more")
-
-
-def check_size(size: int | None) -> None:
-    """Refuse an internal resolution that cannot be meant.
-
-    Raises:
-        StremnError: naming the option.
-    """
-    if size is not None and not 0 <= size <= MOST_PIXELS:
-        raise StremnError(
-            f"--size {size} is not from 0 to {MOST_PIXELS}: give pixels of the shorter side, or 0 for the "
-            "video's own"
-        )
 
 
 def check_writable(*files: Path | None) -> None:
@@ -188,64 +53,154 @@ def check_writable(*files: Path | None) -> None:
 
 
 @dataclass(frozen=True)
-class SegmentationOptions:
-    """The model and the settings of a segmentation session."""
+class SessionOptions:
+    """The model and the settings of a session of either task; commands leave out what they have not.
 
-    model: Model = SEGMENTER
-    policy: Policy = None
-    slots: Slots = None
-    size: Size = None
-    device: Device = "auto"
-    precision: Precision = "auto"
-    candidate_every: CandidateEvery = None
-    seed: Seed = 0
-    multi_scale: MultiScale = False
-    postprocess: PostProcess = False
+    Raises:
+        StremnError: naming the option at fault, before weights are read.
+    """
 
-    def settings(self) -> "SegmentationSettings":
-        """Of the session."""
+    model: Annotated[
+        str, typer.Option(help="Name of a model that ships with weights, or a weights file.")
+    ] = SEGMENTER
+    policy: Annotated[
+        str | None, typer.Option(help="Which template is replaced; default is the learned choice.")
+    ] = None
+    slots: Annotated[
+        int | None,
+        typer.Option(help="K, slots of memory; of segmentation per object, first and latest included."),
+    ] = None
+    size: Annotated[
+        int | None,
+        typer.Option(help="Internal resolution, the shorter side in pixels; 0 is the video's own."),
+    ] = None
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto"
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto"
+    candidate_every: Annotated[
+        int | None, typer.Option(help="Every how many frames a template competes for a chosen slot.")
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of the random policies.")] = 0
+    multi_scale: Annotated[
+        bool,
+        typer.Option(
+            "--multi-scale", help="Average four scales and their mirror images; about 12 times slower."
+        ),
+    ] = False
+    postprocess: Annotated[
+        bool, typer.Option("--postprocess", help="Remove parts of an object far from where it was before.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant; how few slots there may be, the task decides."""
+        if self.policy is not None:
+            from stremn.memory import get_policy
+
+            get_policy(self.policy)
+        if self.size is not None and not 0 <= self.size <= MOST_PIXELS:
+            raise StremnError(
+                f"--size {self.size} is not from 0 to {MOST_PIXELS}: give pixels of the shorter side, or 0 "
+                "for the video's own"
+            )
+        if self.candidate_every is not None and self.candidate_every < 1:
+            raise StremnError(
+                f"--candidate-every {self.candidate_every} is too few: give 1 for every frame, or more"
+            )
+
+    def segmentation(self) -> "SegmentationSettings":
+        """Settings of a segmentation session.
+
+        Raises:
+            StremnError: if there are too few slots.
+        """
         from stremn.sessions import MULTI_SCALE, ONE_VIEW
         from stremn.sessions.settings import SegmentationSettings
 
-        check_settings(self.policy, self.slots, self.size, self.candidate_every)
-        return SegmentationSettings(
-            policy=self.policy,
-            slots=self.slots,
-            size=self.size,
-            device=self.device,
-            precision=self.precision,
-            candidate_every=self.candidate_every,
-            seed=self.seed,
-            views=MULTI_SCALE if self.multi_scale else ONE_VIEW,
-            postprocess=self.postprocess,
-        )
+        if self.slots is not None and self.slots < 2:
+            raise StremnError(
+                f"--slots {self.slots} is too few: at least 2, for the first and for the latest frame"
+            )
+        views = MULTI_SCALE if self.multi_scale else ONE_VIEW
+        # Options are called as the settings are; the others are passed over.
+        return SegmentationSettings.from_dict(vars(self) | {"views": views})
 
-    def open(self) -> "SegmentationSession":
-        """A session as it is asked for.
+    def prediction(self, size: int | None) -> "PredictionSettings":
+        """Settings of a prediction session; clips are computed at their own size, 0."""
+        from stremn.sessions.settings import PredictionSettings
 
-        Raises:
-            StremnError: naming the option at fault; settings are refused before weights are read.
-        """
-        from stremn.sessions import SegmentationSession
+        return PredictionSettings.from_dict(vars(self) | {"size": size})
 
-        return SegmentationSession(self.model, self.settings())
-
-    def describe(self, session: "SegmentationSession") -> dict[str, object]:
-        """What ``summary.json`` and reports say of the model and the settings."""
+    def describe(self, session: "SegmentationSession | PredictionSession") -> dict[str, object]:
+        """What ``summary.json`` and reports say of the model and the settings of either task."""
         settings = session.settings
         return {
             "model": self.model,
             "policy": settings.policy,
             "slots": settings.slots,
-            "candidate_every": settings.candidate_every,
-            "certainty": settings.certainty,
             "size": settings.size,
             "device": str(session.runtime.device),
             "precision": str(session.runtime.dtype).removeprefix("torch."),
-            "seed": settings.seed,
+        }
+
+    def describe_segmentation(self, session: "SegmentationSession") -> dict[str, object]:
+        """The same with what only segmentation has."""
+        return self.describe(session) | {
+            "candidate_every": session.settings.candidate_every,
+            "certainty": session.settings.certainty,
+            "seed": session.settings.seed,
             "multi_scale": self.multi_scale,
             "postprocess": self.postprocess,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """What a model is tried on."""
+
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            help="DAVIS-layout folder: JPEGImages and Annotations. For a prediction model: MNIST image file, "
+            "Moving MNIST test file, kth:ROOT, human36m:ROOT, or videos and folders of them, PATH or "
+            "PATH:NAMES."
+        ),
+    ]
+    split: Annotated[Path | None, typer.Option(help="File with one sequence name a line.")] = None
+    sequences: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None
+
+    def names(self) -> tuple[str, ...] | None:
+        """Those of ``--sequences``, each once; ``None`` if it was not given.
+
+        Raises:
+            StremnError: if it names none.
+        """
+        if self.sequences is None:
+            return None
+        names = tuple(dict.fromkeys(name.strip() for name in self.sequences.split(",") if name.strip()))
+        if not names:
+            raise StremnError("--sequences names none: give names separated by commas")
+        return names
+
+    def videos(self) -> "tuple[Path, list[Video]]":
+        """The data set of segmentation and its sequences, in the order in which they are named.
+
+        Raises:
+            StremnError: if several data sets are given, or one cannot be read or lacks a sequence.
+        """
+        from stremn.data import read_videos
+
+        if len(self.data) > 1:
+            raise StremnError(
+                f"{self.data[1]} is one data set too many: a segmentation model takes one at a time"
+            )
+        root, names = Path(self.data[0]), self.names()
+        videos = read_videos(root, self.split)
+        if names is None:
+            return root, videos
+        known = {video.name: video for video in videos}
+        for name in names:
+            if name not in known:
+                raise StremnError(f"--sequences names '{name}', which the data set or split does not have")
+        return root, [known[name] for name in names]
 
 
 @dataclass(frozen=True)
@@ -276,37 +231,25 @@ class ClipOptions:
         names = (f.name for f in fields(self) if getattr(self, f.name) != f.default)
         return next((f"--{name.replace('_', '-')}" for name in names), None)
 
-    def settings(self, session: SegmentationOptions) -> "PredictionSettings":
-        """Of the sessions; they compute at the size of the clips."""
-        from stremn.sessions.settings import PredictionSettings
-
-        return PredictionSettings(
-            policy=session.policy,
-            slots=session.slots,
-            size=0,
-            device=session.device,
-            precision=session.precision,
-            seed=session.seed,
-        )
-
     def open(
-        self, data: list[str], models: "Mapping[str, Predictor]", size: int | None, sequences: str | None
-    ) -> "TestClips":
-        """The clips that all of these models can see.
+        self, asked: DataOptions, session: SessionOptions, models: "Mapping[str, Predictor]"
+    ) -> "tuple[TestClips, list[ClipsPart]]":
+        """The clips that all of these models can see, and their parts, with the network of LPIPS if wanted.
 
         Args:
-            data: as it was given.
+            asked: the data.
+            session: its size is that of the clips.
             models: by name, one or more.
-            size: sides in pixels, as it was given.
-            sequences: names of videos, as they were given.
 
         Raises:
-            StremnError: naming what does not fit.
+            StremnError: naming what does not fit, or cannot be read.
         """
+        from stremn.metrics.prediction.frames import Lpips
+        from stremn.runtime import Runtime
         from stremn.tables.clips import Wanted, open_clips
+        from stremn.tables.prediction import parts_of
 
-        check_size(size)
-        if size == 0:
+        if session.size == 0:
             raise StremnError(
                 "--size 0 is not possible with a prediction model: clips are squares of one size"
             )
@@ -317,12 +260,12 @@ class ClipOptions:
                 "the same frames, give a table each"
             )
         wanted = Wanted(
-            tuple(data),
+            tuple(asked.data),
             observe=self.observe,
             horizon=self.horizon,
-            size=size,
+            size=session.size,
             clips=self.clips,
-            sequences=named(sequences),
+            sequences=asked.names(),
             digits=_digits(self.digits),
             seed=self.data_seed,
             gap=self.gap,
@@ -334,18 +277,9 @@ class ClipOptions:
                     f"--size {test.protocol.size} is not divisible by {model.stride}, as '{name}' needs: "
                     "give a multiple of it"
                 )
-        return test
-
-    def open_lpips(self, device: str) -> "Lpips | None":
-        """The network of LPIPS, if it is asked for.
-
-        Raises:
-            StremnError: if the device is not there, or the weights cannot be read.
-        """
-        from stremn.metrics.prediction.frames import Lpips
-        from stremn.runtime import Runtime
-
-        return None if self.lpips is None else Lpips(self.lpips, device=Runtime.choose(device).device)
+        if self.lpips is None:
+            return test, parts_of(test)
+        return test, parts_of(test, Lpips(self.lpips, device=Runtime.choose(session.device).device))
 
 
 def predictor_of(model: str, clips: ClipOptions) -> "Predictor | None":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stremn.commands import options
-from stremn.commands.console import count_files, printable, show
+from stremn.commands.console import count_files, new_table, printable, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,16 +58,8 @@ def score(
 
 def render_scores(table: "ScoreTable") -> "Table":
     """Scores as a table in percent: one line per object, and a mean where a sequence has several."""
-    from rich import box
-    from rich.table import Table
-
-    # Two blanks between columns: DAVIS fits 80.
-    view = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption="percent; R recall (> 50), D decay"
-    )
-    view.add_column("sequence", overflow="fold")
-    for heading in ("object", "J&F", "J", "J-R", "J-D", "F", "F-R", "F-D"):
-        view.add_column(heading, justify="right", no_wrap=True)
+    headings = ("object", "J&F", "J", "J-R", "J-D", "F", "F-R", "F-D")
+    view = new_table(["sequence"], headings, caption="percent; R recall (> 50), D decay")
     for sequence in table.sequences:
         members = [o for o in table.objects if o.sequence == sequence.sequence]
         for member in members:

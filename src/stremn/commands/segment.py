@@ -23,13 +23,13 @@ __all__ = ["segment", "segment_source"]
 
 @bundled
 def segment(
-    source: Annotated[str, typer.Argument(help="Video file, folder of frames, or camera:0.")],
+    source: options.Source,
     masks: Annotated[
         Path,
         typer.Option(help="Mask image of the first frame, or a folder of masks named like the frames."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for masks/, overlay.mp4, memory.png, summary.json.")],
-    asked: options.SegmentationOptions,
+    asked: options.SessionOptions,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow the objects of the masks through a video."""
@@ -50,7 +50,7 @@ def segment_source(
     frames: FrameSource,
     masks: MaskSchedule,
     folder: SegmentationFolder,
-    asked: options.SegmentationOptions,
+    asked: options.SessionOptions,
     stop: Stop,
 ) -> dict[str, Any]:
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
@@ -71,12 +71,13 @@ def segment_source(
     from stremn.files import VideoWriter, overlay, write_mask
     from stremn.memory import MemoryHistory
     from stremn.provenance import peak_memory_bytes, versions
+    from stremn.sessions import SegmentationSession
 
     history = MemoryHistory()
     seen: set[int] = set()
     stream = _with_masks(frames, masks)
     stream = chain((next(stream),), stream)
-    session = asked.open()
+    session = SegmentationSession(asked.model, asked.segmentation())
     with (
         VideoWriter(folder.path / "overlay.mp4", frames.frame_rate, frames.pixel_aspect) as video,
         FrameProgress(frames.name, frames.frame_count) as progress,
@@ -108,7 +109,7 @@ def segment_source(
         "state_bytes": session.state_bytes,
         "peak_memory_bytes": peak_memory_bytes(),
         "versions": versions(),
-        "settings": asked.describe(session),
+        "settings": asked.describe_segmentation(session),
     }
 
 

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from stremn.commands.console import FrameProgress, say, show
+from stremn.commands.console import FrameProgress, new_table, say, show
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from stremn.models import Predictor
     from stremn.tables import Line, ResultStore, Row, TestClips
+    from stremn.tables.prediction import ClipsPart
 
 __all__ = [
     "MASK_FIGURES",
     "Sheet",
     "axis",
     "clips_report",
-    "columns_of",
     "counted",
-    "main_figure",
-    "new_table",
     "prediction_facts",
+    "run_clips",
     "run_rows",
     "shown",
 ]
@@ -70,6 +71,28 @@ def run_rows(
     return summarise(rows, results), facts | {"versions": versions()} | provenance()
 
 
+def run_clips(
+    label: str,
+    rows: Sequence[Row[Any]],
+    parts: Sequence[ClipsPart],
+    models: Mapping[str, Predictor],
+    results: Path | None = None,
+) -> tuple[list[Line[Any]], dict[str, Any]]:
+    """The same for rows of prediction.
+
+    Args:
+        label: of the bar.
+        rows: to be run.
+        parts: of the clips.
+        models: by the digest of their weights.
+        results: file in which they are kept and found again, if in any.
+    """
+    from stremn.metrics.prediction.scores import PredictionScores
+    from stremn.tables import PredictClips, ResultStore
+
+    return run_rows(label, rows, parts, ResultStore(results, PredictionScores), partial(PredictClips, models))
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A finished table.
@@ -88,17 +111,25 @@ class Sheet:
     main: str
     facts: Mapping[str, str]
 
+    @classmethod
+    def of_clips(cls, title: str, test: TestClips, lines: Sequence[Line[Any]], facts: dict[str, str]) -> Self:
+        """A table of prediction, with the figures by which its kind of data is measured."""
+        wanted = COLUMNS.get(test.kind, USUAL)
+        columns = {name: heading(name) for name in wanted if name in lines[0].figures}
+        main = "psnr" if test.kind in ("kth", "videos") else "mse"
+        return cls(title, lines, columns, main, prediction_facts(test, columns) | facts)
+
     def show(self, *beside: Table, trained: bool = False) -> None:
         """Print it, then other tables beside it, then the facts."""
         lines = self.lines
         drawn = any(len(line.scores) > 1 for line in lines)
         printed = any(line.row.paper for line in lines)
-        view = new_table(
-            self.title,
+        headings = [
             *self.columns.values(),
             *([f"min-max {heading(self.main)}"] if drawn else []),
             *(["paper J", "F", "J&F"] if printed else []),
-        )
+        ]
+        view = new_table([""], headings, title=self.title)
         if trained:
             view.add_column("trained", no_wrap=True)
         for line in lines:
@@ -188,29 +219,6 @@ def clips_report(test: TestClips, lines: Sequence[Line[Any]]) -> dict[str, Any]:
     }
 
 
-def new_table(title: str | None, *headings: str) -> Table:
-    """A view whose first column names the rows and whose others hold figures."""
-    from rich import box
-    from rich.table import Table
-
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title)
-    view.add_column("", no_wrap=True)
-    for text in headings:
-        view.add_column(text, justify="right", no_wrap=True)
-    return view
-
-
 def counted(number: int, name: str) -> str:
     """``1 clip``, ``2 clips``."""
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
-
-
-def columns_of(test: TestClips, lines: Sequence[Line[Any]]) -> dict[str, str]:
-    """Headings of the figures that are printed, by their names."""
-    wanted = COLUMNS.get(test.kind, USUAL)
-    return {name: heading(name) for name in wanted if name in lines[0].figures}
-
-
-def main_figure(test: TestClips) -> str:
-    """What the data set's tables rank by."""
-    return "psnr" if test.kind in ("kth", "videos") else "mse"

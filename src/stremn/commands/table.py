@@ -12,19 +12,8 @@ import typer
 
 from stremn.commands import options
 from stremn.commands.bundles import bundled
-from stremn.commands.console import say
-from stremn.commands.sheet import (
-    MASK_FIGURES,
-    Sheet,
-    axis,
-    clips_report,
-    columns_of,
-    counted,
-    main_figure,
-    new_table,
-    prediction_facts,
-    run_rows,
-)
+from stremn.commands.console import new_table, say
+from stremn.commands.sheet import MASK_FIGURES, Sheet, axis, clips_report, counted, run_clips, run_rows
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:
@@ -39,17 +28,26 @@ RESULTS = "results.jsonl"
 ABLATIONS = {1: "policies", 2: "slots"}
 
 
-@dataclass(frozen=True)
-class TableOptions:
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(options.DataOptions):
     """The options of a table beside those of its sessions."""
 
-    data: options.Data
-    out: options.TableFolder
-    split: options.Split = None
-    sequences: options.Sequences = None
-    long: options.Long = 0
-    seeds: options.Seeds = 3
-    models: options.Models = None
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for table, plots and results; goes on with what is in it."),
+    ]
+    long: Annotated[
+        int, typer.Option(min=0, help="Play each sequence forth and back until so many frames were shown.")
+    ] = 0
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy that draws random numbers.")] = 3
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="Name of a model that ships with weights, or a weights file; table 5: label=FILE for each "
+            "row.",
+        ),
+    ] = None
     trained: Annotated[
         list[str] | None,
         typer.Option(help="label=TEXT for the column that says how a row of table 5 was trained."),
@@ -89,7 +87,7 @@ def table(
         int, typer.Argument(help="1 (policies), 2 (slots), 3 (ways of testing) or 5 (prediction).")
     ],
     asked: TableOptions,
-    session: options.SegmentationOptions,
+    session: options.SessionOptions,
     clips: options.ClipOptions,
 ) -> None:
     """A table of the paper beside ours. 1 and 2 are the ablations of 'stremn ablate'; 5 compares models."""
@@ -98,20 +96,20 @@ def table(
 
 @ablate.command()
 @partial(bundled, without=(*NOT_OF_TABLES, "policy", "trained"))
-def policies(asked: TableOptions, session: options.SegmentationOptions, clips: options.ClipOptions) -> None:
+def policies(asked: TableOptions, session: options.SessionOptions, clips: options.ClipOptions) -> None:
     """Table 1: which template is replaced. Rules A to F, the learned choice, and growing memory."""
     _run(1, asked, session, clips)
 
 
 @ablate.command()
 @partial(bundled, without=(*NOT_OF_TABLES, "slots", "trained"))
-def slots(asked: TableOptions, session: options.SegmentationOptions, clips: options.ClipOptions) -> None:
+def slots(asked: TableOptions, session: options.SessionOptions, clips: options.ClipOptions) -> None:
     """Table 2: how many slots there are, K = 3 to 7; of prediction, K = 1 to 7."""
     _run(2, asked, session, clips)
 
 
 def _run(
-    number: int, asked: TableOptions, session: options.SegmentationOptions, clips: options.ClipOptions
+    number: int, asked: TableOptions, session: options.SessionOptions, clips: options.ClipOptions
 ) -> None:
     """Print a table and write it to the output folder, with what is there already not run again.
 
@@ -145,9 +143,8 @@ def _run(
         _predict(number, predictor, asked, session, clips)
 
 
-def _segment(number: int, asked: TableOptions, session: options.SegmentationOptions) -> None:
+def _segment(number: int, asked: TableOptions, session: options.SessionOptions) -> None:
     """Tables 1 to 3: what differs is the memory, or the way of testing."""
-    from stremn.data import read_videos
     from stremn.files.outputs import make_folder
     from stremn.metrics import ScoreTable
     from stremn.models import from_pretrained
@@ -155,12 +152,11 @@ def _segment(number: int, asked: TableOptions, session: options.SegmentationOpti
     from stremn.tables.paper import TABLES
     from stremn.tables.segmentation import GROWING_EVERY
 
-    options.check_settings(session.policy, session.slots, session.size, session.candidate_every)
-    root = options.one_root(asked.data)
-    videos = options.chosen_sequences(read_videos(root, asked.split), asked.sequences)
+    chosen = session.segmentation()
+    root, videos = asked.videos()
     make_folder(asked.out)
     model = from_pretrained(asked.model)
-    base = base_trial(model, session.settings())
+    base = base_trial(model, chosen)
     lines, run = run_rows(
         f"table {number}",
         table_rows(number, base, asked.seeds),
@@ -189,74 +185,56 @@ def _segment(number: int, asked: TableOptions, session: options.SegmentationOpti
         "paper": TABLES[number].data,
     } | _notes_on(lines, asked.seeds, f"a template of {_every(GROWING_EVERY)}, whatever the other rows do")
     sheet = Sheet(f"Table {number}: {TABLES[number].title}", lines, MASK_FIGURES, "j_and_f", facts)
-    sheet.show()
     report = {"table": number, "root": str(root), "split": asked.split and str(asked.split)}
     report |= {"model": asked.model, "weights_sha256": base.weights}
-    sheet.write(asked.out / f"table{number}", report | run)
-    sheet.draw(asked.out / f"table{number}", TABLES[number].data)
-    _done(run, asked.out)
+    _finish(sheet, asked.out / f"table{number}", report | run, TABLES[number].data)
 
 
 def _predict(
     number: int,
     model: Predictor,
     asked: TableOptions,
-    session: options.SegmentationOptions,
+    session: options.SessionOptions,
     clips: options.ClipOptions,
 ) -> None:
     """Tables 1 and 2 on the task of prediction."""
     from dataclasses import replace
 
     from stremn.files.outputs import make_folder
-    from stremn.metrics.prediction.scores import PredictionScores
-    from stremn.tables import PredictClips, ResultStore, base_trial, parts_of
+    from stremn.tables import base_trial
     from stremn.tables.engine import policy_rows, slot_rows
     from stremn.tables.paper import TABLES
     from stremn.tables.prediction import copy_row
 
     _refuse_segmentation(asked, session, f"'{asked.model}', which predicts")
-    base = base_trial(model, clips.settings(session))
+    base = base_trial(model, session.prediction(size=0))
     if base.settings.slots is None:
         raise StremnError(
             f"'{asked.model}' has no memory slots to compare: give a model with slots, as stremn-predict"
         )
-    test = clips.open(asked.data, {asked.model: model}, session.size, asked.sequences)
-    lpips = clips.open_lpips(session.device)
+    test, parts = clips.open(asked, session, {asked.model: model})
     rows = policy_rows(base, asked.seeds) if number == 1 else slot_rows(base, asked.seeds, range(1, 8))
     # The paper has these tables of segmentation only.
     rows = [copy_row(), *(replace(row, paper=None, file=asked.model) for row in rows)]
     make_folder(asked.out)
     name = ABLATIONS[number]
-    lines, run = run_rows(
-        f"ablate {name}",
-        rows,
-        parts_of(test, lpips),
-        ResultStore(asked.out / RESULTS, PredictionScores),
-        partial(PredictClips, {base.weights: model}),
-    )
-    columns = columns_of(test, lines)
+    lines, run = run_clips(f"ablate {name}", rows, parts, {base.weights: model}, asked.out / RESULTS)
     fixed = f"K = {base.settings.slots}" if number == 1 else f"policy {base.settings.policy}"
-    facts = prediction_facts(test, columns) | {
+    facts = {
         "weights": f"one set ({asked.model}) is reused in every row; nothing was trained for a row",
         "settings": f"{fixed}, every frame a candidate",
         "paper": "has no such table of prediction",
-    }
-    facts |= _notes_on(lines, asked.seeds, "a template of every frame, none is ever replaced")
-    title = f"{TABLES[number].title.capitalize()}, video prediction"
-    sheet = Sheet(title, lines, columns, main_figure(test), facts)
-    sheet.show()
+    } | _notes_on(lines, asked.seeds, "a template of every frame, none is ever replaced")
+    sheet = Sheet.of_clips(f"{TABLES[number].title.capitalize()}, video prediction", test, lines, facts)
     report = {"model": asked.model, "weights_sha256": base.weights} | clips_report(test, lines)
-    sheet.write(asked.out / f"predict-{name}", report | run)
-    sheet.draw(asked.out / f"predict-{name}")
-    _done(run, asked.out)
+    _finish(sheet, asked.out / f"predict-{name}", report | run)
 
 
-def _compare(asked: TableOptions, session: options.SegmentationOptions, clips: options.ClipOptions) -> None:
+def _compare(asked: TableOptions, session: options.SessionOptions, clips: options.ClipOptions) -> None:
     """Table 5: prediction models, each with weights of its own, beside copying the last frame."""
     from stremn.files.outputs import make_folder
-    from stremn.metrics.prediction.scores import PredictionScores
     from stremn.models import Predictor, as_model
-    from stremn.tables import PredictClips, ResultStore, Row, base_trial, parts_of
+    from stremn.tables import Row, base_trial
     from stremn.tables.paper import MOVING_MNIST, MOVING_MNIST_SOURCE, PREDICTION, PREDICTION_DATA
     from stremn.tables.plots import plot_horizon
     from stremn.tables.prediction import copy_row
@@ -275,24 +253,16 @@ def _compare(asked: TableOptions, session: options.SegmentationOptions, clips: o
         label: as_model(file, Predictor)  # type: ignore[type-abstract]
         for label, file in files.items()
     }
-    test = clips.open(asked.data, models, session.size, asked.sequences)
-    lpips = clips.open_lpips(session.device)
+    test, parts = clips.open(asked, session, models)
     rows, by_digest = [copy_row()], {}
     for label, model in models.items():
-        trial = base_trial(model, clips.settings(session))
+        trial = base_trial(model, session.prediction(size=0))
         by_digest[trial.weights] = model
         training = Training(by_hand[label]) if label in by_hand else read_training(files[label])
         rows.append(Row(label, (trial,), file=files[label], training=training))
     make_folder(asked.out)
-    lines, run = run_rows(
-        "table 5",
-        rows,
-        parts_of(test, lpips),
-        ResultStore(asked.out / RESULTS, PredictionScores),
-        partial(PredictClips, by_digest),
-    )
-    columns = columns_of(test, lines)
-    facts = prediction_facts(test, columns) | {
+    lines, run = run_clips("table 5", rows, parts, by_digest, asked.out / RESULTS)
+    facts = {
         "weights": "each row has its own; digests and training runs are in the JSON file",
         "paper": f"{PREDICTION_DATA}: not measured on our data",
     }
@@ -303,12 +273,12 @@ def _compare(asked: TableOptions, session: options.SegmentationOptions, clips: o
         beside.append(_published())
         facts["published"] = MOVING_MNIST_SOURCE
         report["published"] = {"source": MOVING_MNIST_SOURCE, "mse": MOVING_MNIST}
-    sheet = Sheet("Table 5: video prediction", lines, columns, main_figure(test), facts)
+    sheet = Sheet.of_clips("Table 5: video prediction", test, lines, facts)
     sheet.show(*beside, trained=True)
     sheet.write(asked.out / "table5", report | clips_report(test, lines) | run)
     panels = {
         axis(name): {line.name: line.scores[0].curves[name] for line in lines}
-        for name in (main_figure(test), "ssim")
+        for name in (sheet.main, "ssim")
     }
     plot_horizon(panels, asked.out / "table5.png", title=sheet.title, note=test.note)
     _done(run, asked.out)
@@ -329,7 +299,7 @@ def _notes_on(lines: Sequence[Line[Any]], seeds: int, growing: str) -> dict[str,
     return notes
 
 
-def _refuse_segmentation(asked: TableOptions, session: options.SegmentationOptions, what: str) -> None:
+def _refuse_segmentation(asked: TableOptions, session: options.SessionOptions, what: str) -> None:
     options.refuse(
         what,
         split=asked.split,
@@ -358,7 +328,7 @@ def _paper() -> Table:
     from stremn.tables.paper import PREDICTION
 
     headings = ("MSE/10", "MAE/100", "SSIM", "KTH PSNR", "SSIM", "LPIPS")
-    view = new_table("Table 5 of the paper: Human3.6M and KTH", *headings)
+    view = new_table([""], headings, title="Table 5 of the paper: Human3.6M and KTH")
     for name, row in PREDICTION.items():
         values = (row.mse, row.mae, row.ssim, row.kth_psnr, row.kth_ssim, row.kth_lpips)
         view.add_row(name, *("-" if value is None else f"{value:g}" for value in values))
@@ -368,10 +338,17 @@ def _paper() -> Table:
 def _published() -> Table:
     from stremn.tables.paper import MOVING_MNIST
 
-    view = new_table("Published for Moving MNIST", "MSE")
+    view = new_table([""], ["MSE"], title="Published for Moving MNIST")
     for name, value in MOVING_MNIST.items():
         view.add_row(name, f"{value:.1f}")
     return view
+
+
+def _finish(sheet: Sheet, path: Path, report: dict[str, Any], paper: str | None = None) -> None:
+    sheet.show()
+    sheet.write(path, report)
+    sheet.draw(path, paper)
+    _done(report, path.parent)
 
 
 def _done(run: Mapping[str, Any], folder: Path) -> None:
