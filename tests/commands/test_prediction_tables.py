@@ -216,7 +216,8 @@ def test_bad_input_names_the_remedy(
     digits: Path, models: dict[str, Path], weights: Path, tmp_path: Path
 ) -> None:
     grey, evaluate = models["grey"], ("evaluate", digits, "--model", models["grey"])
-    assert refused(*evaluate) == (f"{digits}: has 40 whole digits, not those from 8000 on; choose others")
+    few = f"{digits}: has 40 whole digits, not from 8000 on; choose others, or give a whole file"
+    assert refused(*evaluate) == few
     assert refused(*evaluate, "--digits", "9-3").startswith("--digits 9-3 is no range")
     assert "--size 34 is not divisible by 4" in refused(*evaluate, "--digits", "0-", "--size", 34)
     assert refused(*evaluate, "--size", 0).startswith("--size 0 is not possible")

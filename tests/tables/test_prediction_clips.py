@@ -103,7 +103,7 @@ def test_the_published_sets_are_read_by_their_protocol(tmp_path: Path) -> None:
         ({"sequences": ("a",)}, True, "no videos to choose by name"),
         ({"gap": 2}, True, "give no gap"),
         ({"size": 20}, True, "20 pixels are smaller than a digit"),
-        ({"digits": (39, 50)}, True, "has 40 whole digits, not those from 39 to 49"),
+        ({"digits": (39, 50)}, True, "has 40 whole digits, not all from 39 to 49"),
     ],
 )
 def test_what_does_not_go_with_digits(digits: Path, changes: dict, grey: bool, words: str) -> None:

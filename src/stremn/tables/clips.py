@@ -1,6 +1,8 @@
 """The clips that a prediction table is measured on: which they are, and how each data set is measured."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ class Protocol:
         size: sides of the clips in pixels.
         grey: one channel; ``None`` where the models decide.
         squash: scale both sides to ``size``, else crop the longer one.
-        conventions: of the figures, see :data:`stremn.metrics.prediction.frames.CONVENTIONS`.
+        conventions: of the figures, by name (``stremn.metrics.prediction.frames``).
     """
 
     observe: int
@@ -94,15 +96,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class TestClips:
-    """Fixed clips to predict.
+    """Fixed clips to predict: the clips of some numbers in a source.
 
     Attributes:
         kind: of :data:`PROTOCOLS`.
         protocol: with what was asked for filled in.
         facts: what makes the clips these, as JSON values.
         note: the same in a sentence.
-        source: where they come from.
-        numbers: of the clips in the source.
     """
 
     __test__ = False  # not one of pytest's
@@ -148,30 +148,19 @@ def open_clips(wanted: Wanted, *, grey: bool) -> TestClips:
         raise StremnError(
             f"{wanted.data[0]} is grey and the model is for colour: give a model for grey frames"
         )
-    protocol = Protocol(
-        wanted.observe or known.observe,
-        wanted.horizon or known.horizon,
-        wanted.size or known.size,
-        grey,
-        known.squash,
-        known.conventions,
+    protocol = replace(
+        known,
+        observe=wanted.observe or known.observe,
+        horizon=wanted.horizon or known.horizon,
+        size=wanted.size or known.size,
+        grey=grey,
     )
-    _check(wanted, kind)
     make = {"moving-mnist": _generated, "moving-mnist-file": _public}.get(kind, _videos)
-    source, count, facts, note = make(wanted, kind, protocol)
-    numbers = _chosen(wanted, kind, count)
+    source, numbers, facts, note = make(wanted, kind, protocol)
     shape = f"{protocol.size}x{protocol.size}, {'grey' if grey else 'colour'}"
     note = f"{note}, {len(numbers)} clips of {shape}, {protocol.observe} frames to {protocol.horizon}"
-    facts = {
-        "kind": kind,
-        "data": [_resolved(entry) for entry in wanted.data],
-        "observe": protocol.observe,
-        "horizon": protocol.horizon,
-        "size": protocol.size,
-        "grey": grey,
-        "squash": protocol.squash,
-    } | facts
-    return TestClips(kind, protocol, facts, note, source, numbers)
+    facts = {"kind": kind, "data": [_resolved(entry) for entry in wanted.data]} | asdict(protocol) | facts
+    return TestClips(kind, protocol, facts, note, source, tuple(numbers))
 
 
 def _kind(data: tuple[str, ...]) -> str:
@@ -190,15 +179,12 @@ def _kind_of(entry: str) -> str:
             return "moving-mnist-file" if np.load(path, mmap_mode="r").ndim == 4 else "moving-mnist"
         except (OSError, ValueError, EOFError) as error:
             raise StremnError(f"{path}: not a readable .npy file; download it again") from error
-    return "moving-mnist" if path.suffix == ".npz" or _begins(path).startswith(_DIGITS) else "videos"
-
-
-def _begins(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(4)
-    except OSError:
-        return b""
+    if path.suffix == ".npz":
+        return "moving-mnist"
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(4).startswith(_DIGITS):
+            return "moving-mnist"
+    return "videos"
 
 
 def _resolved(entry: str) -> str:
@@ -207,54 +193,34 @@ def _resolved(entry: str) -> str:
     return f"{kind}:{path}" if kind else str(path)
 
 
-def _check(wanted: Wanted, kind: str) -> None:
-    moving = kind.startswith("moving-mnist")
-    if moving and wanted.sequences is not None:
-        raise StremnError(f"{wanted.data[0]} has no videos to choose by name: name no sequences")
-    if moving and wanted.gap is not None:
-        raise StremnError(f"{wanted.data[0]} has no videos whose frames could lie apart: give no gap")
-
-
-def _chosen(wanted: Wanted, kind: str, count: int | None) -> tuple[int, ...]:
-    if count is None:
-        return tuple(range(GENERATED if wanted.clips is None else wanted.clips))
-    if wanted.clips is not None and wanted.clips > count:
-        raise StremnError(f"{wanted.data[0]} has {count} clips, not {wanted.clips}: ask for fewer")
-    if wanted.clips is None or kind == "moving-mnist-file":
-        return tuple(range(count if wanted.clips is None else wanted.clips))
-    spread = np.linspace(0, count - 1, wanted.clips).round().astype(int)
-    return tuple(int(number) for number in spread)
-
-
-Found = tuple[Dataset[FrameClip], int | None, dict[str, Any], str]
+Found = tuple[Dataset[FrameClip], Sequence[int], dict[str, Any], str]
+"""A source, the numbers of the clips to take, and what :class:`TestClips` has of facts and note."""
 
 
 def _generated(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
-    digits = read_digits(wanted.data[0])
-    first, end = wanted.digits[0], wanted.digits[1] or len(digits)
-    if not first < end <= len(digits):
-        asked = "on" if wanted.digits[1] is None else f"to {end - 1}"
-        raise StremnError(
-            f"{wanted.data[0]}: has {len(digits)} whole digits, not those from {first} {asked}; choose others"
-        )
-    digits = digits[first:end]
-    if protocol.size < max(digits.shape[1:]):
+    _without_videos(wanted)
+    digits, first = read_digits(wanted.data[0], *wanted.digits), wanted.digits[0]
+    end, side = first + len(digits), max(digits.shape[1:])
+    if protocol.size < side:
         raise StremnError(
             f"{wanted.data[0]}: clips of {protocol.size} pixels are smaller than a digit; "
-            f"give a size of {max(digits.shape[1:])} or more"
+            f"give a size of {side} or more"
         )
-    facts = {"digits": [first, end], "seed": wanted.seed}
+    numbers = range(GENERATED if wanted.clips is None else wanted.clips)
     note = f"Moving MNIST generated from digits {first} to {end - 1} of {Path(wanted.data[0]).name}"
-    return MovingMnist(digits, seed=wanted.seed), None, facts, f"{note} with seed {wanted.seed}"
+    facts = {"digits": [first, end], "seed": wanted.seed}
+    return MovingMnist(digits, seed=wanted.seed), numbers, facts, f"{note} with seed {wanted.seed}"
 
 
 def _public(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
+    _without_videos(wanted)
     source = MovingMnistFile(wanted.data[0])
     if protocol.observe + protocol.horizon > 20 or protocol.size != 64:
         raise StremnError(
             f"{wanted.data[0]}: has 20 frames of 64 pixels; observe and predict 20 in all, and give no size"
         )
-    return source, len(source), {"sequences": len(source)}, f"Moving MNIST test file {source.path.name}"
+    note = f"Moving MNIST test file {source.path.name}"
+    return source, range(_count(wanted, len(source))), {"sequences": len(source)}, note
 
 
 def _videos(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
@@ -274,13 +240,27 @@ def _videos(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
         gap=gap,
         stride=kth_stride if kind == "kth" else None,
     )
+    spread = np.linspace(0, len(source) - 1, _count(wanted, len(source))).round().astype(int)
     videos = list(dict.fromkeys(reel.name for reel, _ in source.windows))
     facts = {"videos": [[reel.name, reel.count] for reel in reels], "gap": gap}
     named = f" ({', '.join(videos)})" if len(videos) <= 8 else ""
     where = ", ".join(Path(entry.partition(":")[0] or entry).name for entry in wanted.data)
     name = {"kth": "KTH test split", "human36m": "Human3.6M walking, S9 and S11"}.get(kind, where)
     every = f", one in {gap} frames" if gap > 1 else ""
-    return source, len(source), facts, f"{name}: {len(videos)} videos{named}{every}"
+    return source, spread.tolist(), facts, f"{name}: {len(videos)} videos{named}{every}"
+
+
+def _without_videos(wanted: Wanted) -> None:
+    if wanted.sequences is not None:
+        raise StremnError(f"{wanted.data[0]} has no videos to choose by name: name no sequences")
+    if wanted.gap is not None:
+        raise StremnError(f"{wanted.data[0]} has no videos whose frames could lie apart: give no gap")
+
+
+def _count(wanted: Wanted, there: int) -> int:
+    if wanted.clips is not None and wanted.clips > there:
+        raise StremnError(f"{wanted.data[0]} has {there} clips, not {wanted.clips}: ask for fewer")
+    return there if wanted.clips is None else wanted.clips
 
 
 def _named(reels: list[Reel], names: tuple[str, ...]) -> list[Reel]:

@@ -245,23 +245,21 @@ def policy_rows(base: Trial[AnySettings], seeds: int, **growing: Any) -> list[Ro
         seeds: how many runs a policy that draws random numbers gets.
         **growing: settings of the growing memory that differ from the others'.
     """
-    paper = TABLES[1]
-    names = dict.fromkeys([*paper.rows, *(name for name, policy in POLICIES.items() if policy.bounded)])
+    printed = TABLES[1].rows
+    names = dict.fromkeys([*printed, *(name for name, policy in POLICIES.items() if policy.bounded)])
     trials = {name: base.changed(policy=name) for name in names}
     trials[GROWING] = base.changed(policy="every-nth", **growing)
-    return [
-        Row(paper.labels.get(name, name), seeded(trial, seeds), paper.rows.get(name))
-        for name, trial in trials.items()
-    ]
+    rows = []
+    for name, trial in trials.items():
+        paper = printed.get(name)
+        rows.append(Row((paper and paper.label) or name, seeded(trial, seeds), paper))
+    return rows
 
 
 def slot_rows(base: Trial[AnySettings], seeds: int, counts: Iterable[int]) -> list[Row[AnySettings]]:
     """A row for each number of slots."""
-    names = {count: f"K = {count}" for count in counts}
-    return [
-        Row(name, seeded(base.changed(slots=count), seeds), TABLES[2].rows.get(name))
-        for count, name in names.items()
-    ]
+    trials = {f"K = {count}": base.changed(slots=count) for count in counts}
+    return [Row(name, seeded(trial, seeds), TABLES[2].rows.get(name)) for name, trial in trials.items()]
 
 
 def seeded(trial: Trial[AnySettings], seeds: int) -> tuple[Trial[AnySettings], ...]:

@@ -16,11 +16,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Figures:
-    """A row of a table in percent: J mean, F mean and their mean; ``None`` where it is not printed."""
+    """A row of a table in percent: J mean, F mean and their mean; ``None`` where it is not printed.
+
+    ``label`` is the paper's own name of the row where ours says less.
+    """
 
     j: float | None
     f: float | None
     j_and_f: float
+    label: str | None = None
 
     def fractions(self) -> dict[str, float | None]:
         """Fractions of 1 under the names that our scores have."""
@@ -30,19 +34,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of the paper.
+    """A table of the paper: what it compares, on what data by which weights, and its rows.
 
-    Attributes:
-        title: what it compares.
-        data: on what, by which weights.
-        rows: figures by our name of the row: a policy, a number of slots, a way of testing.
-        labels: the paper's own names of rows where ours say less.
+    A row goes by our name of its policy, number of slots or way of testing.
     """
 
     title: str
     data: str
     rows: dict[str, Figures]
-    labels: dict[str, str]
 
 
 TABLES = {
@@ -50,22 +49,13 @@ TABLES = {
         "memory update strategies",
         "DAVIS 2017 test-dev, stremn-r50 of the paper",
         {
-            "oldest": Figures(73.3, 80.0, 76.7),
-            "newest": Figures(72.9, 79.2, 76.0),
-            "random-drop": Figures(72.4, 78.7, 75.5),
-            "random-select": Figures(73.7, 80.1, 76.9),
-            "first-and-last": Figures(71.5, 78.8, 75.2),
-            "most-similar": Figures(73.5, 80.2, 76.9),
-            "learned": Figures(74.8, 81.8, 78.3),
-        },
-        {
-            "oldest": "(A) remove oldest",
-            "newest": "(B) remove newest",
-            "random-drop": "(C) random drop",
-            "random-select": "(D) random select",
-            "first-and-last": "(E) first and last frame",
-            "most-similar": "(F) drop most similar",
-            "learned": "(ours) learned",
+            "oldest": Figures(73.3, 80.0, 76.7, "(A) remove oldest"),
+            "newest": Figures(72.9, 79.2, 76.0, "(B) remove newest"),
+            "random-drop": Figures(72.4, 78.7, 75.5, "(C) random drop"),
+            "random-select": Figures(73.7, 80.1, 76.9, "(D) random select"),
+            "first-and-last": Figures(71.5, 78.8, 75.2, "(E) first and last frame"),
+            "most-similar": Figures(73.5, 80.2, 76.9, "(F) drop most similar"),
+            "learned": Figures(74.8, 81.8, 78.3, "(ours) learned"),
         },
     ),
     2: PaperTable(
@@ -78,7 +68,6 @@ TABLES = {
             "K = 6": Figures(None, None, 78.3),
             "K = 7": Figures(None, None, 77.3),
         },
-        {},
     ),
     # The paper post-processes everything (Sec. 4.1.1), so its rows stand beside ours with post-processing.
     3: PaperTable(
@@ -89,7 +78,6 @@ TABLES = {
             "multi-scale, post-processed": Figures(83.4, 88.2, 85.8),
             "growing memory": Figures(79.2, 84.3, 81.8),
         },
-        {},
     ),
 }
 
@@ -98,13 +86,8 @@ TABLES = {
 class PredictionFigures:
     """A row of Table 5; ``None`` where it is not printed.
 
-    Attributes:
-        mse: Human3.6M, a tenth of the squared error summed over the pixels of a frame.
-        mae: Human3.6M, a hundredth of the summed absolute error.
-        ssim: Human3.6M.
-        kth_psnr: KTH, in dB.
-        kth_ssim: KTH.
-        kth_lpips: KTH.
+    Of Human3.6M ``mse`` is a tenth of the squared error and ``mae`` a hundredth of the absolute error, summed
+    over the pixels of a frame, and ``ssim``; of KTH PSNR in dB, SSIM and LPIPS.
     """
 
     mse: float | None

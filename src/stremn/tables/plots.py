@@ -16,15 +16,7 @@ __all__ = ["Bar", "plot_ages", "plot_horizon", "plot_memory", "plot_rows"]
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of a table.
-
-    Attributes:
-        name: of the row.
-        ours: mean over the seeds.
-        low: smallest over the seeds.
-        high: largest over the seeds.
-        paper: the paper's figure, if it has one.
-    """
+    """A row of a table: our mean over the seeds, the smallest and largest, and the paper's figure if any."""
 
     name: str
     ours: float
@@ -57,27 +49,24 @@ def plot_rows(
     Raises:
         stremn.errors.StremnError: if the file cannot be written.
     """
-    labels = [f"ours: {ours}"] if paper is None else [f"ours: {ours}", f"paper: {paper}"]
-    figure, panels = _panels(
-        1, len(labels), (5 * len(labels) + 2 * (paper is None), 1.6 + 0.34 * len(bars)), sharey=True
-    )
+    labels = [f"ours: {ours}"] + ([] if paper is None else [f"paper: {paper}"])
+    width = 7 if paper is None else 10
+    figure, panels = _panels(1, len(labels), (width, 1.6 + 0.34 * len(bars)), sharey=True)
     places = np.arange(len(bars))
-    values = np.array([bar.ours for bar in bars])
-    reach = [values - [bar.low for bar in bars], [bar.high for bar in bars] - values]
-    panels[0].errorbar(values, places, xerr=reach, fmt="o", color="C0", capsize=3)
-    known = [(bar.paper, place) for bar, place in zip(bars, places, strict=True) if bar.paper is not None]
-    if paper is not None:
-        panels[1].plot([k[0] for k in known], [k[1] for k in known], "D", color="C1", mfc="white")
+    values, low, high = np.array([(bar.ours, bar.low, bar.high) for bar in bars]).T
+    panels[0].errorbar(values, places, xerr=(values - low, high - values), fmt="o", color="C0", capsize=3)
     panels[0].set_yticks(places, [bar.name for bar in bars])
     panels[0].invert_yaxis()
+    if paper is not None:
+        printed = [np.nan if bar.paper is None else bar.paper for bar in bars]
+        panels[1].plot(printed, places, "D", color="C1", mfc="white")
     for panel, label in zip(panels, labels, strict=True):
         panel.set_xlabel(axis)
         panel.set_title(textwrap.fill(label, 56), fontsize=8, loc="left")
         panel.grid(axis="x", color="0.9")
         panel.set_axisbelow(True)
         panel.margins(x=0.12, y=0.08)
-    figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    _save(figure, path, title)
 
 
 def plot_horizon(
@@ -104,8 +93,7 @@ def plot_horizon(
         place.grid(color="0.9")
         place.set_axisbelow(True)
     places[0].legend(fontsize=8, frameon=False)
-    figure.suptitle(f"{title}\n{textwrap.fill(note, 110)}", fontsize=9)
-    _save(figure, path)
+    _save(figure, path, f"{title}\n{textwrap.fill(note, 110)}", 9)
 
 
 def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str, bins: int = 60) -> None:
@@ -140,8 +128,7 @@ def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str,
     for panel in panels[max(0, len(shares) - 2) : len(shares)]:
         panel.set_xlabel(f"age of a chosen template in frames, a bar for {per}", fontsize=8)
         panel.tick_params(labelbottom=True)
-    figure.suptitle(title, fontsize=11)
-    _save(figure, path)
+    _save(figure, path, title)
 
 
 def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int = 4) -> None:
@@ -194,14 +181,14 @@ def _draw_ages(panel: Any, history: MemoryHistory) -> None:
 
 
 def _panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False, **shared).ravel()
 
 
-def _save(figure: Any, path: Path | str) -> None:
+def _save(figure: Any, path: Path | str, title: str | None = None, size: int = 11) -> None:
+    """Write a figure as a PNG; beside and renamed, so that there is never half of one."""
+    figure.suptitle(title, fontsize=size)
     with replacing(Path(path)) as part:
         figure.savefig(part, dpi=110, format="png")

@@ -13,17 +13,14 @@ _CHECKPOINT = re.compile(r"step-0*(\d+)")
 
 @dataclass(frozen=True)
 class Training:
-    """The run that made some weights.
+    """The run that made some weights, as far as it is known.
 
     Attributes:
         text: what is printed, where it was given by hand; else empty.
         steps: optimiser steps.
         seconds: of the steps and validations.
         chosen_step: of the best weights, where the file is those; ``None`` for the last ones.
-        device: where it ran.
-        machine: what it ran on.
-        commit: of the source.
-        started: date and time.
+        device: where it ran, as ``machine``, ``commit`` of the source and ``started``, from the run's record.
     """
 
     text: str = ""
@@ -40,7 +37,9 @@ class Training:
         if self.text or self.steps is None:
             return self.text
         chosen = "" if self.chosen_step in (None, self.steps) else f" (best at {self.chosen_step})"
-        return f"{self.steps} steps{chosen}, {_duration(self.seconds or 0)}"
+        seconds = self.seconds or 0
+        took = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+        return f"{self.steps} steps{chosen}, {took}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, without what is not known."""
@@ -48,65 +47,40 @@ class Training:
 
 
 def read_training(weights: Path | str) -> Training | None:
-    """The run in whose folder a weights file lies; ``None`` if it lies in none, or is a name.
-
-    Args:
-        weights: file, or folder of a checkpoint.
-    """
+    """The run in whose folder a weights file or checkpoint lies; ``None`` if there is none, or for a name."""
     path = Path(weights)
-    if not path.exists():
-        return None
-    run = next((p for p in path.parents[:3] if (p / "run.json").is_file()), None)
-    run = path if (path / "run.json").is_file() else run
+    folders = (path, *path.parents[:3]) if path.exists() else ()
+    run = next((folder for folder in folders if (folder / "run.json").is_file()), None)
     if run is None:
         return None
-    facts, log = _json(run / "run.json"), _log(run / "log.jsonl")
-    match = _CHECKPOINT.search(path.relative_to(run).as_posix())
-    if match:
-        log = [record for record in log if record["step"] <= int(match[1])]
+    facts, lines = _parsed(_text(run / "run.json")), _text(run / "log.jsonl").splitlines()
+    log = [record for record in map(_parsed, lines) if isinstance(record.get("step"), int)]
+    checkpoint = _CHECKPOINT.search(path.relative_to(run).as_posix())
+    if checkpoint:
+        log = [record for record in log if record["step"] <= int(checkpoint[1])]
     timed = [record for record in log if "seconds" in record]
     if not timed:
         return None
+    scored = [record for record in log if "score" in record and path.stem == "best"]
     return Training(
-        steps=int(match[1]) if match else int(timed[-1]["step"]),
+        steps=int(checkpoint[1] if checkpoint else timed[-1]["step"]),
         seconds=float(timed[-1]["seconds"]),
-        chosen_step=_best(log) if path.stem == "best" else None,
-        device=facts.get("device"),
-        machine=facts.get("machine"),
-        commit=facts.get("commit"),
-        started=facts.get("started"),
+        chosen_step=max(scored, key=lambda record: record["score"])["step"] if scored else None,
+        **{name: facts.get(name) for name in ("device", "machine", "commit", "started")},
     )
 
 
-def _best(log: list[dict[str, Any]]) -> int | None:
-    scored = [record for record in log if "score" in record]
-    return int(max(scored, key=lambda record: record["score"])["step"]) if scored else None
-
-
-def _log(path: Path) -> list[dict[str, Any]]:
-    """Records by step; a line cut short is passed over."""
+def _text(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return []
-    records = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-            record["step"] = int(record["step"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        records.append(record)
-    return records
+        return ""
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _parsed(text: str) -> dict[str, Any]:
+    """A JSON object; an empty one where the text is something else, as a line that was cut short is."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(text)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"

@@ -50,11 +50,10 @@ def read_digits(path: Path | str, first: int = 0, end: int | None = None) -> np.
         raise StremnError(
             f"{path}: holds {digits.dtype} of shape {digits.shape}; give images (N, h, w) of 8 bits"
         )
-    end = len(digits) if end is None else end
-    if not 0 <= first < end <= len(digits):
+    if not 0 <= first < (len(digits) if end is None else end) <= len(digits):
+        asked = f"from {first} on" if end is None else f"all from {first} to {end - 1}"
         raise StremnError(
-            f"{path}: has {len(digits)} whole digits, not all from {first} to {end - 1}; ask for fewer, "
-            "or give a whole file"
+            f"{path}: has {len(digits)} whole digits, not {asked}; choose others, or give a whole file"
         )
     return np.ascontiguousarray(digits[first:end])
 
