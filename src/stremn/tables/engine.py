@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
@@ -58,12 +59,7 @@ class Item(Protocol):
 
 @dataclass(frozen=True)
 class Trial(Generic[AnySettings]):
-    """A model with all settings of its session.
-
-    Attributes:
-        weights: digest of the model, see :func:`weights_digest`.
-        settings: resolved, with the device and precision of :func:`base_trial`.
-    """
+    """A model, by the digest of its weights, with all settings of its session (:func:`base_trial`)."""
 
     weights: str
     settings: AnySettings
@@ -148,9 +144,9 @@ class Row(Generic[AnySettings]):
     Attributes:
         name: as printed.
         trials: at least one.
-        paper: the paper's figures in percent.
+        paper: the paper's figures.
         file: of the weights, as it was given, where rows have weights of their own.
-        training: what is known of how these were trained.
+        training: how these were trained.
     """
 
     name: str
@@ -162,12 +158,7 @@ class Row(Generic[AnySettings]):
 
 @dataclass(frozen=True)
 class Line(Generic[AnyScore]):
-    """A row with its figures.
-
-    Attributes:
-        row: of the table.
-        results: of each seed, item by item.
-    """
+    """A row with the results of each seed, item by item, and its figures."""
 
     row: Row[Any]
     results: tuple[tuple[Result[AnyScore], ...], ...]
@@ -187,9 +178,7 @@ class Line(Generic[AnyScore]):
     def ages(self) -> np.ndarray:
         """d^K[t] of Sec. 4.3: share of chosen templates that were ``t`` frames old, sum 1 or all 0."""
         every = [result.ages for run in self.results for result in run]
-        ages = np.zeros(max(map(len, every), default=0))
-        for counted in every:
-            ages[: len(counted)] += counted
+        ages = np.array([sum(counts) for counts in zip_longest(*every, fillvalue=0)], float)
         return ages / max(1, ages.sum())
 
     @property
@@ -243,7 +232,7 @@ def policy_rows(base: Trial[AnySettings], seeds: int, **growing: Any) -> list[Ro
     Args:
         base: what the rows have in common.
         seeds: how many runs a policy that draws random numbers gets.
-        **growing: settings of the growing memory that differ from the others'.
+        **growing: settings of the growing memory alone.
     """
     printed = TABLES[1].rows
     names = dict.fromkeys([*printed, *(name for name, policy in POLICIES.items() if policy.bounded)])

@@ -1,6 +1,5 @@
 """Table 5 and the ablations of prediction: sessions over the clips of a test, one clip after the other."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,14 +30,7 @@ COPY_LAST: Trial[PredictionSettings] = Trial("", PredictionSettings(size=0))
 
 @dataclass(frozen=True)
 class ClipsPart:
-    """Some clips of a test as an item of a table.
-
-    Attributes:
-        test: whose clips they are.
-        numbers: of the clips.
-        lpips: the network of that figure, or none.
-        facts: see :class:`~stremn.tables.engine.Item`.
-    """
+    """Some clips of a test, by their numbers, as an item of a table; ``lpips`` is that figure's network."""
 
     test: TestClips
     numbers: tuple[int, ...]
@@ -80,7 +72,6 @@ class PredictClips:
     def __init__(
         self, models: Mapping[str, Predictor], on_frames: Callable[[int], None] = lambda count: None
     ) -> None:
-        """Nothing is computed yet."""
         self.models, self.on_frames = dict(models), on_frames
 
     def __call__(
@@ -91,13 +82,13 @@ class PredictClips:
         clips = [(number, part.test.read(number)) for number in part.numbers]
         for trial in trials:
             scorer = PredictionScorer(conventions=protocol.conventions, lpips=part.lpips)
-            ages: Counter[int] = Counter()
+            ages: list[int] = []
             for number, clip in clips:
                 found, old = self._predict(trial, number, clip, protocol.observe)
-                ages.update(old)
+                ages += old
                 scorer.add(_tensor(found), _tensor(clip[protocol.observe :]))
                 self.on_frames(len(found))
-            counted = tuple(ages[age] for age in range(max(ages, default=-1) + 1))
+            counted = tuple(np.bincount(np.array(ages, int)).tolist())
             settings = trial.settings.to_dict()
             yield trial, Result(part.name, settings, part.frames, scorer.result(), counted, {})
 

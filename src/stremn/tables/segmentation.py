@@ -1,6 +1,6 @@
 """Tables 1-3: sessions over sequences; those that differ in memory only share what it has no part in."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,9 @@ GROWING_EVERY = 5
 
 @dataclass(frozen=True)
 class PlayedVideo:
-    """A sequence as an item of a table.
+    """A sequence of the data set at ``root`` as an item of a table.
 
-    Attributes:
-        video: frames and annotations.
-        root: of the data set.
-        least: frames to be played at least, see :func:`~stremn.data.segmentation.playing.play`.
+    It is played until ``least`` frames were shown, see :func:`~stremn.data.segmentation.playing.play`.
     """
 
     video: Video
@@ -55,17 +52,12 @@ class PlayedVideo:
 
 
 class Run:
-    """One session over one sequence.
+    """One session over one sequence, with the scorer of its labels and the history of its memory.
 
-    Attributes:
-        session: reset at the start.
-        scorer: of the labels.
-        scored: whether a frame shows more than the objects that it gives.
-        history: of the memory.
+    ``scored`` tells whether a frame shows more than the objects that it gives.
     """
 
     def __init__(self, session: SegmentationSession, name: str) -> None:
-        """Forget what the session saw before."""
         self.session, self.scorer, self.scored = session, SequenceScorer(name), False
         self.history = MemoryHistory(limit=2)
         session.reset()
@@ -124,7 +116,6 @@ class SegmentVideos:
     """
 
     def __init__(self, model: Segmenter, on_frames: Callable[[int], None] = lambda count: None) -> None:
-        """Nothing is computed yet."""
         self.model, self.on_frames = model, on_frames
 
     def __call__(
@@ -141,17 +132,15 @@ class SegmentVideos:
             if not run.scored:
                 raise StremnError(f"sequence '{item.name}': has no mask to score against, leave it out")
             held = {str(key): slots for key, slots in run.session.frames_in_memory().items()}
-            yield (
-                trial,
-                Result(
-                    item=item.name,
-                    settings=trial.settings.to_dict(),
-                    frames=item.frames,
-                    score=ScoreTable(tuple(run.scorer.result())),
-                    ages=tuple(np.trim_zeros(run.history.ages, "b").tolist()),
-                    details={"frames_in_memory_at_the_end": held},
-                ),
+            result = Result(
+                item.name,
+                trial.settings.to_dict(),
+                item.frames,
+                ScoreTable(tuple(run.scorer.result())),
+                tuple(np.trim_zeros(run.history.ages, "b").tolist()),
+                {"frames_in_memory_at_the_end": held},
             )
+            yield trial, result
 
 
 def table_rows(
@@ -173,18 +162,14 @@ def table_rows(
         return policy_rows(base, seeds, candidate_every=GROWING_EVERY)
     if number == 2:
         return slot_rows(base, seeds, range(3, 8))
-    paper = TABLES[3].rows
-    return [Row(name, seeded(trial, seeds), paper.get(name)) for name, trial in _testing(base).items()]
-
-
-def _testing(base: Trial[SegmentationSettings]) -> Mapping[str, Trial[SegmentationSettings]]:
-    """The paper has no rows without post-processing, which it always uses; we show what it is worth."""
+    # The paper has no rows without post-processing, which it always uses; we show what it is worth.
     single = base.changed(views=ONE_VIEW, postprocess=False)
     multi = single.changed(views=MULTI_SCALE)
-    return {
+    trials = {
         "single scale": single,
         "single scale, post-processed": single.changed(postprocess=True),
         "multi-scale": multi,
         "multi-scale, post-processed": multi.changed(postprocess=True),
         GROWING: single.changed(policy="every-nth", candidate_every=GROWING_EVERY),
     }
+    return [Row(name, seeded(trial, seeds), TABLES[3].rows.get(name)) for name, trial in trials.items()]

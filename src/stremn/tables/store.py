@@ -49,8 +49,7 @@ class Result(Generic[AnyScore]):
         settings: of the session, to be read by people.
         frames: how many were segmented or predicted.
         score: of the item.
-        ages: how many of the chosen templates that frames were looked up in were ``t`` frames older than the
-            frame, by ``t`` (M12).
+        ages: by ``t``, how many chosen templates were ``t`` frames older than the frame looked up in them.
         details: what else is worth reading, as JSON values.
     """
 
@@ -76,7 +75,6 @@ class ResultStore(Generic[AnyScore]):
     """
 
     def __init__(self, path: Path | None, score: type[AnyScore]) -> None:
-        """Read what is there."""
         self.path, self._score = path, score
         self._results: dict[str, Result[AnyScore]] = {}
         if path is not None and path.exists():

@@ -54,19 +54,20 @@ def read_training(weights: Path | str) -> Training | None:
     if run is None:
         return None
     facts, lines = _parsed(_text(run / "run.json")), _text(run / "log.jsonl").splitlines()
-    log = [record for record in map(_parsed, lines) if isinstance(record.get("step"), int)]
+    log = [entry for entry in map(_parsed, lines) if isinstance(entry.get("step"), int)]
     checkpoint = _CHECKPOINT.search(path.relative_to(run).as_posix())
     if checkpoint:
-        log = [record for record in log if record["step"] <= int(checkpoint[1])]
-    timed = [record for record in log if "seconds" in record]
+        log = [entry for entry in log if entry["step"] <= int(checkpoint[1])]
+    timed = [entry for entry in log if "seconds" in entry]
     if not timed:
         return None
-    scored = [record for record in log if "score" in record and path.stem == "best"]
+    scored = [entry for entry in log if "score" in entry and path.stem == "best"]
+    record: dict[str, Any] = {name: facts.get(name) for name in ("device", "machine", "commit", "started")}
     return Training(
         steps=int(checkpoint[1] if checkpoint else timed[-1]["step"]),
         seconds=float(timed[-1]["seconds"]),
-        chosen_step=max(scored, key=lambda record: record["score"])["step"] if scored else None,
-        **{name: facts.get(name) for name in ("device", "machine", "commit", "started")},
+        chosen_step=max(scored, key=lambda entry: entry["score"])["step"] if scored else None,
+        **record,
     )
 
 
