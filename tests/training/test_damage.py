@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stremn.training.segmentation.damage import damaged
+from stremn.training.segmentation.segment_clip import damaged
 
 
 def masks(objects: int) -> torch.Tensor:

@@ -1,21 +1,22 @@
 """What every recipe says, whatever is trained, and how a recipe is read from a YAML file."""
 
-import math
 import os.path
 import reprlib
 import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from stremn.errors import StremnError
 
-__all__ = ["Recipe", "expand", "read_values"]
+__all__ = ["Recipe", "bounded", "expand", "read_values"]
 
 OPTIMIZERS = ("adamw", "adam")
 PRECISIONS = ("bf16", "no")
+STRIDE = 32
+"""What ``size`` must be divisible by."""
 
 MOST = 2**31 - 1
 """Largest number that a key can have."""
@@ -23,116 +24,83 @@ MOST = 2**31 - 1
 _KINDS = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
 
 
+def bounded(default: Any, least: float, most: float = MOST, *, while_running: bool = False) -> Any:
+    """Declare a key that is a number, or a list of them: its default, and its smallest and largest value.
+
+    One that may change when a run is resumed, since it does not change what is trained, says
+    ``while_running``.
+    """
+    return field(default=default, metadata={"least": least, "most": most, "while_running": while_running})
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """What is common to the training runs of all tasks; each task's recipe adds its data and its losses.
-
-    Attributes:
-        task: what is trained, a name of :data:`stremn.training.TASKS`.
-        model: registered name.
-        start: checkpoint to start from, a file or folder; empty for a new model.
-        frames: T of a clip. Like ``batch`` and ``size`` a number, or a list: then each step draws one entry
-            of the three lists.
-        size: sides of a clip in pixels, divisible by 32.
-        batch: clips of one process in one part of a step; a step trains on ``batch * accumulate *
-            processes`` clips.
-        accumulate: parts of a step, whose gradients are averaged.
-        steps: optimiser steps.
-        optimizer: ``"adamw"`` or ``"adam"``.
-        learning_rate: the largest.
-        warmup: steps of linear warm-up before the cosine.
-        final_rate: share of the rates that is left at the end of the cosine; 1 keeps them constant.
-        weight_decay: of the optimiser.
-        clip_norm: largest gradient norm; 0 for no limit.
-        ema: decay of the averaged weights, which are validated and saved; 0 for the weights themselves.
-        workers: processes that make clips.
-        precision: ``"bf16"`` or ``"no"``.
-        deterministic: only algorithms that repeat themselves bit by bit; slower on a GPU.
-        seed: of everything random.
-        save_every: steps between checkpoints.
-        keep: how many of the latest checkpoints stay.
-        validate_every: steps between validations, after each of which the best weights are kept; 0 for none.
-        average_best: how many weights, those with the best scores in validation, are kept and averaged (P4);
-            0 for none.
-    """
+    """What is common to the training runs of all tasks; each task's recipe adds its data and its losses."""
 
     task: str = "segmentation"
+    """What is trained, a name of :data:`stremn.training.TASKS`."""
     model: str = "stremn-lite"
+    """Registered name."""
     start: str = ""
-    frames: tuple[int, ...] = (4,)
-    size: tuple[int, ...] = (256,)
-    batch: tuple[int, ...] = (4,)
-    accumulate: int = 1
-    steps: int = 1000
+    """Checkpoint to start from, a file or folder; empty for a new model."""
+    frames: tuple[int, ...] = bounded((4,), 2, 10_000)
+    """T of a clip. Like ``batch`` and ``size`` a number, or a list: then each step draws one entry of the
+    three lists."""
+    size: tuple[int, ...] = bounded((256,), STRIDE, 8192)
+    """Sides of a clip in pixels, divisible by 32."""
+    batch: tuple[int, ...] = bounded((4,), 1, 10_000)
+    """Clips of one process in one part of a step, which is of ``batch * accumulate * processes`` clips."""
+    accumulate: int = bounded(1, 1)
+    """Parts of a step, whose gradients are averaged."""
+    steps: int = bounded(1000, 1)
+    """Optimiser steps."""
     optimizer: str = "adamw"
-    learning_rate: float = 4e-4
-    warmup: int = 100
-    final_rate: float = 0.01
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    ema: float = 0.999
-    workers: int = 1
+    """``"adamw"`` or ``"adam"``."""
+    learning_rate: float = bounded(4e-4, 0)
+    """The largest."""
+    warmup: int = bounded(100, 0)
+    """Steps of linear warm-up before the cosine."""
+    final_rate: float = bounded(0.01, 0, 1)
+    """Share of the rates that is left at the end of the cosine; 1 keeps them constant."""
+    weight_decay: float = bounded(0.01, 0)
+    """Of the optimiser."""
+    clip_norm: float = bounded(1.0, 0)
+    """Largest gradient norm; 0 for no limit."""
+    ema: float = bounded(0.999, 0, 1)
+    """Decay of the averaged weights, which are validated and saved; 0 for the weights themselves."""
+    workers: int = bounded(1, 0, 512, while_running=True)
+    """Processes that make clips."""
     precision: str = "bf16"
+    """``"bf16"`` or ``"no"``."""
     deterministic: bool = True
-    seed: int = 0
-    save_every: int = 250
-    keep: int = 2
-    validate_every: int = 0
-    average_best: int = 0
-
-    stride: ClassVar[int] = 32
-    """What ``size`` must be divisible by."""
-    least: ClassVar[Mapping[str, float]] = {
-        "frames": 2,
-        "size": 32,
-        "batch": 1,
-        "accumulate": 1,
-        "steps": 1,
-        "learning_rate": 0,
-        "warmup": 0,
-        "weight_decay": 0,
-        "clip_norm": 0,
-        "workers": 0,
-        "seed": 0,
-        "save_every": 1,
-        "keep": 1,
-        "validate_every": 0,
-        "average_best": 0,
-    }
-    """Smallest value of each key that has one."""
-    most: ClassVar[Mapping[str, float]] = {"frames": 10_000, "size": 8192, "batch": 10_000, "workers": 512}
-    """Largest value of keys that would ask for more than a machine has."""
-    shares: ClassVar[tuple[str, ...]] = ("final_rate", "ema")
-    """Keys from 0 to 1."""
-    while_running: ClassVar[tuple[str, ...]] = (
-        "workers",
-        "save_every",
-        "keep",
-        "validate_every",
-        "average_best",
-    )
-    """Keys that may change when a run is resumed: they do not change what is trained."""
+    """Only algorithms that repeat themselves bit by bit; slower on a GPU."""
+    seed: int = bounded(0, 0)
+    """Of everything random."""
+    save_every: int = bounded(250, 1, while_running=True)
+    """Steps between checkpoints."""
+    keep: int = bounded(2, 1, while_running=True)
+    """How many of the latest checkpoints stay."""
+    validate_every: int = bounded(0, 0, while_running=True)
+    """Steps between validations, after each of which the best weights are kept; 0 for none."""
+    average_best: int = bounded(0, 0, while_running=True)
+    """How many weights, those with the best scores in validation, are kept and averaged (P4); 0 for none."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, naming the key."""
-        for name, least in self.least.items():
-            most = self.most.get(name, MOST)
-            for value in self._numbers(name):
-                if not (value >= least and math.isfinite(value)):
-                    raise StremnError(f"recipe: '{name}' must be at least {least}, not {value}")
-                if value > most:
-                    raise StremnError(f"recipe: '{name}' must be at most {most}, not {value}")
+        for name, bounds in self.bounds().items():
+            value, least, most = getattr(self, name), bounds["least"], bounds["most"]
+            for number in value if isinstance(value, tuple) else (value,):
+                if not least <= number <= most:
+                    limit = f"at most {most}" if number > most else f"at least {least}"
+                    raise StremnError(f"recipe: '{name}' must be {limit}, not {number}")
         for size in self.size:
-            if size % self.stride:
-                raise StremnError(f"recipe: 'size' must be a positive multiple of {self.stride}, not {size}")
+            if size % STRIDE:
+                raise StremnError(f"recipe: 'size' must be a multiple of {STRIDE}, not {size}")
         lengths = {len(values) for values in (self.batch, self.frames, self.size) if len(values) != 1}
         if len(lengths) > 1 or not (self.batch and self.frames and self.size):
             raise StremnError(
                 "recipe: 'batch', 'frames' and 'size' must be numbers, or lists of the same length"
             )
-        for name in self.shares:
-            if not 0 <= getattr(self, name) <= 1:
-                raise StremnError(f"recipe: '{name}' must be from 0 to 1, not {getattr(self, name)}")
         for name, choices in (("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in choices:
                 known = " or ".join(choices)
@@ -140,9 +108,11 @@ class Recipe:
         if self.average_best and not self.validate_every:
             raise StremnError("recipe: 'average_best' needs 'validate_every' to know which weights are best")
 
-    def _numbers(self, name: str) -> tuple[float, ...]:
-        value = getattr(self, name)
-        return value if isinstance(value, tuple) else (value,)
+    @classmethod
+    def bounds(cls) -> dict[str, Mapping[str, Any]]:
+        """What :func:`bounded` declares, by key; a subclass that gives another default keeps the bounds."""
+        kinds = [kind for kind in reversed(cls.__mro__) if is_dataclass(kind)]
+        return {f.name: f.metadata for kind in kinds for f in fields(kind) if f.metadata}
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:

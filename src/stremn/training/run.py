@@ -248,8 +248,9 @@ class RunFolder:
         if not trained:
             return
         before = type(self.recipe).from_dict(read_values(self.out / RECIPE), self.out / RECIPE).to_dict()
+        bounds = self.recipe.bounds()
         for key, value in self.recipe.to_dict().items():
-            if value != before[key] and key not in self.recipe.while_running:
+            if value != before[key] and not (key in bounds and bounds[key]["while_running"]):
                 raise StremnError(
                     f"{self.out} was begun with {key}: {before[key]}, not {value}; resume it with its own "
                     f"recipe, {self.out / RECIPE}, or give another folder"

@@ -1,7 +1,7 @@
 """What the engine asks of a task. It knows nothing else of what it trains."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from stremn.errors import StremnError
 from stremn.models import Predictor, Segmenter, as_model, save_pretrained
 from stremn.training.recipe import Recipe, expand
 
-__all__ = ["SCORE", "StepDraw", "Task", "check_held_out"]
+__all__ = ["SCORE", "StepDraw", "Task", "hold_out"]
 
 SCORE = "score"
 """Name of the figure by which the best weights are kept; higher is better."""
@@ -107,12 +107,17 @@ class Task(ABC):
         """Describe what is trained and validated on as JSON: data sets with counts and names."""
 
 
-def check_held_out(names: Iterable[str], found: Iterable[str]) -> None:
-    """Refuse names of videos that are not there.
+def hold_out(videos: Iterable[Any], names: Sequence[str]) -> tuple[list[Any], list[Any]]:
+    """Part videos, of any class that has a ``name``, into those to train on and those held out by name.
 
     Raises:
-        StremnError: naming them.
+        StremnError: if a name is of no video.
     """
-    missing = sorted(set(names) - set(found))
+    trained: list[Any] = []
+    held_out: list[Any] = []
+    for video in videos:
+        (held_out if video.name in names else trained).append(video)
+    missing = sorted(set(names) - {video.name for video in held_out})
     if missing:
         raise StremnError(f"recipe: 'held_out' names {missing}, which 'videos' does not contain")
+    return trained, held_out

@@ -1,8 +1,8 @@
 """Training of video prediction: its recipe, its data, its loss and its validation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,8 +28,8 @@ from stremn.models import Predictor, as_model, create_model
 from stremn.models.rollout import forecast_clip
 from stremn.runtime import Runtime
 from stremn.training.prediction.losses import prediction_loss
-from stremn.training.recipe import Recipe, expand
-from stremn.training.task import SCORE, StepDraw, Task, check_held_out
+from stremn.training.recipe import Recipe, bounded, expand
+from stremn.training.task import SCORE, StepDraw, Task, hold_out
 
 __all__ = ["PredictionRecipe", "PredictionTask"]
 
@@ -39,33 +39,7 @@ VALIDATION_SEED = 1
 
 @dataclass(frozen=True)
 class PredictionRecipe(Recipe):
-    """A training run of video prediction, which has the keys of :class:`stremn.training.Recipe` besides.
-
-    Attributes:
-        channels: of frames, 1 grey or 3 RGB; 0 for the model's own.
-        observed: M, the frames of a clip that the model is given; it predicts the others.
-        digits: MNIST image file, for clips of moving digits.
-        train_digits: first digit of the file that clips are made of, and the first that is not.
-        held_digits: the same for validation.
-        videos: videos or folders of videos or of frames, each a path, ``path:file`` with the names of some of
-            its videos, ``kth:root`` or ``human36m:root`` (the published training split).
-        held_out: names of videos that are never trained on; validation runs on them.
-        squash: scale both sides of a video to ``size``; else the shorter one, and crop the longer.
-        zoom: the largest factor by which a crop shows a part of the picture, 1 or more.
-        mirror: whether clips of videos are mirrored half of the time.
-        most_gap: frames of a clip are up to this far apart in the video.
-        slots: K in training; 0 for the model's own.
-        policy: in training; empty for the model's own.
-        feed_truth: share of predictions that are replaced by the truth at the first step, before the next one
-            is predicted; falls linearly.
-        feed_until: share of the steps after which none is replaced.
-        l1_weight: weight of the first term of :func:`stremn.training.prediction.losses.prediction_loss`.
-        l2_weight: weight of its second term.
-        gradient_weight: weight of its third term.
-        mse_weight: weight of the plain mean squared error.
-        observed_weight: weight of the same loss on the observed frames, predicted one ahead.
-        validate_clips: how many fixed clips validation predicts.
-    """
+    """A training run of video prediction, which has the keys of :class:`stremn.training.Recipe` besides."""
 
     task: str = "prediction"
     model: str = "stremn-predict-mnist"
@@ -75,50 +49,50 @@ class PredictionRecipe(Recipe):
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    channels: int = 0
-    observed: int = 10
+    channels: int = bounded(0, 0, 3)
+    """Of frames, 1 grey or 3 RGB; 0 for the model's own."""
+    observed: int = bounded(10, 1)
+    """M, the frames of a clip that the model is given; it predicts the others."""
     digits: str = ""
+    """MNIST image file, for clips of moving digits."""
     train_digits: tuple[int, ...] = (0, 7000)
+    """First digit of the file that clips are made of, and the first that is not."""
     held_digits: tuple[int, ...] = (7000, 8000)
+    """The same for validation."""
     videos: tuple[str, ...] = ()
+    """Videos or folders of videos or of frames, each a path, ``path:file`` with the names of some of its
+    videos, ``kth:root`` or ``human36m:root`` (the published training split)."""
     held_out: tuple[str, ...] = ()
+    """Names of videos that are never trained on; validation runs on them."""
     squash: bool = False
-    zoom: float = 1.0
+    """Scale both sides of a video to ``size``; else the shorter one, and crop the longer."""
+    zoom: float = bounded(1.0, 1, 16)
+    """The largest factor by which a crop shows a part of the picture."""
     mirror: bool = True
-    most_gap: int = 1
-    slots: int = 0
+    """Whether clips of videos are mirrored half of the time."""
+    most_gap: int = bounded(1, 1)
+    """Frames of a clip are up to this far apart in the video."""
+    slots: int = bounded(0, 0, 10_000)
+    """K in training; 0 for the model's own."""
     policy: str = ""
-    feed_truth: float = 0.0
-    feed_until: float = 0.5
-    l1_weight: float = 1.0
-    l2_weight: float = 1.0
-    gradient_weight: float = 1.0
-    mse_weight: float = 0.0
-    observed_weight: float = 0.0
-    validate_clips: int = 64
-
-    least: ClassVar[Mapping[str, float]] = {
-        **Recipe.least,
-        "channels": 0,
-        "observed": 1,
-        "zoom": 1,
-        "most_gap": 1,
-        "slots": 0,
-        "l1_weight": 0,
-        "l2_weight": 0,
-        "gradient_weight": 0,
-        "mse_weight": 0,
-        "observed_weight": 0,
-        "validate_clips": 1,
-    }
-    most: ClassVar[Mapping[str, float]] = {
-        **Recipe.most,
-        "channels": 3,
-        "zoom": 16,
-        "slots": 10_000,
-        "validate_clips": 1_000_000,
-    }
-    shares: ClassVar[tuple[str, ...]] = (*Recipe.shares, "feed_truth", "feed_until")
+    """In training; empty for the model's own."""
+    feed_truth: float = bounded(0.0, 0, 1)
+    """Share of predictions that are replaced by the truth at the first step, before the next one is
+    predicted; falls linearly."""
+    feed_until: float = bounded(0.5, 0, 1)
+    """Share of the steps after which none is replaced."""
+    l1_weight: float = bounded(1.0, 0)
+    """Weight of the first term of :func:`stremn.training.prediction.losses.prediction_loss`."""
+    l2_weight: float = bounded(1.0, 0)
+    """Weight of its second term."""
+    gradient_weight: float = bounded(1.0, 0)
+    """Weight of its third term."""
+    mse_weight: float = bounded(0.0, 0)
+    """Weight of the plain mean squared error."""
+    observed_weight: float = bounded(0.0, 0)
+    """Weight of the same loss on the observed frames, predicted one ahead."""
+    validate_clips: int = bounded(64, 1, 1_000_000)
+    """How many fixed clips validation predicts."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, naming the key."""
@@ -171,9 +145,7 @@ class PredictionTask(Task):
             self.moving = MovingMnist(read_digits(path, *recipe.held_digits), seed=VALIDATION_SEED)
         else:
             reels = [reel for entry in recipe.videos for reel in open_reels(expand(entry), "train")]
-            self.held = [reel for reel in reels if reel.name in recipe.held_out]
-            self.trained = [reel for reel in reels if reel.name not in recipe.held_out]
-            check_held_out(recipe.held_out, (reel.name for reel in self.held))
+            self.trained, self.held = hold_out(reels, recipe.held_out)
             self.clips = FrameClips(
                 self.trained,
                 seed=recipe.seed,

@@ -4,16 +4,22 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from stremn.data import Clip
 from stremn.memory import Rules
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
-from stremn.training.segmentation.damage import damaged
 
-__all__ = ["segment_clip"]
+__all__ = ["damaged", "segment_clip"]
 
 ABSENT_LOGIT = -20.0
 """Logit of an object slot that holds no object, so that it takes no part in the aggregation."""
+
+CELLS = 6
+"""Cells along each side of the noise that regions are cut from: about a sixth of the frame is their size."""
+
+REACH = 0.12
+"""How far from the object a false part may be, in shares of the frame's height."""
 
 
 def segment_clip(
@@ -28,7 +34,7 @@ def segment_clip(
             device of the clip, is that of the damage too.
         guide: False withholds the previous probabilities from the decoder.
         damage: share of the objects of a frame whose mask is spoilt before it goes on, see
-            :func:`stremn.training.segmentation.damage.damaged`.
+            :func:`damaged`.
 
     Returns:
         Logits of the frames after the first ``(B, T - 1, O, h/4, w/4)`` float32.
@@ -63,3 +69,30 @@ def _encoded(model: Segmenter, frames: Tensor) -> list[ImageFeatures]:
         ImageFeatures(every.image[t::length], every.key[t::length], tuple(m[t::length] for m in every.maps))
         for t in range(length)
     ]
+
+
+def damaged(probabilities: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
+    """Masks of which some lost parts of their object, and others gained parts of what is beside it.
+
+    In a long video a mistake is written into memory and comes back from there. Clips are too short for that
+    to happen by itself; so it is done to them, and the frames after it teach to go back to the given mask.
+
+    Args:
+        probabilities: of the objects ``(O, 1, h, w)``.
+        share: of the objects that are damaged, from 0 to 1; half by a loss, half by a gain.
+        generator: of the draws, on the device of the probabilities.
+
+    Returns:
+        Probabilities of the same shape.
+    """
+    objects, _, height, width = probabilities.shape
+    device = probabilities.device
+    hit, loses, level = torch.rand((3, objects, 1, 1, 1), generator=generator, device=device)
+    noise = torch.randn((objects, 1, CELLS, CELLS), generator=generator, device=device)
+    noise = F.interpolate(noise, size=(height, width), mode="bicubic", align_corners=False)
+    region = noise > 0.2 + 0.8 * level
+    reach = round(REACH * height)
+    near = F.max_pool2d((probabilities.detach() > 0.5).float(), 2 * reach + 1, stride=1, padding=reach) > 0
+    lost = probabilities.masked_fill(region, 0)
+    gained = probabilities.masked_fill(region & near, 1)
+    return torch.where(hit < share, torch.where(loses < 0.5, lost, gained), probabilities)

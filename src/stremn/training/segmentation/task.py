@@ -1,10 +1,10 @@
 """Training of segmentation: its recipe, its data, its loss and its validation."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -13,112 +13,85 @@ from torch.utils.data import Dataset
 from stremn.data import (
     Clip,
     ClipMixture,
-    StillLayout,
     StillSet,
     SyntheticClips,
     Video,
     VideoClips,
     collate,
+    new_objects,
     open_stills,
     open_videos,
+    play,
 )
 from stremn.errors import StremnError
+from stremn.files.drawing import overlay
 from stremn.memory import MemoryLayout, Rules, get_policy
+from stremn.metrics import SequenceScorer
 from stremn.models import Segmenter, create_model
 from stremn.sessions import SegmentationSession
-from stremn.training.recipe import Recipe, expand
+from stremn.training.recipe import Recipe, bounded, expand
 from stremn.training.segmentation.backbone import depthwise_in_float32, load_imagenet
 from stremn.training.segmentation.losses import segmentation_loss
 from stremn.training.segmentation.segment_clip import segment_clip
-from stremn.training.segmentation.validation import segment_held_out
-from stremn.training.task import StepDraw, Task, check_held_out
+from stremn.training.task import SCORE, StepDraw, Task, hold_out
 
 __all__ = ["SegmentationRecipe", "SegmentationTask"]
+
+ENCODERS = ("backbone.", "query_encoder.", "memory_encoder.")
+"""Parts of a model that start from ImageNet weights."""
+
+COLUMNS, HEIGHT = 4, 180
+"""Frames of a sequence that validation shows, and their height in pixels."""
 
 
 @dataclass(frozen=True)
 class SegmentationRecipe(Recipe):
-    """A training run of segmentation, which has the keys of :class:`stremn.training.Recipe` besides.
-
-    Attributes:
-        backbone_weights: file with ImageNet weights; empty for the default of the model. Without ``start``
-            only.
-        videos: DAVIS-layout folders, each ``root`` or ``root:split file``.
-        stills: folders of stills with object masks, of any layout that ``stremn data check`` knows.
-        held_out: names of sequences that are never trained on; validation runs on them.
-        video_share: share of clips that come from videos, 0 to 1.
-        objects: O, the most objects followed in a clip.
-        max_gap: most frames from one frame of a video clip to the next.
-        hidden_share: share of clips whose objects disappear for a few frames.
-        look_alike_share: share of clips with a copy of an object that moves by itself.
-        copy_paste_share: share of the clips from videos with an object of another video.
-        region_share: share of the clips from stills in which random regions are followed.
-        inverse_share: share of clips in which all but the object is followed.
-        zoom_share: share of the clips from videos in which the camera zooms in on an object or out from it.
-        damage_share: share of the objects of a frame whose mask is spoilt before it is written into the
-            memory, see :func:`stremn.training.segmentation.damage.damaged`.
-        chosen: chosen slots in training. The update keys are trained only where there is a choice: at least 2
-            chosen slots, in clips of at least ``chosen + 4`` frames.
-        backbone_rate: learning rate of the backbone; ``learning_rate`` is that of all else.
-        frozen_blocks: how many of the backbone's first blocks keep their weights, the stem with them; 0
-            trains all of it.
-        dice_weight: weight of 1 - Dice beside the cross entropy; 0 leaves it out.
-        hard_share: share of each frame's pixels, those of largest cross entropy, that count.
-        guide_share: share of steps in which the decoder sees the previous probabilities.
-        validate_size: shorter side in pixels at which held-out sequences are segmented; 0 for the model's.
-    """
+    """A training run of segmentation, which has the keys of :class:`stremn.training.Recipe` besides."""
 
     backbone_weights: str = ""
+    """File with ImageNet weights; empty for the default of the model. Without ``start`` only."""
     videos: tuple[str, ...] = ()
+    """DAVIS-layout folders, each ``root`` or ``root:split file``."""
     stills: tuple[str, ...] = ()
+    """Folders of stills with object masks, of any layout that ``stremn data check`` knows."""
     held_out: tuple[str, ...] = ()
-    video_share: float = 0.5
-    objects: int = 2
-    max_gap: int = 8
-    hidden_share: float = 0.1
-    look_alike_share: float = 0.1
-    copy_paste_share: float = 0.0
-    region_share: float = 0.0
-    inverse_share: float = 0.0
-    zoom_share: float = 0.0
-    damage_share: float = 0.0
-    chosen: int = 1
-    backbone_rate: float = 2e-5
-    frozen_blocks: int = 3
-    dice_weight: float = 1.0
-    hard_share: float = 1.0
-    guide_share: float = 0.7
-    validate_size: int = 0
-
-    least: ClassVar[Mapping[str, float]] = {
-        **Recipe.least,
-        "objects": 1,
-        "max_gap": 1,
-        "chosen": 0,
-        "backbone_rate": 0,
-        "frozen_blocks": 0,
-        "dice_weight": 0,
-        "validate_size": 0,
-    }
-    most: ClassVar[Mapping[str, float]] = {
-        **Recipe.most,
-        "objects": 200,
-        "chosen": 10_000,
-        "validate_size": 8192,
-    }
-    shares: ClassVar[tuple[str, ...]] = (
-        *Recipe.shares,
-        "video_share",
-        "hidden_share",
-        "look_alike_share",
-        "copy_paste_share",
-        "region_share",
-        "inverse_share",
-        "zoom_share",
-        "damage_share",
-        "hard_share",
-        "guide_share",
-    )
+    """Names of sequences that are never trained on; validation runs on them."""
+    video_share: float = bounded(0.5, 0, 1)
+    """Share of clips that come from videos."""
+    objects: int = bounded(2, 1, 200)
+    """O, the most objects followed in a clip."""
+    max_gap: int = bounded(8, 1)
+    """Most frames from one frame of a video clip to the next."""
+    hidden_share: float = bounded(0.1, 0, 1)
+    """Share of clips whose objects disappear for a few frames."""
+    look_alike_share: float = bounded(0.1, 0, 1)
+    """Share of clips with a copy of an object that moves by itself."""
+    copy_paste_share: float = bounded(0.0, 0, 1)
+    """Share of the clips from videos with an object of another video."""
+    region_share: float = bounded(0.0, 0, 1)
+    """Share of the clips from stills in which random regions are followed."""
+    inverse_share: float = bounded(0.0, 0, 1)
+    """Share of clips in which all but the object is followed."""
+    zoom_share: float = bounded(0.0, 0, 1)
+    """Share of the clips from videos in which the camera zooms in on an object or out from it."""
+    damage_share: float = bounded(0.0, 0, 1)
+    """Share of the objects of a frame whose mask is spoilt before it is written into the memory, see
+    :func:`stremn.training.segmentation.segment_clip.damaged`."""
+    chosen: int = bounded(1, 0, 10_000)
+    """Chosen slots in training. The update keys are trained only where there is a choice: at least 2 chosen
+    slots, in clips of at least ``chosen + 4`` frames."""
+    backbone_rate: float = bounded(2e-5, 0)
+    """Learning rate of the backbone; ``learning_rate`` is that of all else."""
+    frozen_blocks: int = bounded(3, 0)
+    """How many of the backbone's first blocks keep their weights, the stem with them; 0 trains all of it."""
+    dice_weight: float = bounded(1.0, 0)
+    """Weight of 1 - Dice beside the cross entropy; 0 leaves it out."""
+    hard_share: float = bounded(1.0, 0, 1)
+    """Share of each frame's pixels, those of largest cross entropy, that count."""
+    guide_share: float = bounded(0.7, 0, 1)
+    """Share of steps in which the decoder sees the previous probabilities."""
+    validate_size: int = bounded(0, 0, 8192)
+    """Shorter side in pixels at which held-out sequences are segmented; 0 for the model's."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run, naming the key."""
@@ -147,15 +120,11 @@ class SegmentationTask(Task):
         super().__init__(recipe, device)
         self.stills = [open_stills(expand(root)) for root in recipe.stills]
         self.videos = [open_videos(expand(entry)) for entry in recipe.videos]
-        everything = [s for sequences in self.videos for s in sequences]
-        held_out = {s.name: s for s in everything if s.name in recipe.held_out}
-        if everything:
-            check_held_out(recipe.held_out, held_out)
-        self.held_out = [held_out[name] for name in sorted(held_out)]
-        self.clips = self._mixture([s for s in everything if self._is_trained(s)])
-
-    def _is_trained(self, sequence: Video) -> bool:
-        return sequence.name not in self.recipe.held_out
+        everything = [sequence for sequences in self.videos for sequence in sequences]
+        trained, held_out = hold_out(everything, recipe.held_out if everything else ())
+        # Two entries may share a sequence.
+        self.held_out = sorted({s.name: s for s in held_out}.values(), key=lambda sequence: sequence.name)
+        self.clips = self._mixture(trained)
 
     def _mixture(self, sequences: list[Video]) -> ClipMixture:
         recipe, stills = self.recipe, list[StillSet](self.stills)
@@ -169,16 +138,8 @@ class SegmentationTask(Task):
         parts: list[Dataset[Clip]] = []
         shares: list[float] = []
         if sequences and recipe.video_share > 0:
-            parts.append(
-                VideoClips(
-                    sequences,
-                    stills,
-                    max_gap=recipe.max_gap,
-                    copy_paste_share=recipe.copy_paste_share,
-                    zoom_share=recipe.zoom_share,
-                    **common,
-                )
-            )
+            more = {"copy_paste_share": recipe.copy_paste_share, "zoom_share": recipe.zoom_share}
+            parts.append(VideoClips(sequences, stills, max_gap=recipe.max_gap, **more, **common))
             shares.append(recipe.video_share)
         if stills and recipe.video_share < 1:
             parts.append(SyntheticClips(stills, region_share=recipe.region_share, **common))
@@ -199,17 +160,12 @@ class SegmentationTask(Task):
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Train the backbone, but for frozen blocks and batch norm, at a rate of its own."""
-        norms = {
-            id(p)
-            for m in model.modules()
-            if isinstance(m, nn.BatchNorm2d)
-            for p in m.parameters(recurse=False)
-        }
+        norms = {p for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
         backbone, rest = [], []
         for name, parameter in model.named_parameters():
-            if not name.startswith(("backbone.", "query_encoder.", "memory_encoder.")):
+            if not name.startswith(ENCODERS):
                 rest.append(parameter)
-            elif id(parameter) in norms or _block(name) < self.recipe.frozen_blocks:
+            elif parameter in norms or _block(name) < self.recipe.frozen_blocks:
                 parameter.requires_grad_(False)
             else:
                 backbone.append(parameter)
@@ -221,49 +177,65 @@ class SegmentationTask(Task):
     def loss(self, model: nn.Module, batch: Clip, draw: StepDraw) -> Tensor:
         """Segment whole clips from the masks of their first frames, and compute the loss of the others."""
         recipe, network = self.recipe, cast(Segmenter, model)
-        config = network.config
-        rules = Rules(
-            MemoryLayout(chosen=recipe.chosen),
-            get_policy(config.policy),
-            config.certainty,
-            noise=True,
-            generator=draw.own,
-        )
+        layout, policy = MemoryLayout(chosen=recipe.chosen), get_policy(network.config.policy)
+        rules = Rules(layout, policy, network.config.certainty, noise=True, generator=draw.own)
         guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
         logits = segment_clip(network, batch, rules, guide=guide, damage=recipe.damage_share)
         weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
         return segmentation_loss(logits, batch.labels[:, 1:], batch.valid, **weights)
 
     def validate(self, model: nn.Module) -> tuple[dict[str, float], np.ndarray | None]:
-        """Segment the held-out sequences: J&F, J and F, and a picture."""
+        """Segment the held-out sequences from their first masks, as users do.
+
+        Returns:
+            Mean J&F (the score), J and F over the objects of all sequences, 0 to 100; and later frames of
+            each sequence, one row a sequence, if there are any.
+        """
         session = SegmentationSession(
             cast(Segmenter, model),
             size=self.recipe.validate_size or None,
             device=str(self.device),
             precision=self.recipe.session_precision,
         )
-        return segment_held_out(session, self.held_out)
+        scores, rows = [], []
+        for sequence in self.held_out:
+            session.reset()
+            scorer, row = SequenceScorer(sequence.name), []
+            shown = np.linspace(0, len(sequence.frames) - 1, COLUMNS + 1).round()[1:]
+            for index, played in enumerate(play(sequence)):
+                labels = session.step(played.image, new_objects(played.truth, session.object_ids)).labels
+                if played.truth is not None:
+                    scorer.update(labels, played.truth)
+                if index in shown:
+                    row.append(_small(overlay(played.image, labels)))
+            scores += scorer.result()
+            rows.append(np.concatenate(row, axis=1))
+        j, f = (100 * float(np.mean([getattr(s, name) for s in scores])) for name in ("j_mean", "f_mean"))
+        width = max((row.shape[1] for row in rows), default=0)
+        rows = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows]
+        return {SCORE: (j + f) / 2, "J": j, "F": f}, np.concatenate(rows) if rows else None
 
     def describe_data(self) -> dict[str, Any]:
         """List counts and names; a sequence that two entries share is listed under both."""
+        stills = [
+            {"entry": entry, "layout": layout.layout, "images": len(layout)}
+            for entry, layout in zip(self.recipe.stills, self.stills, strict=True)
+        ]
         videos = []
         for entry, sequences in zip(self.recipe.videos, self.videos, strict=True):
-            trained = [s for s in sequences if self._is_trained(s)]
+            trained = [s for s in sequences if s.name not in self.recipe.held_out]
             masks = sum(len(s.masks) for s in trained)
             videos.append({"entry": entry, "masks": masks, "sequences": [s.name for s in trained]})
-        return {
-            "stills": [_described(*pair) for pair in zip(self.recipe.stills, self.stills, strict=True)],
-            "videos": videos,
-            "held_out": [s.name for s in self.held_out],
-        }
+        return {"stills": stills, "videos": videos, "held_out": [s.name for s in self.held_out]}
 
 
-def _described(entry: str, stills: StillLayout) -> dict[str, Any]:
-    return {"entry": entry, "layout": stills.layout, "images": len(stills)}
+def _small(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    size = (max(1, round(width * HEIGHT / height)), HEIGHT)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
 def _block(name: str) -> int:
     """Find the block or layer of its encoder that a parameter belongs to; the stem is part of block 0."""
-    part = name.removeprefix("backbone.").removeprefix("query_encoder.").removeprefix("memory_encoder.")
-    number = re.match(r"(?:blocks\.|layer)(\d+)", part)
+    number = re.match(r"\w+\.(?:blocks\.|layer)(\d+)", name)
     return int(number[1]) if number else 0
