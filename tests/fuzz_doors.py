@@ -414,7 +414,7 @@ def videos_for_prediction(rng: random.Random, seeds: Seeds, folder: Path) -> Non
     path = place(rng, folder, seed.suffix)
     data = seed.read_bytes()
     path.write_bytes(data if rng.random() < 0.5 else damaged(rng, data))
-    from stremn.data.prediction.random_access import FrameCache, Framing
+    from stremn.data.prediction.reels import FrameCache, Framing
 
     for reel in read_reels(path):
         reel.read([0, max(0, reel.count - 1)], Framing(32, grey=False), FrameCache(2**20))

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from counted_videos import number_of, numbered, write_images, write_numbered
 
-from stremn.data.prediction import video_files as video_reel
+from stremn.data.prediction import reels as video_reel
 from stremn.data.prediction.any_videos import read_reels
-from stremn.data.prediction.random_access import FrameCache, Framing, ImageReel, Reel
-from stremn.data.prediction.video_files import VideoReel
+from stremn.data.prediction.reels import FrameCache, Framing, ImageReel, Reel, VideoReel
 from stremn.errors import StremnError
 
 FRAMING = Framing(48)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from small_data import frame, labels, write_davis, write_stills
 from stremn.data import ClipRequest, StillFolder, SyntheticClips, VideoClips, read_videos
-from stremn.data.segmentation.still_clips import INVERSE, LARGEST, SMALLEST, invert, with_regions
+from stremn.data.segmentation.sprites import INVERSE, invert
+from stremn.data.segmentation.still_clips import LARGEST, SMALLEST, with_regions
 from stremn.data.segmentation.stills import Still
 
 

@@ -17,7 +17,6 @@ from stremn.data.segmentation.motion import (
     Motion,
     motion_blur,
     random_motion,
-    warp,
 )
 from stremn.data.segmentation.sprites import Sprite, cut_out, hide_objects, look_alike, random_sprite, twin_of
 
@@ -44,9 +43,16 @@ def square_sprite(matrices: list[np.ndarray], side: int = 12, shutter: float = 0
 
 
 def draw(sprite: Sprite, frame_index: int = 0, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
-    canvas, ids = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.uint8)
-    sprite.paste(canvas, ids, 7, frame_index)
-    return canvas, ids
+    frames = len(sprite.motion.matrices)
+    images = [np.zeros((size, size, 3), np.float32) for _ in range(frames)]
+    ids = [np.zeros((size, size), np.uint8) for _ in range(frames)]
+    sprite.paste(images, ids, 7)
+    return images[frame_index], ids[frame_index]
+
+
+def warp(source: np.ndarray, motion: Motion, index: int, size: int, **how: int) -> np.ndarray:
+    height, width = source.shape[:2]
+    return motion.pose(index, (height, width), (0, 0, size, size)).apply(source, **how)
 
 
 # Motion --------------------------------------------------------------------------------------------------

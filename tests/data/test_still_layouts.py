@@ -13,7 +13,7 @@ from small_data import frame, labels, write_stills
 from stremn.data import ClipRequest, SyntheticClips, open_stills
 from stremn.data.segmentation.coco import draw_instance
 from stremn.data.segmentation.images import read_object_labels
-from stremn.data.segmentation.layouts import STILL_LAYOUTS
+from stremn.data.segmentation.stills import STILL_LAYOUTS
 from stremn.errors import StremnError
 from stremn.files import write_mask
 

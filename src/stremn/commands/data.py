@@ -40,7 +40,7 @@ def check(
 
     The exit status is 2 if anything is damaged or missing.
     """
-    from stremn.data.segmentation.layouts import STILL_LAYOUTS
+    from stremn.data.segmentation.stills import STILL_LAYOUTS
     from stremn.files import write_json
 
     options.check_writable(json_file)

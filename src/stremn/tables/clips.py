@@ -20,8 +20,7 @@ from stremn.data import (
     read_digits,
 )
 from stremn.data.prediction.any_videos import kind_of, open_reels
-from stremn.data.prediction.random_access import Reel
-from stremn.data.prediction.video_files import VideoReel
+from stremn.data.prediction.reels import Reel, VideoReel
 from stremn.errors import StremnError
 from stremn.metrics.prediction.frames import CONVENTIONS
 

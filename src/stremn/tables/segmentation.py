@@ -28,7 +28,7 @@ GROWING_EVERY = 5
 class PlayedVideo:
     """A sequence of the data set at ``root`` as an item of a table.
 
-    It is played until ``least`` frames were shown, see :func:`~stremn.data.segmentation.playing.play`.
+    It is played until ``least`` frames were shown, see :func:`~stremn.data.play`.
     """
 
     video: Video
@@ -78,7 +78,7 @@ def segment_video(
         video: frames and annotations; frames without annotation are segmented and not scored.
         sessions: one or more.
         on_frame: called with the frame and the labels ``(H, W)`` of each session.
-        least: frames to be played at least, see :func:`~stremn.data.segmentation.playing.play`.
+        least: frames to be played at least, see :func:`~stremn.data.play`.
 
     Returns:
         A run for each session.

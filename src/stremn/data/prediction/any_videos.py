@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from stremn.data.prediction.human36m import read_human36m
-from stremn.data.prediction.kth import read_kth
-from stremn.data.prediction.random_access import ImageReel, Reel
-from stremn.data.prediction.video_files import VideoReel
+from stremn.data.prediction.human_actions import read_human36m, read_kth
+from stremn.data.prediction.reels import ImageReel, Reel, VideoReel
+from stremn.data.segmentation.videos import resolution_folder
 from stremn.errors import StremnError
 from stremn.files.names import VIDEO_SUFFIXES, image_files, natural_key, read_names
 
@@ -60,7 +59,9 @@ def read_reels(path: Path | str, names: Iterable[str] | None = None) -> list[Ree
     if path.is_file():
         reels: list[Reel] = [VideoReel(path)]
     elif path.is_dir():
-        reels = sorted(_below(_davis_frames(path)), key=lambda reel: natural_key(reel.name))
+        images = "JPEGImages"
+        top = resolution_folder(path, images) if (path / images).is_dir() else path
+        reels = sorted(_below(top), key=lambda reel: natural_key(reel.name))
     else:
         raise StremnError(f"{path}: does not exist; give a folder of videos or of folders of frames")
     if not reels:
@@ -72,12 +73,6 @@ def read_reels(path: Path | str, names: Iterable[str] | None = None) -> list[Ree
     if missing := [name for name in wanted if name not in known]:
         raise StremnError(f"{path}: has no video named '{missing[0]}'; correct the list of names")
     return [known[name] for name in wanted]
-
-
-def _davis_frames(root: Path) -> Path:
-    images = root / "JPEGImages"
-    choices = (images / "480p", images / "Full-Resolution", images)
-    return next((folder for folder in choices if folder.is_dir()), root)
 
 
 def _below(root: Path) -> list[Reel]:

@@ -1,41 +1,16 @@
-"""What a clip of video prediction is: frames only."""
+"""Clips without masks, cut from videos: at random to train on, in order for a test."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from stremn.data.prediction.random_access import FrameCache, Framing, Reel
-from stremn.data.requests import ClipRequest
+from stremn.data.clips import ClipRequest, FrameClip, make_frame_clip
+from stremn.data.prediction.reels import FrameCache, Framing, Reel
 from stremn.errors import StremnError
 
-__all__ = ["CACHE_BYTES", "FrameClip", "FrameClips", "FrameWindows", "collate_frames", "make_frame_clip"]
-
-
-@dataclass(frozen=True)
-class FrameClip:
-    """One clip without annotation, or a batch of them with ``B`` in front.
-
-    Attributes:
-        frames: ``(T, C, h, w)`` float32 in [0, 1]; C is 3 (RGB) or 1 (grey).
-    """
-
-    frames: Tensor
-
-
-def make_frame_clip(images: np.ndarray) -> FrameClip:
-    """Make a clip of frames ``(T, h, w, C)`` uint8."""
-    frames = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    return FrameClip(frames.to(torch.float32).div_(255))
-
-
-def collate_frames(clips: list[FrameClip]) -> FrameClip:
-    """Join clips of one shape to a batch."""
-    return FrameClip(torch.stack([clip.frames for clip in clips]))
+__all__ = ["CACHE_BYTES", "FrameClips", "FrameWindows"]
 
 
 CACHE_BYTES = 2**30

@@ -9,8 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from torch.utils.data import Dataset
 
-from stremn.data.prediction.clips import FrameClip, make_frame_clip
-from stremn.data.requests import ClipRequest
+from stremn.data.clips import ClipRequest, FrameClip, make_frame_clip
 from stremn.errors import StremnError
 
 __all__ = ["MovingMnist", "MovingMnistFile", "move_digits", "read_digits"]

@@ -4,24 +4,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from stremn.data.segmentation.images import fit_labels, read_object_labels
-from stremn.data.segmentation.layouts import find_stills
 from stremn.data.segmentation.sprites import present_ids
-from stremn.data.segmentation.stills import StillLayout
-from stremn.data.segmentation.videos import (
-    META_FILE,
-    Meta,
-    Video,
-    read_meta,
-    sequence_folders,
-)
+from stremn.data.segmentation.stills import StillLayout, find_stills
+from stremn.data.segmentation.videos import META_FILE, Meta, Video, read_meta, resolution_folder
 from stremn.errors import StremnError, one_line
 from stremn.files.images import UNREADABLE, orientation_of
 from stremn.files.names import image_files, listed_files, read_split
@@ -31,8 +25,8 @@ __all__ = ["Report", "check_folder", "check_stills", "check_videos"]
 Progress = Callable[[str, int, int], None]
 """Is told what is checked, how many files of it are done, and how many there are."""
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Pair = tuple[str, Path, Path | None, Callable[[], np.ndarray] | None]
+"""Name of the video or still, an image of it, its mask if it has one, and what reads that."""
 
 
 @dataclass
@@ -84,77 +78,73 @@ def check_folder(root: Path, jobs: int | None = None, progress: Progress | None 
 
 
 def check_stills(stills: StillLayout, jobs: int | None = None, progress: Progress | None = None) -> Report:
-    """Open every image and mask of a set of stills."""
-
-    def check(index: int) -> tuple[list[str], np.ndarray | None]:
-        return _check_pair(stills.images[index], stills.mask_path(index), lambda: stills.labels(index))
-
+    """Open every image and mask of a set of stills; arguments as those of :func:`check_folder`."""
     report = Report(getattr(stills, "file", stills.root), stills.layout, missing=list(stills.missing))
-    objects = empty = 0
-    for faults, ids in _in_threads(check, range(len(stills)), str(report.root), jobs, progress):
-        report.damaged += faults
-        objects += 0 if ids is None else len(ids)
-        empty += ids is not None and not len(ids)
+    pairs: list[Pair] = [
+        (str(image), image, stills.mask_path(index), partial(stills.labels, index))
+        for index, image in enumerate(stills.images)
+    ]
+    _, objects, empty = _open(pairs, report, jobs, progress)
     report.counts = {"images": len(stills), "objects": objects, "masks_without_object": empty}
     return report
 
 
 def check_videos(root: Path, jobs: int | None = None, progress: Progress | None = None) -> Report:
-    """Open every frame and mask of a folder laid out like DAVIS or YouTube-VOS.
-
-    Args:
-        root: holds ``JPEGImages`` and ``Annotations``.
-        jobs: threads; ``None`` is one per core.
-        progress: is told of the state.
-    """
+    """Open every frame and mask of a folder laid out like DAVIS or YouTube-VOS; see :func:`check_folder`."""
     report = Report(root, _video_layout(root))
     try:
-        images, annotations = sequence_folders(root)
+        images, annotations = (resolution_folder(root, name) for name in ("JPEGImages", "Annotations"))
         meta = read_meta(root)
     except StremnError as error:
         report.damaged.append(str(error))
         return report
     listed = _listed(root, report)
     there = [p.name for folder in (images, annotations) for p in sorted(folder.iterdir()) if p.is_dir()]
-    sequences = []
-    for name in dict.fromkeys([*there, *listed, *meta]):
-        frames = tuple(image_files(images / name))
-        masks = tuple(image_files(annotations / name))
-        sequence = Video(name, frames, masks)
-        report.missing += _missing_files(sequence, images / name, annotations / name, meta)
-        if frames or masks:
-            sequences.append(sequence)
-    _open_files(sequences, report, jobs, progress)
+    videos = [
+        Video(name, tuple(image_files(images / name)), tuple(image_files(annotations / name)))
+        for name in dict.fromkeys([*there, *listed, *meta])
+    ]
+    pairs: list[Pair] = []
+    for video in videos:
+        report.missing += _missing_files(video, images / video.name, annotations / video.name, meta)
+        for frame in video.frames:
+            mask = video.mask_of(frame)
+            pairs.append((video.name, frame, mask, partial(read_object_labels, mask) if mask else None))
+    masks, objects, empty = _open(pairs, report, jobs, progress)
+    report.counts = {
+        "sequences": sum(bool(video.frames or video.masks) for video in videos),
+        "frames": len(pairs),
+        "masks": masks,
+        "objects": objects,
+        "masks_without_object": empty,
+    }
     return report
 
 
-def _open_files(sequences: list[Video], report: Report, jobs: int | None, progress: Progress | None) -> None:
-    def check(item: tuple[str, Path, Path | None]) -> tuple[str, tuple[list[str], np.ndarray | None]]:
-        name, frame, mask = item
-        return name, _check_pair(frame, mask, lambda: read_object_labels(mask) if mask else None)
-
-    items = [(s.name, frame, s.mask_of(frame)) for s in sequences for frame in s.frames]
-    objects: dict[str, set[int]] = {}
+def _open(
+    pairs: list[Pair], report: Report, jobs: int | None, progress: Progress | None
+) -> tuple[int, int, int]:
+    """Note what is wrong with images and masks; count readable masks, objects, and masks without one."""
+    objects: set[tuple[str, int]] = set()
     masks = empty = 0
-    for name, (faults, ids) in _in_threads(check, items, str(report.root), jobs, progress):
-        report.damaged += faults
-        if ids is not None:
-            masks += 1
-            empty += not len(ids)
-            objects.setdefault(name, set()).update(ids.tolist())
-    report.counts = {
-        "sequences": len(sequences),
-        "frames": len(items),
-        "masks": masks,
-        "objects": sum(len(ids) for ids in objects.values()),
-        "masks_without_object": empty,
-    }
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for done, (pair, (faults, ids)) in enumerate(zip(pairs, pool.map(_check_pair, pairs)), start=1):
+            report.damaged += faults
+            if ids is not None:
+                masks += 1
+                empty += not len(ids)
+                objects |= {(pair[0], number) for number in ids.tolist()}
+            if progress:
+                progress(str(report.root), done, len(pairs))
+    finally:
+        # An interruption would otherwise wait for all files that are left.
+        pool.shutdown(cancel_futures=True)
+    return masks, len(objects), empty
 
 
-def _check_pair(
-    image: Path, mask: Path | None, read: Callable[[], np.ndarray | None]
-) -> tuple[list[str], np.ndarray | None]:
-    """What is wrong with an image and its mask, and the ids in the mask if it can be read."""
+def _check_pair(pair: Pair) -> tuple[list[str], np.ndarray | None]:
+    _, image, mask, read = pair
     faults: list[str] = []
     size = labels = None
     try:
@@ -162,7 +152,7 @@ def _check_pair(
     except UNREADABLE as error:
         faults.append(f"{image}: not a readable image ({one_line(error)})")
     try:
-        labels = read()
+        labels = read() if read else None
         if size and mask and labels is not None:
             fit_labels(labels, mask, image, size)
     except StremnError as error:
@@ -232,22 +222,3 @@ def _video_layout(root: Path) -> str:
         if (root / "ImageSets" / year).is_dir():
             return name
     return "DAVIS layout"
-
-
-def _in_threads(
-    check: Callable[[Item], Result],
-    items: Iterable[Item],
-    label: str,
-    jobs: int | None,
-    progress: Progress | None,
-) -> Iterator[Result]:
-    items = list(items)
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        for done, result in enumerate(pool.map(check, items), start=1):
-            if progress:
-                progress(label, done, len(items))
-            yield result
-    finally:
-        # An interruption would otherwise wait for all files that are left.
-        pool.shutdown(cancel_futures=True)

@@ -1,83 +1,64 @@
-"""COCO: images and one JSON file of the instances in them."""
+"""COCO: one JSON file of the instances in images, as polygons and run lengths."""
 
 import json
-import logging
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from stremn.data.segmentation.stills import StillLayout
 from stremn.errors import StremnError
 
-__all__ = ["CocoStills", "decode_runs", "draw_instance", "unpack_runs"]
-
-log = logging.getLogger("stremn")
-
-MOST_INSTANCES = 199
-"""Per image, the largest; ids from 200 on are those of pasted cut-outs."""
-
-FINER = 5
-SUBPIXEL_BITS = 4
+__all__ = ["ImageRecord", "decode_runs", "draw_instance", "image_folder", "read_instances", "unpack_runs"]
 
 
-class CocoStills(StillLayout):
-    """Stills of COCO: ``annotations/instances_NAME.json`` and the folder of images ``NAME``.
+class ImageRecord(NamedTuple):
+    """An image of COCO: its file, its size in pixels, and its instances as JSON, the largest first."""
 
-    Crowd regions are left out; so are images without an instance.
+    name: str
+    height: int
+    width: int
+    segmentations: bytes
 
-    Args:
-        file: the JSON file; the images are in ``NAME``, ``images/NAME`` or ``images`` beside its folder.
+
+def read_instances(file: Path) -> list[ImageRecord]:
+    """The images of a file that have an instance which is no crowd.
 
     Raises:
-        StremnError: if the file is damaged, or none of its images is there.
+        StremnError: if the file is damaged.
     """
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        found = defaultdict(list)
+        for annotation in data["annotations"]:
+            if not annotation.get("iscrowd") and annotation["segmentation"]:
+                found[annotation["image_id"]].append((annotation["area"], annotation["segmentation"]))
+        records = []
+        for image in data["images"]:
+            name, height, width = str(image["file_name"]), int(image["height"]), int(image["width"])
+            if instances := sorted(found[image["id"]], key=lambda pair: -pair[0]):
+                # One byte string an image: a million small lists would be copied into every worker.
+                shapes = json.dumps([segmentation for _, segmentation in instances]).encode()
+                records.append(ImageRecord(name, height, width, shapes))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise StremnError(f"{file}: not a COCO instances file ({said}); run the download again") from error
+    return records
 
-    layout = "COCO"
-    looks_like = "annotations/instances_NAME.json and NAME/ with the images"
 
-    def __init__(self, file: Path | str) -> None:
-        """Read the JSON file; absent images are left out and noted in ``missing``."""
-        self.file = file = Path(file)
-        records, instances = _read_instances(file)
-        folder = _image_folder(file)
-        there = {entry.name for entry in os.scandir(folder)}
-        records = [record for record in records if instances.get(record["id"])]
-        present = [record for record in records if record["file_name"] in there]
-        missing = [f"{folder / r['file_name']}" for r in records if r["file_name"] not in there]
-        if not present:
-            raise StremnError(f"{file}: none of its images is in {folder}; put them there")
-        super().__init__(file.parent.parent, [folder / r["file_name"] for r in present], missing)
-        self._sizes = [(int(r["height"]), int(r["width"])) for r in present]
-        # One byte string an image: a million small lists would be copied into every worker.
-        self._instances = [json.dumps(instances[r["id"]]).encode() for r in present]
+def image_folder(file: Path) -> Path:
+    """The folder of the images of ``instances_NAME.json``.
 
-    @classmethod
-    def find(cls, root: Path) -> list[Self]:
-        """One set for each JSON file whose images are there, those of training first."""
-        files = [root] if root.suffix == ".json" else sorted((root / "annotations").glob("instances_*.json"))
-        files.sort(key=lambda file: "train" not in file.name)
-        return [cls(file) for file in files]
-
-    def mask_path(self, index: int) -> Path:
-        """The JSON file."""
-        return self.file
-
-    def labels(self, index: int) -> np.ndarray:
-        """Ids by size: 1 is the largest instance, and smaller ones lie above larger ones."""
-        height, width = self._sizes[index]
-        labels = np.zeros((height, width), np.uint8)
-        try:
-            for number, segmentation in enumerate(json.loads(self._instances[index])[:MOST_INSTANCES]):
-                labels[draw_instance(segmentation, height, width) > 0] = number + 1
-        except (ValueError, TypeError, KeyError) as error:
-            name = self.images[index].name
-            raise StremnError(f"{self.file}: segmentation of {name} is damaged ({error})") from error
-        return labels
+    Raises:
+        StremnError: if there is none.
+    """
+    root, name = file.parent.parent, file.stem.removeprefix("instances_")
+    for folder in (root / name, root / "images" / name, root / "images"):
+        if folder.is_dir():
+            return folder
+    raise StremnError(f"{file}: the folder of its images, {root / name}, is missing")
 
 
 def draw_instance(segmentation: Any, height: int, width: int) -> np.ndarray:
@@ -107,6 +88,9 @@ def draw_instance(segmentation: Any, height: int, width: int) -> np.ndarray:
     return mask
 
 
+FINER, SUBPIXEL_BITS = 5, 4
+
+
 def _fill(mask: np.ndarray, points: np.ndarray) -> None:
     """Set the pixels of which the middle lies in a polygon ``(N, 2)``; it counts from a corner.
 
@@ -124,34 +108,6 @@ def _fill(mask: np.ndarray, points: np.ndarray) -> None:
     mask[top:bottom, left:right] |= fine[middle::FINER, middle::FINER]
 
 
-def _read_instances(file: Path) -> tuple[list[dict[str, Any]], dict[int, list[Any]]]:
-    """Image records, and the segmentations of each image by its id, the largest first."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        records = [{k: r[k] for k in ("id", "file_name", "height", "width")} for r in data["images"]]
-        found = defaultdict(list)
-        for annotation in data["annotations"]:
-            if not annotation.get("iscrowd") and annotation["segmentation"]:
-                found[annotation["image_id"]].append((annotation["area"], annotation["segmentation"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"{type(error).__name__}: {error}"
-        raise StremnError(f"{file}: not a COCO instances file ({said}); run the download again") from error
-    by_size = {key: sorted(pairs, key=lambda p: -p[0]) for key, pairs in found.items()}
-    return records, {key: [segmentation for _, segmentation in pairs] for key, pairs in by_size.items()}
-
-
-def _image_folder(file: Path) -> Path:
-    root, name = file.parent.parent, file.stem.removeprefix("instances_")
-    for folder in (root / name, root / "images" / name, root / "images"):
-        if folder.is_dir():
-            return folder
-    raise StremnError(f"{file}: the folder of its images, {root / name}, is missing")
-
-
-FIRST_CHARACTER = 48
-VALUE_BITS = 5
-
-
 def unpack_runs(text: str) -> list[int]:
     """The run lengths of a packed string.
 
@@ -165,11 +121,11 @@ def unpack_runs(text: str) -> list[int]:
     runs: list[int] = []
     value = shift = 0
     for character in text:
-        group = ord(character) - FIRST_CHARACTER
+        group = ord(character) - 48
         if not 0 <= group < 64:
             raise ValueError(f"character {character!r} in packed run lengths")
         value |= (group & 31) << shift
-        shift += VALUE_BITS
+        shift += 5
         if group & 32:
             continue
         if group & 16:

@@ -9,7 +9,7 @@ from stremn.errors import StremnError, one_line
 from stremn.files import Legend, read_mask
 from stremn.files.images import UNREADABLE, read_image, read_orientation, upright
 
-__all__ = ["fit_labels", "read_object_labels", "read_rgb", "read_saliency"]
+__all__ = ["fit_labels", "read_object_labels", "read_rgb"]
 
 _JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
 
@@ -46,16 +46,7 @@ def read_object_labels(path: Path, legend: Legend | None = None) -> np.ndarray:
     return read_mask(path, allow_empty=True, legend=legend).labels
 
 
-def read_saliency(path: Path) -> np.ndarray:
-    """A mask of one object: 1 where it is brighter than half, ``(H, W)`` uint8.
-
-    Raises:
-        StremnError: if it cannot be decoded.
-    """
-    return (cv2.cvtColor(read_rgb(path), cv2.COLOR_RGB2GRAY) > 127).astype(np.uint8)
-
-
-def fit_labels(labels: np.ndarray, path: Path, image: Path, size: tuple[int, int]) -> np.ndarray:
+def fit_labels(labels: np.ndarray, path: Path, image: Path, size: tuple[int, ...]) -> np.ndarray:
     """The labels of an image, turned along with it where EXIF turns the image and not the mask.
 
     Args:
@@ -67,10 +58,10 @@ def fit_labels(labels: np.ndarray, path: Path, image: Path, size: tuple[int, int
     Raises:
         StremnError: if the mask is of another size; it names the mask and both sizes.
     """
-    if labels.shape == tuple(size):
+    if labels.shape == size:
         return labels
     turned = upright(labels, read_orientation(image))
-    if turned.shape == tuple(size):
+    if turned.shape == size:
         return turned
     sizes = [f"{width}x{height}" for height, width in (labels.shape, size)]
     raise StremnError(f"{path} is {sizes[0]}, its image is {sizes[1]}; give a mask of the image's size")

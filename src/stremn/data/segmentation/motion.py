@@ -1,20 +1,21 @@
 """Random smooth motion and change of look, shared by all clips. Images are float32 in [0, 1]."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-__all__ = ["Motion", "Pose", "jitter_colors", "motion_blur", "random_motion", "warp"]
+__all__ = ["Motion", "Part", "Pose", "Rng", "jitter_colors", "motion_blur", "random_motion"]
 
 Rng = np.random.Generator
 
-CONTROLS = 4
-"""Control points of a bend along each side of the source."""
+Part = tuple[list[np.ndarray], list[np.ndarray]]
+"""Frames ``(h, w, 3)`` float32 and ids ``(h, w)`` uint8 of a clip."""
 
-LATTICE = 25
-"""Points along each side at which the spline is computed; between them it is interpolated."""
+CONTROLS = 4  # points of a bend along each side of the source
+LATTICE = 25  # points along each side at which the spline is computed; between them it is interpolated
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,25 @@ class Motion:
         map_y += a[1, 0] * x + (a[1, 1] * y + a[1, 2])
         return Pose(width, height, inverse, (map_x, map_y))
 
+    def film(
+        self, images: Sequence[np.ndarray], labels: Sequence[np.ndarray], size: int, border: int
+    ) -> Part:
+        """Draw a clip of ``size`` a side of one source, or of one for each frame.
+
+        Args:
+            images: T sources ``(H, W, 3)`` uint8.
+            labels: their ids ``(H, W)`` uint8.
+            size: in pixels.
+            border: cv2 border mode. Ids go on beyond it like the image, or a mirrored half of an object would
+                count as background.
+        """
+        clip: Part = ([], [])
+        for t, (image, ids) in enumerate(zip(images, labels, strict=True)):
+            pose = self.pose(t, (image.shape[0], image.shape[1]), (0, 0, size, size))
+            clip[0].append(pose.apply(image, border=border).astype(np.float32) / 255)
+            clip[1].append(pose.apply(ids, nearest=True, border=border))
+        return clip
+
     def travel(self, start: tuple[float, float], end: tuple[float, float], zoom: float) -> "Motion":
         """Add a camera that moves evenly over the source and zooms evenly on a log scale.
 
@@ -84,8 +104,7 @@ class Motion:
             end: source point that is in its place in the last frame.
             zoom: how many times larger than in the first frame the source is in the last.
         """
-        frames = len(self.matrices)
-        shares = np.linspace(0.0, 1.0, frames) if frames > 1 else np.zeros(1)
+        shares = np.linspace(0.0, 1.0, len(self.matrices))
         begin, way = np.array(start), np.array(end) - np.array(start)
         matrices = self.matrices.copy()
         for matrix, share in zip(matrices, shares, strict=True):
@@ -166,27 +185,17 @@ def random_motion(
     return Motion(np.stack(matrices), np.stack(bends))
 
 
-def warp(
-    source: np.ndarray, motion: Motion, frame: int, size: int, *, nearest: bool = False, border: int = 0
-) -> np.ndarray:
-    """Draw one frame of a source under a motion ``(size, size[, C])``; ``border`` is a cv2 border mode."""
-    height, width = source.shape[:2]
-    return motion.pose(frame, (height, width), (0, 0, size, size)).apply(
-        source, nearest=nearest, border=border
-    )
-
-
-def jitter_colors(rng: Rng, images: list[np.ndarray], strength: float = 1.0) -> list[np.ndarray]:
+def jitter_colors(rng: Rng, images: list[np.ndarray]) -> list[np.ndarray]:
     """Change brightness, contrast, saturation and tint of a clip at once, with a small drift over it."""
     brightness, contrast, saturation = rng.uniform(-0.15, 0.15), rng.uniform(0.75, 1.3), rng.uniform(0.5, 1.5)
     tint = rng.normal(0, 0.04, 3)
     drift = rng.normal(0, 0.02, 2)
+    saturation = 0.0 if rng.random() < 0.04 else saturation
     result = []
-    saturation = 0.0 if rng.random() < 0.04 else 1 + strength * (saturation - 1)
     for t, image in enumerate(images):
-        gain = 1 + strength * (contrast - 1) + t * drift[0]
+        gain = contrast + t * drift[0]
         color = gain * (saturation * np.eye(3) + (1 - saturation) / 3)
-        offset = float(image.mean()) * (1 - gain) + strength * (brightness + tint) + t * drift[1]
+        offset = float(image.mean()) * (1 - gain) + (brightness + tint) + t * drift[1]
         changed = cv2.transform(image, np.column_stack([color, offset]))
         result.append(np.clip(changed, 0, 1, out=changed))
     return result

@@ -5,39 +5,36 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 
-from stremn.data.segmentation.clips import Clip, make_clip
-from stremn.data.segmentation.motion import Motion, jitter_colors, motion_blur, random_motion, warp
+from stremn.data.clips import Clip
+from stremn.data.segmentation.motion import Motion, Rng, jitter_colors, motion_blur, random_motion
 from stremn.data.segmentation.stills import Still, StillSet
 from stremn.errors import StremnError
 
 __all__ = [
+    "INVERSE",
     "Sprite",
     "copy_paste",
     "cut_out",
     "finish_clip",
     "first_usable",
     "hide_objects",
+    "invert",
     "look_alike",
-    "moving_background",
     "present_ids",
     "random_sprite",
     "random_still",
     "twin_of",
 ]
 
+INVERSE = 203
+"""Id of all that is not the object."""
+
 MOST_ATTEMPTS = 200
-
-VISIBLE = 0.5
-"""Share of a pixel that a cut-out must cover to own it."""
-
-VISIBLE_BLURRED = 0.35
-"""The same for one that moves while the shutter is open: or a small fast object would own nothing."""
-
-LONGEST_BLUR = 15.0
-"""Pixels."""
-
-Rng = np.random.Generator
+VISIBLE = 0.5  # share of a pixel that a cut-out must cover to own it
+VISIBLE_BLURRED = 0.35  # of one that moves fast: or a small one would own nothing
+LONGEST_BLUR = 15.0  # in pixels
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,12 @@ class Sprite:
     motion: Motion
     shutter: float = 0.0
 
-    def paste(self, canvas: np.ndarray, ids: np.ndarray, number: int, frame: int) -> None:
-        """Draw one frame on the canvas ``(h, w, 3)`` and as ``number`` on its ids ``(h, w)``, in place."""
+    def paste(self, images: list[np.ndarray], labels: list[np.ndarray], number: int) -> None:
+        """Draw the path on the frames of a clip, and as ``number`` on its ids, in place."""
+        for frame, (canvas, ids) in enumerate(zip(images, labels, strict=True)):
+            self._paste(canvas, ids, number, frame)
+
+    def _paste(self, canvas: np.ndarray, ids: np.ndarray, number: int, frame: int) -> None:
         way = self._way(frame)
         region = self._region(frame, canvas.shape[:2], float(np.abs(way).max()) + 2)
         if region is None:
@@ -75,15 +76,12 @@ class Sprite:
 
     def _way(self, frame: int) -> np.ndarray:
         """Compute how far the middle of the cut-out moves while the shutter is open, in pixels."""
-        count = len(self.motion.matrices)
-        if not self.shutter or count < 2:
+        matrices = self.motion.matrices
+        if not self.shutter or len(matrices) < 2:
             return np.zeros(2)
         middle = np.array([self.picture.shape[1] / 2, self.picture.shape[0] / 2, 1.0])
-        now, then = (
-            self.motion.matrices[frame],
-            self.motion.matrices[frame + (1 if frame + 1 < count else -1)],
-        )
-        way = self.shutter * (then - now) @ middle
+        then = matrices[frame + (1 if frame + 1 < len(matrices) else -1)]
+        way = self.shutter * (then - matrices[frame]) @ middle
         length = float(np.hypot(*way))
         return np.zeros(2) if length < 3 else way * min(1.0, LONGEST_BLUR / length)
 
@@ -239,31 +237,36 @@ def random_still(rng: Rng, stills: Sequence[StillSet]) -> Still:
     return still
 
 
-def moving_background(
-    rng: Rng, stills: Sequence[StillSet], frames: int, size: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Move a still slowly: frames ``(size, size, 3)`` float32 and empty ids ``(size, size)``."""
-    still = random_still(rng, stills)
-    height, width = still.labels.shape
-    motion = random_motion(
-        rng,
-        frames,
-        center=(width / 2, height / 2),
-        target=(size / 2, size / 2),
-        scale=size / min(height, width) * np.exp(rng.uniform(0, 0.6)),
-        speed=size * rng.uniform(0, 0.03),
-        turn=rng.choice([0.5, 4.0]),
-        zoom=rng.choice([0.03, 0.12]),
-    )
-    images = [
-        warp(still.image, motion, t, size, border=cv2.BORDER_REFLECT_101).astype(np.float32) / 255
-        for t in range(frames)
-    ]
-    return images, [np.zeros((size, size), np.uint8) for _ in range(frames)]
+def invert(rng: Rng, labels: list[np.ndarray]) -> None:
+    """Make one object of the first frame the background, and all else one object, in place.
+
+    Without an object nothing changes.
+    """
+    present = present_ids(labels[0])
+    if len(present):
+        one = rng.choice(present)
+        for ids in labels:
+            ids[...] = np.where(ids == one, 0, INVERSE)
 
 
-def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], objects: int) -> Clip | None:
-    """Blur, change colours, and follow up to ``objects`` ids of the first frame; ``None`` without one."""
+def finish_clip(
+    rng: Rng,
+    images: list[np.ndarray],
+    labels: list[np.ndarray],
+    stills: Sequence[StillSet],
+    objects: int,
+    inverse_share: float,
+    hidden_share: float,
+) -> Clip | None:
+    """Invert, hide, blur and recolour by chance, and follow up to ``objects`` ids of the first frame.
+
+    ``None`` where no id of the first frame is of visible size. Without stills nothing is hidden.
+    """
+    # Drawn only where wanted, so that other clips do not depend on it.
+    if inverse_share > 0 and rng.random() < inverse_share:
+        invert(rng, labels)
+    if stills and rng.random() < hidden_share:
+        hide_objects(rng, images, labels, stills)
     if rng.random() < 0.25:
         images = [_shaken(rng, image) for image in images]
     images = jitter_colors(rng, images)
@@ -271,7 +274,14 @@ def finish_clip(rng: Rng, images: list[np.ndarray], labels: list[np.ndarray], ob
     if not ids:
         return None
     rng.shuffle(ids)
-    return make_clip(images, labels, ids[:objects], objects)
+    followed = ids[:objects]
+    lookup = np.zeros(256, np.int64)
+    lookup[followed] = np.arange(1, len(followed) + 1)
+    return Clip(
+        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
+        torch.from_numpy(lookup[np.stack(labels)]),
+        torch.arange(objects) < len(followed),
+    )
 
 
 def _shaken(rng: Rng, image: np.ndarray) -> np.ndarray:
@@ -280,14 +290,13 @@ def _shaken(rng: Rng, image: np.ndarray) -> np.ndarray:
     return motion_blur(image, length * np.cos(angle), length * np.sin(angle))
 
 
-def first_usable(attempt: Callable[[Rng], Clip | None], rng: Rng, where: str) -> Clip:
+def first_usable(attempt: Callable[[], Clip | None], where: str) -> Clip:
     """Try until a clip has an object in its first frame.
 
     Raises:
         StremnError: naming the data, if there is none in many attempts: its masks are empty.
     """
     for _ in range(MOST_ATTEMPTS):
-        clip = attempt(rng)
-        if clip is not None:
+        if clip := attempt():
             return clip
     raise StremnError(f"{where}: hardly a mask holds an object of visible size; check the masks")

@@ -6,24 +6,12 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from stremn.data.requests import ClipRequest
-from stremn.data.segmentation.clips import Clip
-from stremn.data.segmentation.motion import Motion, random_motion
-from stremn.data.segmentation.sprites import (
-    Sprite,
-    finish_clip,
-    first_usable,
-    hide_objects,
-    present_ids,
-    random_sprite,
-    random_still,
-    twin_of,
-)
+from stremn.data.clips import Clip, ClipRequest
+from stremn.data.segmentation.motion import Rng, random_motion
+from stremn.data.segmentation.sprites import finish_clip, first_usable, random_sprite, random_still, twin_of
 from stremn.data.segmentation.stills import Still, StillSet
 
-__all__ = ["INVERSE", "SyntheticClips", "invert", "with_regions"]
-
-Rng = np.random.Generator
+__all__ = ["SyntheticClips", "with_regions"]
 
 
 class SyntheticClips(Dataset[Clip]):
@@ -63,7 +51,7 @@ class SyntheticClips(Dataset[Clip]):
         """Make the clip."""
         rng = np.random.default_rng([self.seed, 1, request.number])
         where = ", ".join(str(folder.root) for folder in self.stills)
-        return first_usable(lambda rng: self._attempt(rng, request.frames, request.size), rng, where)
+        return first_usable(lambda: self._attempt(rng, request.frames, request.size), where)
 
     def _attempt(self, rng: Rng, frames: int, size: int) -> Clip | None:
         base = random_still(rng, self.stills)
@@ -91,43 +79,18 @@ class SyntheticClips(Dataset[Clip]):
         sprites = [s for s in (random_sprite(rng, self.stills, frames, size) for _ in range(wanted)) if s]
         if sprites and rng.random() < self.look_alike_share:
             sprites.append(twin_of(rng, sprites[0], frames, size))
-        images, labels = self._render(base, motion, sprites, follow_base, size)
-        if self.inverse_share > 0 and rng.random() < self.inverse_share:
-            invert(rng, labels)
-        if rng.random() < self.hidden_share:
-            hide_objects(rng, images, labels, self.stills)
-        return finish_clip(rng, images, labels, self.objects)
-
-    def _render(
-        self, base: Still, motion: Motion, sprites: list[Sprite], follow_base: bool, size: int
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        images, labels = [], []
-        mirrored = cv2.BORDER_REFLECT_101
-        for t in range(len(motion.matrices)):
-            pose = motion.pose(t, base.labels.shape, (0, 0, size, size))
-            canvas = pose.apply(base.image, border=mirrored).astype(np.float32) / 255
-            ids = np.zeros((size, size), np.uint8)
-            if follow_base:
-                # Mirrored at the border like the image, or a mirrored half would count as background.
-                ids = pose.apply(base.labels, nearest=True, border=mirrored)
-            for number, sprite in enumerate(sprites):
-                sprite.paste(canvas, ids, 200 + number, t)
-            images.append(canvas)
-            labels.append(ids)
-        return images, labels
+        followed = base.labels if follow_base else np.zeros_like(base.labels)
+        images, labels = motion.film([base.image] * frames, [followed] * frames, size, cv2.BORDER_REFLECT_101)
+        for number, sprite in enumerate(sprites, start=200):
+            sprite.paste(images, labels, number)
+        return finish_clip(
+            rng, images, labels, self.stills, self.objects, self.inverse_share, self.hidden_share
+        )
 
 
-INVERSE = 203
-"""Id of all that is not the object."""
-
-SIDE = 160
-"""Longer side at which regions are drawn, in pixels."""
-
-COLOUR_WEIGHT = 2.0
-"""How much a difference of colour counts against a distance, both as shares of their whole range."""
-
-SMALLEST, LARGEST = 0.01, 0.4
-"""Shares of the image that a region may have."""
+SIDE = 160  # longer side at which regions are drawn, in pixels
+COLOUR_WEIGHT = 2.0  # of a difference of colour against a distance, both as shares of their whole range
+SMALLEST, LARGEST = 0.01, 0.4  # shares of the image that a region may have
 
 
 def with_regions(rng: Rng, still: Still, most: int = 3) -> Still:
@@ -153,15 +116,3 @@ def with_regions(rng: Rng, still: Still, most: int = 3) -> Still:
     lookup[usable[:most]] = np.arange(1, len(usable[:most]) + 1)
     labels = lookup[nearest].reshape(size[1], size[0])
     return Still(still.image, cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST))
-
-
-def invert(rng: Rng, labels: list[np.ndarray]) -> None:
-    """Make one object of the first frame the background, and all else one object, in place.
-
-    Without an object nothing changes.
-    """
-    present = present_ids(labels[0])
-    if len(present):
-        one = rng.choice(present)
-        for ids in labels:
-            ids[...] = np.where(ids == one, 0, INVERSE)

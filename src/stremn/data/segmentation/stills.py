@@ -1,30 +1,22 @@
-"""Still images with object masks: what every set of them offers, whatever its layout on disk."""
+"""Still images with object masks, in every layout on disk, which is told from what a folder holds."""
 
+import json
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self
 
+import cv2
 import numpy as np
 
-from stremn.data.segmentation.images import fit_labels, read_object_labels, read_rgb, read_saliency
+from stremn.data.segmentation.coco import draw_instance, image_folder, read_instances
+from stremn.data.segmentation.images import fit_labels, read_object_labels, read_rgb
 from stremn.errors import StremnError
 from stremn.files import Legend
-from stremn.files.names import IMAGE_SUFFIXES, image_files
+from stremn.files.names import IMAGE_SUFFIXES, natural_key
 
-__all__ = [
-    "Ecssd",
-    "HkuIs",
-    "Msra10k",
-    "PairedStills",
-    "SbdStills",
-    "Still",
-    "StillFolder",
-    "StillLayout",
-    "StillSet",
-    "subfolder",
-]
+__all__ = ["STILL_LAYOUTS", "Still", "StillFolder", "StillLayout", "StillSet", "find_stills", "open_stills"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,6 @@ class StillLayout(ABC):
     looks_like: ClassVar[str]
 
     def __init__(self, root: Path, images: list[Path], missing: list[str]) -> None:
-        """Take what was found."""
         self.root, self.images, self.missing = root, images, missing
 
     @classmethod
@@ -99,21 +90,13 @@ class StillLayout(ABC):
             StremnError: if a file is damaged or the sizes differ.
         """
         image, labels = read_rgb(self.images[index]), self.labels(index)
-        size = (image.shape[0], image.shape[1])
-        return Still(image, fit_labels(labels, self.mask_path(index), self.images[index], size))
-
-
-def subfolder(root: Path, name: str) -> Path | None:
-    """A folder in ``root`` by its name, in capitals or not; ``None`` if there is none."""
-    if (root / name).is_dir():
-        return root / name
-    if not root.is_dir():
-        return None
-    return next((p for p in sorted(root.iterdir()) if p.name.lower() == name.lower() and p.is_dir()), None)
+        return Still(image, fit_labels(labels, self.mask_path(index), self.images[index], image.shape[:2]))
 
 
 class PairedStills(StillLayout):
-    """Stills of a folder of images and a folder of masks with the same names.
+    """Stills of a folder of images and a folder of masks with the same names, in capitals or not.
+
+    What has no partner is left out and noted in ``missing``.
 
     Args:
         root: holds the two folders.
@@ -128,10 +111,9 @@ class PairedStills(StillLayout):
     mask_suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
 
     def __init__(self, root: Path | str) -> None:
-        """List the pairs; what has no partner is left out and noted in ``missing``."""
         root = Path(root)
-        masks = self._files(root, self.mask_folder, self.mask_suffixes)
-        images = self._files(root, self.image_folder, self.image_suffixes)
+        masks = _by_name(root, self.mask_folder, self.mask_suffixes)
+        images = _by_name(root, self.image_folder, self.image_suffixes)
         names = sorted(images.keys() & masks.keys())
         if not names:
             raise StremnError(
@@ -146,17 +128,28 @@ class PairedStills(StillLayout):
     @classmethod
     def find(cls, root: Path) -> list[Self]:
         """The set, if ``root`` has both folders."""
-        both = subfolder(root, cls.image_folder) and subfolder(root, cls.mask_folder)
+        both = _subfolder(root, cls.image_folder) and _subfolder(root, cls.mask_folder)
         return [cls(root)] if both else []
 
     def mask_path(self, index: int) -> Path:
         """The mask file."""
         return self.masks[index]
 
-    def _files(self, root: Path, name: str, suffixes: frozenset[str]) -> dict[str, Path]:
-        folder = subfolder(root, name)
-        files = image_files(folder) if folder else []
-        return {file.stem: file for file in files if file.suffix.lower() in suffixes}
+
+def _subfolder(root: Path, name: str) -> Path | None:
+    if (root / name).is_dir():
+        return root / name
+    if not root.is_dir():
+        return None
+    return next((p for p in sorted(root.iterdir()) if p.name.lower() == name.lower() and p.is_dir()), None)
+
+
+def _by_name(root: Path, name: str, suffixes: frozenset[str]) -> dict[str, Path]:
+    folder = _subfolder(root, name)
+    files = sorted(folder.iterdir(), key=lambda file: natural_key(file.name)) if folder else []
+    wanted = (file for file in files if file.suffix.lower() in suffixes and not file.name.startswith("."))
+    # A link whose target is not there stands for a file that is lost.
+    return {file.stem: file for file in wanted if not file.is_dir()}
 
 
 class StillFolder(PairedStills):
@@ -176,7 +169,7 @@ class _Salient(PairedStills):
 
     def labels(self, index: int) -> np.ndarray:
         """1 where the grey mask is brighter than half."""
-        return read_saliency(self.masks[index])
+        return (cv2.cvtColor(read_rgb(self.masks[index]), cv2.COLOR_RGB2GRAY) > 127).astype(np.uint8)
 
 
 class Ecssd(_Salient):
@@ -207,13 +200,12 @@ class Msra10k(_Salient):
     @classmethod
     def find(cls, root: Path) -> list[Self]:
         """The set, if ``root`` has the folder, with images in it."""
-        folder = subfolder(root, cls.image_folder)
-        if folder is None or subfolder(root, "gt"):
+        if _subfolder(root, "gt") or not _by_name(root, cls.image_folder, cls.image_suffixes):
             return []
-        return [cls(root)] if any(p.suffix.lower() in cls.image_suffixes for p in folder.iterdir()) else []
+        return [cls(root)]
 
 
-class SbdStills(StillLayout):
+class SbdStills(PairedStills):
     """Stills of SBD: ``img/NAME.jpg`` and ``inst/NAME.mat`` with ``GTinst.Segmentation``; needs scipy.
 
     Args:
@@ -225,38 +217,30 @@ class SbdStills(StillLayout):
 
     layout = "SBD"
     looks_like = "img/ and inst/ with .mat files"
+    image_folder, mask_folder = "img", "inst"
+    image_suffixes, mask_suffixes = frozenset({".jpg"}), frozenset({".mat"})
 
     def __init__(self, root: Path | str) -> None:
-        """List the pairs; what has no partner is left out and noted in ``missing``."""
-        _loadmat()
-        root = Path(root)
-        masks = {p.stem: p for p in (root / "inst").glob("*.mat")}
-        images = {p.stem: p for p in (root / "img").glob("*.jpg")}
-        names = sorted(images.keys() & masks.keys())
-        if not names:
-            raise StremnError(f"{root}: no image in 'img' has a file of the same name in 'inst'")
-        missing = [f"mask of {images[name]}" for name in sorted(images.keys() - masks.keys())]
-        missing += [f"image of {masks[name]}" for name in sorted(masks.keys() - images.keys())]
-        super().__init__(root, [images[name] for name in names], missing)
-        self.masks = [masks[name] for name in names]
+        try:
+            from scipy.io import loadmat  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise StremnError("reading SBD needs scipy: pip install 'stremn[train]'") from error
+        super().__init__(root)
+        self._loadmat = loadmat
 
     @classmethod
     def find(cls, root: Path) -> list[Self]:
         """The set, in ``root`` or in the folders in which it is distributed."""
         for folder in (root, root / "dataset", root / "benchmark_RELEASE" / "dataset"):
-            if subfolder(folder, "img") and subfolder(folder, "inst"):
-                return [cls(folder)]
+            if found := super().find(folder):
+                return found
         return []
-
-    def mask_path(self, index: int) -> Path:
-        """The MATLAB file."""
-        return self.masks[index]
 
     def labels(self, index: int) -> np.ndarray:
         """Ids of the instances."""
         path = self.masks[index]
         try:
-            labels = np.asarray(_loadmat()(path)["GTinst"]["Segmentation"][0, 0])
+            labels = np.asarray(self._loadmat(path)["GTinst"]["Segmentation"][0, 0])
         except Exception as error:  # Damaged files raise whatever the reader stumbles over.
             said = f"{type(error).__name__}: {error}"
             raise StremnError(f"{path}: holds no GTinst.Segmentation ({said}); extract it again") from error
@@ -265,9 +249,84 @@ class SbdStills(StillLayout):
         return Legend(void=True).without_void(labels.astype(np.uint8))[0]
 
 
-def _loadmat() -> Callable[[Path], dict[str, Any]]:
-    try:
-        from scipy.io import loadmat  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise StremnError("reading SBD needs scipy: pip install 'stremn[train]'") from error
-    return loadmat
+class CocoStills(StillLayout):
+    """Stills of COCO: ``annotations/instances_NAME.json`` and the folder of images ``NAME``.
+
+    Crowd regions are left out; so are images without an instance. Absent images are noted in ``missing``.
+
+    Args:
+        file: the JSON file; the images are in ``NAME``, ``images/NAME`` or ``images`` beside its folder.
+
+    Raises:
+        StremnError: if the file is damaged, or none of its images is there.
+    """
+
+    layout = "COCO"
+    looks_like = "annotations/instances_NAME.json and NAME/ with the images"
+
+    def __init__(self, file: Path | str) -> None:
+        self.file = file = Path(file)
+        records = read_instances(file)
+        folder = image_folder(file)
+        there = {entry.name for entry in os.scandir(folder)}
+        missing = [f"{folder / record.name}" for record in records if record.name not in there]
+        self._records = [record for record in records if record.name in there]
+        if not self._records:
+            raise StremnError(f"{file}: none of its images is in {folder}; put them there")
+        super().__init__(file.parent.parent, [folder / record.name for record in self._records], missing)
+
+    @classmethod
+    def find(cls, root: Path) -> list[Self]:
+        """One set for each JSON file whose images are there, those of training first."""
+        files = [root] if root.suffix == ".json" else sorted((root / "annotations").glob("instances_*.json"))
+        return [cls(file) for file in sorted(files, key=lambda file: "train" not in file.name)]
+
+    def mask_path(self, index: int) -> Path:
+        """The JSON file."""
+        return self.file
+
+    def labels(self, index: int) -> np.ndarray:
+        """Ids by size: 1 is the largest instance, and smaller ones lie above larger ones."""
+        _, height, width, segmentations = self._records[index]
+        labels = np.zeros((height, width), np.uint8)
+        try:
+            # Ids from 200 on are those of pasted cut-outs.
+            for number, segmentation in enumerate(json.loads(segmentations)[:199], start=1):
+                labels[draw_instance(segmentation, height, width) > 0] = number
+        except (ValueError, TypeError, KeyError) as error:
+            name = self.images[index].name
+            raise StremnError(f"{self.file}: segmentation of {name} is damaged ({error})") from error
+        return labels
+
+
+STILL_LAYOUTS: tuple[type[StillLayout], ...] = (CocoStills, SbdStills, Ecssd, HkuIs, Msra10k, StillFolder)
+"""In the order in which a folder is compared with them."""
+
+
+def find_stills(root: Path) -> list[StillLayout]:
+    """The sets of stills in a folder, the one to train on first; empty if it fits no layout.
+
+    Raises:
+        StremnError: if it fits one and cannot be used.
+    """
+    return next((found for layout in STILL_LAYOUTS if (found := layout.find(root))), [])
+
+
+def open_stills(root: Path | str) -> StillLayout:
+    """The stills of a folder, whose layout is told from what is in it.
+
+    Args:
+        root: folder of COCO, SBD, ECSSD, HKU-IS, MSRA10K, or with ``images`` and ``masks``; or one JSON file
+            of COCO.
+
+    Raises:
+        StremnError: if the folder is missing, fits no layout, or fits one and holds no still.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise StremnError(f"{root}: does not exist; give a folder of stills with object masks")
+    found = find_stills(root)
+    if not found:
+        known = "; ".join(f"{layout.layout}: {layout.looks_like}" for layout in STILL_LAYOUTS)
+        raise StremnError(f"{root}: no layout of stills that is known ({known})")
+    return found[0]

@@ -1,6 +1,5 @@
 """Training clips cut from annotated videos."""
 
-import functools
 import logging
 from collections.abc import Callable, Sequence
 
@@ -8,22 +7,18 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from stremn.data.requests import ClipRequest
-from stremn.data.segmentation.clips import Clip
+from stremn.data.clips import Clip, ClipRequest
 from stremn.data.segmentation.images import fit_labels, read_object_labels, read_rgb
-from stremn.data.segmentation.motion import Motion, random_motion, warp
+from stremn.data.segmentation.motion import Motion, Part, Rng, random_motion
 from stremn.data.segmentation.sprites import (
-    Sprite,
     copy_paste,
     finish_clip,
     first_usable,
-    hide_objects,
     look_alike,
-    moving_background,
     present_ids,
     random_sprite,
+    random_still,
 )
-from stremn.data.segmentation.still_clips import invert
 from stremn.data.segmentation.stills import StillSet
 from stremn.data.segmentation.videos import Video
 from stremn.errors import StremnError
@@ -33,13 +28,7 @@ __all__ = ["VideoClips", "pick_frames"]
 
 log = logging.getLogger("stremn")
 
-Rng = np.random.Generator
-
-Part = tuple[list[np.ndarray], list[np.ndarray]]
-"""Frames and ids of a clip."""
-
-OVER_A_STILL = 0.3
-"""Share of copy-paste clips whose object moves over a still in place of a video."""
+OVER_A_STILL = 0.3  # share of copy-paste clips whose object moves over a still in place of a video
 
 MOST_ZOOM = 4.0
 """How many times larger a close crop shows an object than the whole frame does."""
@@ -116,47 +105,43 @@ class VideoClips(Dataset[Clip]):
                 f"training clip of {request.frames}; set fewer 'frames'"
             )
         where = ", ".join(sequence.name for sequence in long_enough[:5])
-        return first_usable(
-            lambda rng: self._attempt(rng, long_enough, request.frames, request.size), rng, where
-        )
+        return first_usable(lambda: self._attempt(rng, long_enough, request.frames, request.size), where)
 
     def _attempt(self, rng: Rng, sequences: list[Video], frames: int, size: int) -> Clip | None:
         # Drawn only where wanted, so that other clips do not depend on it.
         pastes = self.copy_paste_share > 0 and rng.random() < self.copy_paste_share
         if pastes and self.stills and rng.random() < OVER_A_STILL:
-            host: Part | None = moving_background(rng, self.stills, frames, size)
+            host: Part | None = _moving_still(rng, self.stills, frames, size)
         else:
             zooms = self.zoom_share > 0 and rng.random() < self.zoom_share
-            crop = functools.partial(_zoom if zooms else _crop, rng, size=size)
-            host = self._part(rng, sequences, frames, crop, size)
+            host = self._part(rng, sequences, frames, size, _zoom if zooms else _crop)
         if host is None:
             return None
         canvas, ids = host
         if pastes:
-            path = functools.partial(_path, rng, size=size)
-            guest = self._part(rng, sequences, frames, path, size, border=cv2.BORDER_CONSTANT)
+            guest = self._part(rng, sequences, frames, size, _path, border=cv2.BORDER_CONSTANT)
             if guest is not None:
                 # Four times in five it is followed, else it hides what is below.
                 copy_paste(rng, *guest, canvas, ids, 202 if rng.random() < 0.8 else 0)
         if self.stills and rng.random() < 0.5:
             sprite = random_sprite(rng, self.stills, frames, size)
-            _paste_all(sprite, canvas, ids, 200 if rng.random() < 0.5 else 0)
+            number = 200 if rng.random() < 0.5 else 0
+            if sprite:
+                sprite.paste(canvas, ids, number)
         if rng.random() < self.look_alike_share:
             sprite = look_alike(rng, canvas[0], ids[0], frames)
-            _paste_all(sprite, canvas, ids, 201 if rng.random() < 0.5 else 0)
-        if self.inverse_share > 0 and rng.random() < self.inverse_share:
-            invert(rng, ids)
-        if self.stills and rng.random() < self.hidden_share:
-            hide_objects(rng, canvas, ids, self.stills)
-        return finish_clip(rng, canvas, ids, self.objects)
+            number = 201 if rng.random() < 0.5 else 0
+            if sprite:
+                sprite.paste(canvas, ids, number)
+        return finish_clip(rng, canvas, ids, self.stills, self.objects, self.inverse_share, self.hidden_share)
 
     def _part(
         self,
         rng: Rng,
         sequences: list[Video],
         frames: int,
-        motion_for: Callable[..., Motion],
         size: int,
+        motion_for: Callable[[Rng, list[np.ndarray], int], Motion],
         border: int = cv2.BORDER_REFLECT_101,
     ) -> Part | None:
         """Draw a random sequence under the motion made for its labels.
@@ -173,18 +158,12 @@ class VideoClips(Dataset[Clip]):
             return None
         images = [read_rgb(path) for path in paths]
         labels = [
-            fit_labels(mask, file, path, (image.shape[0], image.shape[1]))
+            fit_labels(mask, file, path, image.shape[:2])
             for mask, file, path, image in zip(labels, masks, paths, images, strict=True)
         ]
         if rng.random() < 0.5:
             images, labels = ([cv2.flip(a, 1) for a in arrays] for arrays in (images, labels))
-        motion = motion_for(labels=labels)
-        canvas = [
-            warp(image, motion, t, size, border=border).astype(np.float32) / 255
-            for t, image in enumerate(images)
-        ]
-        ids = [warp(m, motion, t, size, nearest=True, border=border) for t, m in enumerate(labels)]
-        return canvas, ids
+        return motion_for(rng, labels, size).film(images, labels, size, border)
 
 
 def pick_frames(rng: Rng, annotated: Sequence[int], frames: int, max_gap: int) -> list[int]:
@@ -206,7 +185,7 @@ def pick_frames(rng: Rng, annotated: Sequence[int], frames: int, max_gap: int) -
     return [annotated[i] for i in (picks[::-1] if rng.random() < 0.5 else picks)]
 
 
-def _crop(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
+def _crop(rng: Rng, labels: list[np.ndarray], size: int) -> Motion:
     """Draw a crop that holds part of a random object of the first frame, with a slightly moving camera."""
     point = _point(rng, labels[0])
     least, most = _scales(labels[0], size)
@@ -223,7 +202,7 @@ def _crop(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
     )
 
 
-def _zoom(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
+def _zoom(rng: Rng, labels: list[np.ndarray], size: int) -> Motion:
     """Go from a wide crop around a random object of the first frame to a close one of the last, or back."""
     least, _ = _scales(labels[0], size)
     scales = least * np.array(
@@ -273,15 +252,7 @@ def _center(rng: Rng, point: tuple[int, int], labels: np.ndarray, half: float) -
     return x, y
 
 
-def _paste_all(
-    sprite: Sprite | None, images: list[np.ndarray], labels: list[np.ndarray], number: int
-) -> None:
-    """Draw a cut-out on all frames of a clip, in place."""
-    for t in range(len(images) if sprite else 0):
-        sprite.paste(images[t], labels[t], number, t)  # type: ignore[union-attr]
-
-
-def _path(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
+def _path(rng: Rng, labels: list[np.ndarray], size: int) -> Motion:
     """Draw a path that puts all objects of the first frame, at a random size, somewhere on the canvas."""
     left, top, width, height = cv2.boundingRect((labels[0] > 0).astype(np.uint8))
     wanted = size * np.exp(rng.uniform(np.log(0.15), np.log(0.8)))
@@ -296,3 +267,21 @@ def _path(rng: Rng, labels: list[np.ndarray], *, size: int) -> Motion:
         turn=rng.choice([0.5, 4.0]),
         zoom=rng.choice([0.03, 0.12]),
     )
+
+
+def _moving_still(rng: Rng, stills: Sequence[StillSet], frames: int, size: int) -> Part:
+    """Move a still slowly, with no ids."""
+    still = random_still(rng, stills)
+    height, width = still.labels.shape
+    motion = random_motion(
+        rng,
+        frames,
+        center=(width / 2, height / 2),
+        target=(size / 2, size / 2),
+        scale=size / min(height, width) * np.exp(rng.uniform(0, 0.6)),
+        speed=size * rng.uniform(0, 0.03),
+        turn=rng.choice([0.5, 4.0]),
+        zoom=rng.choice([0.03, 0.12]),
+    )
+    nothing = np.zeros_like(still.labels)
+    return motion.film([still.image] * frames, [nothing] * frames, size, cv2.BORDER_REFLECT_101)

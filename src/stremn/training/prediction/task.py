@@ -20,7 +20,7 @@ from stremn.data import (
     read_digits,
 )
 from stremn.data.prediction.any_videos import open_reels
-from stremn.data.prediction.random_access import Reel
+from stremn.data.prediction.reels import Reel
 from stremn.errors import StremnError
 from stremn.memory import Rules, get_policy
 from stremn.metrics.prediction.scores import PredictionScorer

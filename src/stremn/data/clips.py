@@ -1,16 +1,29 @@
-"""What a training clip is."""
+"""What a training clip is, with masks and without, and what a data set of them is asked for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stremn.data.requests import ClipRequest
+__all__ = ["Clip", "ClipMixture", "ClipRequest", "FrameClip", "collate", "collate_frames", "make_frame_clip"]
 
-__all__ = ["Clip", "ClipMixture", "collate", "make_clip"]
+
+class ClipRequest(NamedTuple):
+    """Which training clip to make.
+
+    Attributes:
+        number: of the clip, from 0; with the seed of the data set it fixes all that is random.
+        frames: T.
+        size: sides of the clip in pixels.
+    """
+
+    number: int
+    frames: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -28,26 +41,12 @@ class Clip:
     valid: Tensor
 
 
-def make_clip(images: list[np.ndarray], labels: list[np.ndarray], ids: Sequence[int], objects: int) -> Clip:
-    """Make a clip of images in [0, 1] and label maps; ``ids`` become 1, 2, … and the rest background."""
-    lookup = np.zeros(256, np.int64)
-    lookup[list(ids)] = np.arange(1, len(ids) + 1)
-    return Clip(
-        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
-        torch.from_numpy(lookup[np.stack(labels)]),
-        torch.arange(objects) < len(ids),
-    )
-
-
 def collate(clips: list[Clip]) -> Clip:
     """Join clips to a batch; O becomes the most objects that one of them has."""
     valid = torch.stack([c.valid for c in clips])
     most = max(1, int(valid.sum(dim=1).max()))
-    return Clip(
-        torch.stack([c.frames for c in clips]),
-        torch.stack([c.labels for c in clips]),
-        valid[:, :most],
-    )
+    frames, labels = torch.stack([c.frames for c in clips]), torch.stack([c.labels for c in clips])
+    return Clip(frames, labels, valid[:, :most])
 
 
 class ClipMixture(Dataset[Clip]):
@@ -67,3 +66,25 @@ class ClipMixture(Dataset[Clip]):
         """Make the clip by the part that is drawn for it."""
         draw = np.random.default_rng([self.seed, 0, request.number]).random()
         return self.parts[int(np.searchsorted(self.cumulative, draw, side="right"))][request]
+
+
+@dataclass(frozen=True)
+class FrameClip:
+    """One clip without annotation, or a batch of them with ``B`` in front.
+
+    Attributes:
+        frames: ``(T, C, h, w)`` float32 in [0, 1]; C is 3 (RGB) or 1 (grey).
+    """
+
+    frames: Tensor
+
+
+def make_frame_clip(images: np.ndarray) -> FrameClip:
+    """Make a clip of frames ``(T, h, w, C)`` uint8."""
+    frames = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return FrameClip(frames.to(torch.float32).div_(255))
+
+
+def collate_frames(clips: list[FrameClip]) -> FrameClip:
+    """Join clips of one shape to a batch."""
+    return FrameClip(torch.stack([clip.frames for clip in clips]))
