@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stremn.data.prediction.reels import ImageReel, Reel, VideoReel
 from stremn.errors import StremnError
-from stremn.files.names import VIDEO_SUFFIXES, image_files, natural_key
+from stremn.files.names import VIDEO_SUFFIXES, image_files, natural_key, some_of
 
 __all__ = ["KTH_ACTIONS", "kth_stride", "read_human36m", "read_kth"]
 
@@ -52,11 +52,10 @@ def read_kth(root: Path | str, split: str = "train", *, actions: Iterable[str] =
         else:
             continue
         seen.add(int(match[1]))
-    if missing := sorted({*persons} - seen):
-        some = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
+    if missing := [str(person) for person in persons if person not in seen]:
         raise StremnError(
             f"{root}: lacks the videos of {len(missing)} of {len(persons)} persons of '{split}' "
-            f"({some}); unpack all of KTH there, as in boxing/person01_boxing_d1_uncomp.avi"
+            f"({some_of(missing, 5)}); unpack all of KTH there, as in boxing/person01_boxing_d1_uncomp.avi"
         )
     return reels
 

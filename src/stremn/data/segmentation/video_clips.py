@@ -23,6 +23,7 @@ from stremn.data.segmentation.stills import StillSet
 from stremn.data.segmentation.videos import Video
 from stremn.errors import StremnError
 from stremn.files import Legend
+from stremn.files.names import some_of
 
 __all__ = ["VideoClips", "pick_frames"]
 
@@ -82,10 +83,9 @@ class VideoClips(Dataset[Clip]):
                 f"{known}: fewer than two frames have a mask of the same name; training clips need several"
             )
         if left_out:
-            names = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+            names = some_of(left_out, 5)
             log.info("%d sequences with fewer than two masks are not trained on: %s", len(left_out), names)
-        sequences = usable
-        self.sequences, self.stills = sequences, stills
+        self.sequences, self.stills = usable, stills
         self.objects, self.max_gap, self.seed = objects, max_gap, seed
         self.hidden_share, self.look_alike_share = hidden_share, look_alike_share
         self.copy_paste_share, self.inverse_share = copy_paste_share, inverse_share
