@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from stremn import StremnError
 from stremn.commands import main
-from stremn.commands.score import render_scores, score
+from stremn.commands.evaluate import render_scores, score
 from stremn.metrics import ScoreTable, score_folders, score_sequence
 
 APP = typer.Typer()

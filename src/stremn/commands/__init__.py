@@ -1,4 +1,4 @@
-"""The ``stremn`` command. Each subcommand has a file of its own; this one registers them.
+"""The ``stremn`` command. Subcommands have files of their own; this one registers them.
 
 These files import at their head only what it takes to print their help: PyTorch and all that needs it is
 imported where a command computes.
@@ -11,16 +11,14 @@ from contextlib import suppress
 import typer
 
 from stremn import __version__
-from stremn.commands.average import average
 from stremn.commands.console import Interrupted, attended, note
 from stremn.commands.data import data
 from stremn.commands.demo import demo
-from stremn.commands.evaluate import evaluate
+from stremn.commands.evaluate import evaluate, score
 from stremn.commands.predict import predict
-from stremn.commands.score import score
 from stremn.commands.segment import segment
 from stremn.commands.table import ablate, table
-from stremn.commands.train import train
+from stremn.commands.train import average, train
 from stremn.errors import StremnError
 
 __all__ = ["app", "main"]

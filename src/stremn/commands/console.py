@@ -9,8 +9,9 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from io import TextIOWrapper
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FrameProgress",
     "Interrupted",
+    "RunProgress",
     "Stop",
     "attended",
     "count_files",
@@ -126,7 +128,49 @@ def attended() -> Iterator[None]:
         yield
 
 
-class FrameProgress:
+class RunProgress:
+    """How far a run is: a bar on a terminal, a line now and then elsewhere. A context manager.
+
+    Args:
+        label: what is being done.
+    """
+
+    def __init__(self, label: str) -> None:
+        self.label = printable(label)
+        self._bar: Progress | None = None
+        self._shown = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Show nothing yet."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, done: int, total: int | None, facts: str, line: str, last: bool = False) -> None:
+        """Tell how far it is.
+
+        Args:
+            done: frames or steps.
+            total: of them in all, ``None`` where that is not known.
+            facts: what stands in the bar.
+            line: what is printed where there is no terminal, if the last line was some time ago.
+            last: print the line whenever the last one was.
+        """
+        if notes.is_terminal:
+            if self._bar is None:
+                self._bar = _bar("{task.fields[facts]}")
+                self._bar.add_task(self.label, total=total, facts="")
+                self._bar.start()
+            self._bar.update(self._bar.task_ids[0], completed=done, facts=facts)
+        elif last or time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES:
+            self._shown = time.monotonic()
+            note(line)
+
+
+class FrameProgress(RunProgress):
     """Counts frames; shows frames per second and the time left. A context manager.
 
     Args:
@@ -135,10 +179,9 @@ class FrameProgress:
     """
 
     def __init__(self, label: str, total: int | None) -> None:
-        """Nothing is shown before the context is entered."""
-        self.label, self.total, self.count = printable(label), total, 0
-        self._bar: Progress | None = None
-        self._started = self._shown = time.monotonic()
+        super().__init__(label)
+        self.total, self.count = total, 0
+        self._started = time.monotonic()
         self._ended: float | None = None
 
     @property
@@ -154,36 +197,25 @@ class FrameProgress:
     def __enter__(self) -> Self:
         """Start the clock, and the bar on a terminal."""
         self._started = self._shown = time.monotonic()
-        if notes.is_terminal:
-            self._bar = _bar("{task.fields[rate]}")
-            self._task = self._bar.add_task(self.label, total=self.total, rate="")
-            self._bar.start()
+        self.advance(0)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop the clock and the bar, or write the last line."""
         self._ended = time.monotonic()
-        if self._bar is not None:
-            self._bar.stop()
-        elif self.count:
-            self._line()
+        if self.count:
+            self.advance(0, last=True)
+        super().__exit__(*error)
 
-    def advance(self, frames: int = 1) -> None:
-        """One frame is done, or several."""
+    def advance(self, frames: int = 1, last: bool = False) -> None:
+        """One frame is done, or several; the line of the ``last`` is always printed."""
         self.count += frames
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self.count, rate=f"{self.rate:.1f} frames/s")
-        elif time.monotonic() - self._shown >= SECONDS_BETWEEN_LINES:
-            self._shown = time.monotonic()
-            self._line()
-
-    def _line(self) -> None:
+        rate = f"{self.rate:.1f} frames/s"
         total = f"/{self.total}" if self.total else ""
         left = max(0, (self.total or self.count) - self.count) / max(self.rate, 1e-9)
         rest = f", {left:.0f} s left" if self.total else ""
-        note(f"{self.label}: {self.count}{total} frames, {self.rate:.1f} frames/s{rest}")
+        line = f"{self.label}: {self.count}{total} frames, {rate}{rest}"
+        self.show(self.count, self.total, rate, line, last)
 
 
 @contextmanager
@@ -229,17 +261,15 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, number: int = signal.SIGINT) -> None:
-        """``number`` of the signal."""
         super().__init__(f"interrupted by signal {number}")
         self.status = 128 + number
 
 
+@dataclass
 class Stop:
-    """Whether a run shall stop: true once a signal has come."""
+    """Whether a run shall stop: true once a signal has come, which has this number."""
 
-    def __init__(self) -> None:
-        """No signal yet."""
-        self.number = 0
+    number: int = 0
 
     def __bool__(self) -> bool:
         """Whether one has come."""
@@ -247,17 +277,20 @@ class Stop:
 
 
 @contextmanager
-def stop_between_frames() -> Iterator[Stop]:
+def stop_between_frames(*, launched: bool = False) -> Iterator[Stop]:
     """Within the context the first Ctrl-C, or a request to terminate, is only noted; the second interrupts.
 
     So masks and overlay end with the same frame.
+
+    Args:
+        launched: as one of several processes, for which a second signal is the launcher passing on the first.
     """
     stop = Stop()
 
     def take_note(number: int, frame: FrameType | None) -> None:
-        if stop:
+        if stop and not launched:
             _interrupt(number, frame)
-        stop.number = number
+        stop.number = stop.number or number
 
     with _on_signals(take_note, signal.SIGINT, signal.SIGTERM):
         yield stop

@@ -78,15 +78,7 @@ def run_clips(
     models: Mapping[str, Predictor],
     results: Path | None = None,
 ) -> tuple[list[Line[Any]], dict[str, Any]]:
-    """The same for rows of prediction.
-
-    Args:
-        label: of the bar.
-        rows: to be run.
-        parts: of the clips.
-        models: by the digest of their weights.
-        results: file in which they are kept and found again, if in any.
-    """
+    """The same for rows of prediction: models by the digest of their weights, results in a file if in any."""
     from stremn.metrics.prediction.scores import PredictionScores
     from stremn.tables import PredictClips, ResultStore
 

@@ -33,8 +33,7 @@ class TableOptions(options.DataOptions):
     """The options of a table beside those of its sessions."""
 
     out: Annotated[
-        Path,
-        typer.Option(help="Folder for table, plots and results; goes on with what is in it."),
+        Path, typer.Option(help="Folder for table, plots and results; goes on with what is in it.")
     ]
     long: Annotated[
         int, typer.Option(min=0, help="Play each sequence forth and back until so many frames were shown.")
@@ -44,8 +43,7 @@ class TableOptions(options.DataOptions):
         list[str] | None,
         typer.Option(
             "--model",
-            help="Name of a model that ships with weights, or a weights file; table 5: label=FILE for each "
-            "row.",
+            help="Name of a model with weights, or a weights file; table 5: label=FILE for each row.",
         ),
     ] = None
     trained: Annotated[
@@ -113,11 +111,7 @@ def _run(
 ) -> None:
     """Print a table and write it to the output folder, with what is there already not run again.
 
-    Args:
-        number: 1 to 3, or 5. With a prediction model 1 and 2 are ablations of prediction.
-        asked: data, rows and output.
-        session: settings of all rows.
-        clips: what only prediction needs.
+    With a prediction model 1 and 2 are ablations of prediction.
 
     Raises:
         StremnError: on options, data or weights that cannot be used, before any run where possible.

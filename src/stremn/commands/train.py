@@ -1,28 +1,21 @@
-"""``stremn train``: train a model by a recipe."""
+"""``stremn train`` and ``stremn average``: weights by a recipe, and the mean of several."""
 
 import importlib.util
+import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stremn.commands.console import Interrupted, Stop, note, notes, say, stop_between_frames
+from stremn.commands.console import Interrupted, RunProgress, note, say, stop_between_frames
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from stremn.training import StepReport
 
-__all__ = ["train"]
-
-SECONDS_BETWEEN_LINES = 5.0
+__all__ = ["average", "train"]
 
 
 def train(
@@ -44,7 +37,14 @@ def train(
 
     loaded = load_recipe(recipe, tuple(change or ()))
     first = os.environ.get("RANK", "0") == "0"
-    with _stop_between_steps() as stop, _progress() as show:
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    with stop_between_frames(launched=launched) as stop, RunProgress("train") as progress:
+
+        def show(report: "StepReport") -> None:
+            facts = f"loss {report.loss:.4f}  {report.images_per_second:.1f} images/s"
+            line = f"step {report.step}/{report.steps}  {facts}  {report.seconds_left:.0f} s left"
+            progress.show(report.step, report.steps, facts, line, last=report.step == report.steps)
+
         try:
             weights = run(loaded, out, resume, watch=show, stop=lambda: bool(stop))
         except TrainingStopped as stopped:
@@ -57,50 +57,44 @@ def train(
                 say(weights.with_name(name))
 
 
-@contextmanager
-def _stop_between_steps() -> Iterator[Stop]:
-    """Stop as between frames; of several processes a second signal is the launcher passing on the first."""
-    with stop_between_frames() as stop:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+def average(
+    weights: Annotated[
+        list[str], typer.Argument(help="Two or more weights files, run folders or names of models.")
+    ],
+    out: Annotated[Path, typer.Option(help="File for the mean, in half precision.")],
+    share: Annotated[
+        float | None, typer.Option(help="Share of the first, 0 to 1; the others share the rest alike.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, replaces a field of the config.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Average the weights of several runs of one network."""
+    if len(weights) < 2:
+        raise StremnError("average needs two or more weights: name files or run folders")
+    if out.suffix != ".safetensors":
+        raise StremnError(f"--out {out}: name a .safetensors file")
+    if out.exists() and not overwrite:
+        raise StremnError(f"{out} exists: give --overwrite to replace it, or another --out")
+    changes = dict(_change(text) for text in change or ())
 
-            def take_note(number: int, frame: FrameType | None) -> None:
-                stop.number = stop.number or number
+    import torch
 
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, take_note)
-        yield stop
+    from stremn.models import save_pretrained
+    from stremn.training import average_models
+
+    mean = average_models(weights, share=share, changes=changes)
+    say(save_pretrained(mean, out, dtype=torch.float16))
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[["StepReport"], None]]:
-    """Show loss, images a second and time left: a bar on a terminal, plain lines elsewhere."""
-    bar: Progress | None = None
-    shown = time.monotonic()
-
-    def show(report: "StepReport") -> None:
-        nonlocal bar, shown
-        facts = f"loss {report.loss:.4f}  {report.images_per_second:.1f} images/s"
-        facts += f"  {report.seconds_left:.0f} s left"
-        if notes.is_terminal:
-            if bar is None:
-                bar = _bar(report.steps)
-                bar.start()
-            bar.update(bar.task_ids[0], completed=report.step, facts=facts)
-        elif report.step == report.steps or time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
-            shown = time.monotonic()
-            note(f"step {report.step}/{report.steps}  {facts}")
-
+def _change(text: str) -> tuple[str, Any]:
+    """Read ``key=value``; a value that is no JSON is text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise StremnError(f"--set {text}: write key=value")
     try:
-        yield show
-    finally:
-        if bar is not None:
-            bar.stop()
-
-
-def _bar(steps: int) -> "Progress":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"))
-    bar = Progress(*columns, console=notes)
-    bar.add_task("train", total=steps, facts="")
-    return bar
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = value
+    return key, tuple(found) if isinstance(found, list) else found
