@@ -20,7 +20,7 @@ from stremn.data import (
     read_digits,
 )
 from stremn.data.prediction.any_videos import kind_of, open_reels
-from stremn.data.prediction.reels import Reel, VideoReel
+from stremn.data.prediction.reels import VideoReel
 from stremn.errors import StremnError
 from stremn.metrics.prediction.frames import CONVENTIONS
 
@@ -225,7 +225,13 @@ def _public(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
 def _videos(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
     reels = [reel for entry in wanted.data for reel in open_reels(entry, "test")]
     if wanted.sequences is not None:
-        reels = _named(reels, wanted.sequences)
+        known = sorted({reel.name for reel in reels})
+        if unknown := [name for name in wanted.sequences if name not in known]:
+            raise StremnError(
+                f"there is no sequence '{unknown[0]}' in the data set or split: choose from "
+                + ", ".join(known[:8])
+            )
+        reels = [reel for reel in reels if reel.name in wanted.sequences]
     gap = wanted.gap
     if gap is None:
         distributed = kind == "human36m" and any(isinstance(reel, VideoReel) for reel in reels)
@@ -260,12 +266,3 @@ def _count(wanted: Wanted, there: int) -> int:
     if wanted.clips is not None and wanted.clips > there:
         raise StremnError(f"{wanted.data[0]} has {there} clips, not {wanted.clips}: ask for fewer")
     return there if wanted.clips is None else wanted.clips
-
-
-def _named(reels: list[Reel], names: tuple[str, ...]) -> list[Reel]:
-    known = {reel.name for reel in reels}
-    for name in names:
-        if name not in known:
-            some = ", ".join(sorted(known)[:8])
-            raise StremnError(f"there is no sequence '{name}' in the data set or split: choose from {some}")
-    return [reel for reel in reels if reel.name in names]

@@ -1,4 +1,7 @@
-"""Pictures with axes: scores of a table, over the horizon too, ages of templates, a memory's history."""
+"""Pictures with axes: scores of a table, over the horizon too, ages of templates, a memory's history.
+
+Each is a PNG at ``path``, written beside and renamed; a StremnError tells that it cannot be written.
+"""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -40,14 +43,11 @@ def plot_rows(
 
     Args:
         bars: the rows, first on top.
-        path: of the PNG to be, written beside and renamed.
+        path: of the PNG.
         title: of the picture.
         ours: what our figures were measured on.
         paper: what the paper's were measured on; ``None`` where it has none, whose panel is then left out.
         axis: what is measured.
-
-    Raises:
-        stremn.errors.StremnError: if the file cannot be written.
     """
     labels = [f"ours: {ours}"] + ([] if paper is None else [f"paper: {paper}"])
     width = 7 if paper is None else 10
@@ -76,12 +76,9 @@ def plot_horizon(
 
     Args:
         panels: by figure, then by row, the scores for 1, 2, …, N frames ahead.
-        path: of the PNG to be, written beside and renamed.
+        path: of the PNG.
         title: of the picture.
         note: what was measured.
-
-    Raises:
-        stremn.errors.StremnError: if the file cannot be written.
     """
     figure, places = _panels(1, len(panels), (5.5 * len(panels), 4.2))
     for place, (name, curves) in zip(places, panels.items(), strict=True):
@@ -101,12 +98,9 @@ def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str,
 
     Args:
         shares: by row, share of chosen templates that lie ``t`` frames before the query, by ``t``.
-        path: of the PNG to be, written beside and renamed.
+        path: of the PNG.
         title: of the picture.
         bins: bars at most; neighbouring ages share one where there are more.
-
-    Raises:
-        stremn.errors.StremnError: if the file cannot be written.
     """
     lines = -(-len(shares) // 2)
     figure, panels = _panels(lines, 2, (10, 1.0 + 1.5 * lines), sharex=True)
@@ -132,16 +126,7 @@ def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str,
 
 
 def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int = 4) -> None:
-    """Draw the history as a PNG: a panel for each object, and the ages of the chosen templates.
-
-    Args:
-        history: what to draw.
-        path: the file to be, written beside and renamed.
-        most_objects: panels at most; the first ids are drawn.
-
-    Raises:
-        stremn.errors.StremnError: if the file cannot be written.
-    """
+    """Draw a panel for each of the first ``most_objects`` ids, and one for the ages of chosen templates."""
     ids = sorted(history.moments)[:most_objects]
     figure, panels = _panels(len(ids) + 1, 1, (9, 2.6 * (len(ids) + 1)))
     for panel, object_id in zip(panels, ids):
@@ -150,7 +135,12 @@ def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int =
     if ids:
         panels[0].legend(loc="upper left", fontsize=8, ncols=3, frameon=False)
         panels[len(ids) - 1].set_xlabel("frame" + (f" (and {more} more objects)" if more else ""))
-    _draw_ages(panels[-1], history)
+    share = history.share_of_ages()
+    last = int(np.flatnonzero(share).max(initial=1))
+    panels[-1].bar(np.arange(1, last + 1), share[1 : last + 1], width=1.0, color="C0")
+    panels[-1].set_xlabel("age of a chosen template in frames")
+    panels[-1].set_ylabel("share $d^K[t]$")
+    panels[-1].margins(x=0.01)
     _save(figure, path)
 
 
@@ -171,15 +161,6 @@ def _draw_slots(panel: Any, object_id: int, moments: list[tuple[int, list[int]]]
     panel.margins(x=0.01)
 
 
-def _draw_ages(panel: Any, history: MemoryHistory) -> None:
-    share = history.share_of_ages()
-    last = int(np.flatnonzero(share).max(initial=1))
-    panel.bar(np.arange(1, last + 1), share[1 : last + 1], width=1.0, color="C0")
-    panel.set_xlabel("age of a chosen template in frames")
-    panel.set_ylabel("share $d^K[t]$")
-    panel.margins(x=0.01)
-
-
 def _panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
@@ -188,7 +169,6 @@ def _panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -
 
 
 def _save(figure: Any, path: Path | str, title: str | None = None, size: int = 11) -> None:
-    """Write a figure as a PNG; beside and renamed, so that there is never half of one."""
     figure.suptitle(title, fontsize=size)
     with replacing(Path(path)) as part:
         figure.savefig(part, dpi=110, format="png")

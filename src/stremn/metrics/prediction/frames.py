@@ -117,11 +117,9 @@ def as_bytes(frames: Tensor) -> Tensor:
 
 
 def wrapped_psnr(prediction: Tensor, truth: Tensor) -> Tensor:
-    """PSNR ``(N,)`` as SimVP computes it: in 8-bit arithmetic, where large errors wrap around to small ones.
+    """PSNR ``(N,)`` of frames ``(N, C, h, w)`` in [0, 1] as SimVP computes it, in 8-bit arithmetic.
 
-    Args:
-        prediction: ``(N, C, h, w)`` in [0, 1].
-        truth: of the same shape.
+    Large errors wrap around to small ones.
     """
     squares = (as_bytes(prediction) - as_bytes(truth)).square().remainder(256)
     return psnr(squares.double().mean(dim=(1, 2, 3)) / 255**2)

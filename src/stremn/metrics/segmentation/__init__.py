@@ -3,8 +3,6 @@
 The definitions are those of Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
 Segmentation" (CVPR 2016) and Pont-Tuset et al., "The 2017 DAVIS Challenge"; the numbers agree with the
 official DAVIS 2017 tool to 1e-6. Every score is a fraction in [0, 1] (decay: [-1, 1]), never a percentage.
-
-Scores of predicted video are in ``stremn.metrics.prediction.scores``, imported apart because they need torch.
 """
 
 from stremn.metrics.segmentation.masks import (

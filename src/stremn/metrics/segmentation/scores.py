@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -157,9 +157,7 @@ class ScoreTable:
         return {
             "overall": {"object_count": len(self.objects)} | self.overall.values(),
             "sequences": {s.sequence: {"object_count": s.object_count} | s.values() for s in self.sequences},
-            "objects": [
-                {"sequence": o.sequence, "object_id": o.object_id} | o.values() for o in self.objects
-            ],
+            "objects": [_named(o.sequence, o.object_id, o) for o in self.objects],
         }
 
     def to_json(self) -> str:
@@ -168,18 +166,18 @@ class ScoreTable:
 
     def to_csv(self) -> str:
         """One row per object, per sequence and overall; the column ``level`` tells them apart."""
+        rows = [{"level": "object"} | _named(o.sequence, o.object_id, o) for o in self.objects]
+        rows += [{"level": "sequence"} | _named(s.sequence, "", s) for s in self.sequences]
+        rows += [{"level": "overall"} | _named("", "", self.overall)]
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(next(self._rows())), lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self._rows())
+        writer.writerows(rows)
         return text.getvalue()
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        for o in self.objects:
-            yield {"level": "object", "sequence": o.sequence, "object_id": o.object_id} | o.values()
-        for s in self.sequences:
-            yield {"level": "sequence", "sequence": s.sequence, "object_id": ""} | s.values()
-        yield {"level": "overall", "sequence": "", "object_id": ""} | self.overall.values()
+
+def _named(sequence: str, object_id: int | str, score: Score) -> dict[str, Any]:
+    return {"sequence": sequence, "object_id": object_id} | score.values()
 
 
 def _means(scores: Iterable[Score]) -> dict[str, float]:

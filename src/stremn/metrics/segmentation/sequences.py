@@ -65,7 +65,7 @@ class SequenceScorer:
             StremnError: if the two differ in size, or are no label maps; names sequence and frame.
         """
         try:
-            # The first frame tells ids only: scoring an array against itself is spared.
+            # The first frame tells ids only.
             self.add(score_frame(prediction if self._frames else None, truth, self.object_ids))
         except StremnError as error:
             raise StremnError(f"{self.name}, frame {len(self._frames)}: {error}") from error
