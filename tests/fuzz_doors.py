@@ -35,7 +35,7 @@ from stremn import (
 )
 from stremn.commands import main
 from stremn.data import open_stills, open_videos, play, read_reels
-from stremn.files import open_masks, open_source, read_mask, write_mask
+from stremn.files import MaskSchedule, open_source, read_mask, write_mask
 from stremn.files.tensors import tensors_digest
 from stremn.metrics import score_folders
 from stremn.training import load_recipe
@@ -306,7 +306,7 @@ def mask_schedules(rng: random.Random, seeds: Seeds, folder: Path) -> None:
         name = rng.choice((*NAMES, "00000", "00001", "1", "99999"))
         write_mask(masks / f"{name}.png", labels(0))
     with open_source(str(seeds.root / "frames")) as source:
-        schedule = open_masks(masks, source)
+        schedule = MaskSchedule(masks, source.frame_names)
         for shown in source:
             schedule.at(shown)
 

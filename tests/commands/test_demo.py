@@ -12,14 +12,14 @@ import pytest
 from command_runs import BAD_INPUT, assert_complete_files_only, run
 
 from stremn.commands.demo import HORIZON, OBSERVE, SIZE, START, sample_mask, sample_video
-from stremn.files import open_masks, open_source
+from stremn.files import MaskSchedule, open_source
 from stremn.models import checkpoint
 
 
 def test_the_sample_mask_fits_the_sample_video() -> None:
     with open_source(sample_video()) as source:
         first = next(iter(source))
-        labels = open_masks(sample_mask(), source).at(first)
+        labels = MaskSchedule(sample_mask(), source.frame_names).at(first)
     assert labels is not None
     assert labels.shape == first.image.shape[:2]
     ids, counts = np.unique(labels, return_counts=True)

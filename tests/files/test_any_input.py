@@ -14,7 +14,7 @@ from PIL import Image
 
 from stremn.data import play, read_reels, read_videos
 from stremn.errors import StremnError
-from stremn.files import VideoWriter, open_masks, open_source, read_mask
+from stremn.files import MaskSchedule, VideoWriter, open_source, read_mask
 
 NAMES = [
     "12:30 walk.mp4",
@@ -152,7 +152,7 @@ def test_a_mask_that_is_not_turned_is_turned_like_its_frame(
         Image.fromarray(labels).save(tmp_path / "Annotations" / "a" / f"{i}.png")
     with open_source(tmp_path / "JPEGImages" / "a") as source:
         frame = next(iter(source))
-        schedule = open_masks(tmp_path / "Annotations" / "a" / "0.png", source)
+        schedule = MaskSchedule(tmp_path / "Annotations" / "a" / "0.png", source.frame_names)
         with caplog.at_level(logging.WARNING, "stremn"):
             found = schedule.at(frame)
     (video,) = read_videos(tmp_path)
@@ -173,7 +173,8 @@ def test_a_mask_drawn_on_the_upright_frame_stays(tmp_path: Path, caplog: pytest.
     upright[2:5, 3:20] = 1
     Image.fromarray(upright).save(tmp_path / "m.png")
     with open_source(tmp_path / "a") as source:
-        assert np.array_equal(open_masks(tmp_path / "m.png", source).at(next(iter(source))), upright)
+        schedule = MaskSchedule(tmp_path / "m.png", source.frame_names)
+        assert np.array_equal(schedule.at(next(iter(source))), upright)
     assert not caplog.records
 
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from stremn.data import ClipRequest
-from stremn.errors import StremnError
-from stremn.files.tensors import one_line
+from stremn.errors import StremnError, one_line
 from stremn.training import TASKS, Recipe, StepDraw, Task
 
 SIZE = 32

@@ -33,10 +33,10 @@ def segment(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow the objects of the masks through a video."""
-    from stremn.files import SegmentationFolder, open_masks, open_source, write_json
+    from stremn.files import MaskSchedule, SegmentationFolder, open_source, write_json
 
     with open_source(source, without=masks) as frames, stop_between_frames() as stop:
-        schedule = open_masks(masks, frames)
+        schedule = MaskSchedule(masks, frames.frame_names)
         folder = SegmentationFolder(out, overwrite, inputs=(source, masks))
         summary = segment_source(frames, schedule, folder, asked, stop)
         summary["settings"] = {"source": source, "masks": str(masks)} | summary["settings"]

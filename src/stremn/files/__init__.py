@@ -12,7 +12,7 @@ from stremn.files.outputs import (
     write_png,
     write_text,
 )
-from stremn.files.schedule import MaskSchedule, mask_folder, open_masks
+from stremn.files.schedule import MaskSchedule, mask_folder
 from stremn.files.source import open_source
 from stremn.files.writers import VideoWriter
 
@@ -28,7 +28,6 @@ __all__ = [
     "SegmentationFolder",
     "VideoWriter",
     "mask_folder",
-    "open_masks",
     "open_source",
     "overlay",
     "read_mask",

@@ -1,8 +1,9 @@
 """What values and colours of masks mean: the palette of object ids, and the legend of a video's masks."""
 
 import numpy as np
+from PIL import Image
 
-__all__ = ["PALETTE", "VOID", "Colour", "Legend", "background_colour"]
+__all__ = ["PALETTE", "VOID", "Colour", "Legend", "background_colour", "palette_ids"]
 
 Colour = tuple[int, ...]
 
@@ -10,8 +11,7 @@ VOID = 255
 """The value of pixels that belong to nothing, in masks that hold other ids as well."""
 
 _SHIFT = 8  # levels by which JPEG moves a colour; those of the palette are 32 apart at least
-DARK = 24
-"""Levels up to which a colour counts as black where it may be a few levels off."""
+_DARK = 24  # levels up to which a colour counts as black where it may be a few levels off
 
 
 def _palette() -> np.ndarray:
@@ -47,7 +47,6 @@ class Legend:
     """
 
     def __init__(self, *, void: bool = False) -> None:
-        """Start without colours."""
         self._ids: dict[Colour, int] = {}
         self._void = void
         self.numbered = False
@@ -69,7 +68,7 @@ class Legend:
         """
         shift = _SHIFT if tolerant else 0
         if not self._ids:
-            self._ids = _palette_ids(colours, shift) or {}
+            self._ids = _colour_ids(colours, shift) or {}
             self.numbered = bool(colours) and not self._ids
         for colour in sorted(colours):
             if self._known(colour, shift) is None:
@@ -91,7 +90,7 @@ def _distance(a: Colour, b: Colour) -> int:
     return max(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
-def _palette_ids(colours: list[Colour], shift: int) -> dict[Colour, int] | None:
+def _colour_ids(colours: list[Colour], shift: int) -> dict[Colour, int] | None:
     """Ids of the whole palette if it explains every colour, and exact colours by an entry each."""
     table = PALETTE.astype(np.int16)
     distances = [np.abs(table - np.array(colour)).max(axis=1) for colour in colours]
@@ -100,6 +99,35 @@ def _palette_ids(colours: list[Colour], shift: int) -> dict[Colour, int] | None:
     if not colours or not explained or 0 in ids or (not shift and len(set(ids)) < len(ids)):
         return None
     return {tuple(int(c) for c in PALETTE[i]): i for i in range(1, 256)}
+
+
+def palette_ids(image: Image.Image) -> tuple[np.ndarray | None, bool]:
+    """The indices ``(H, W)`` of a palette image as ids, and whether transparent ones were made background.
+
+    ``None`` where its colours tell the background: if index 0 is not the background but a colour, and black
+    or a transparent index is used.
+    """
+    ids = np.array(image, dtype=np.uint8)
+    colours = np.asarray(image.getpalette() or [], np.uint8).reshape(-1, 3)[:256]
+    levels = np.full(256, 255, np.uint8)
+    levels[: len(colours)] = colours.max(axis=1)
+    clear = np.zeros(256, bool)
+    transparency = image.info.get("transparency")
+    if isinstance(transparency, bytes):
+        clear[: len(transparency)] = np.frombuffer(transparency, np.uint8)[:256] == 0
+    elif isinstance(transparency, int) and 0 <= transparency < 256:
+        clear[transparency] = True
+    others = np.bincount(ids.ravel(), minlength=256) > 0
+    zero_is_used, others[0] = bool(others[0]), False
+    # Quantizers shift black by a few levels; where several colours are dark they tell nothing.
+    dark = (levels <= _DARK) & (others | (levels > 0))
+    black = others & (dark if dark.sum() == 1 else levels == 0)
+    hidden = others & clear
+    zero_is_ground = clear[0] or levels[0] <= _DARK or not len(colours)
+    if not zero_is_ground and (black | hidden).any() and (zero_is_used or not hidden.any()):
+        return None, False
+    ids[hidden[ids]] = 0
+    return ids, bool(hidden.any())
 
 
 def background_colour(values: np.ndarray, indices: np.ndarray, *, tolerant: bool) -> int | None:
@@ -111,7 +139,7 @@ def background_colour(values: np.ndarray, indices: np.ndarray, *, tolerant: bool
         tolerant: near-black counts as black.
     """
     darkness = values.max(axis=1)
-    if darkness.min() <= (DARK if tolerant else 0):
+    if darkness.min() <= (_DARK if tolerant else 0):
         return int(darkness.argmin())
     rim = np.concatenate([indices[0], indices[-1], indices[:, 0], indices[:, -1]])
     return int(np.bincount(rim, minlength=len(values)).argmax())

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from stremn.files.names import image_files
 
@@ -67,7 +67,7 @@ class Picture(NamedTuple):
 
 
 @contextmanager
-def open_image(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+def open_image(path: Path, formats: tuple[str, ...] | None = None) -> Iterator[ImageFile.ImageFile]:
     """An image file opened by Pillow, whose remarks on odd metadata are not the user's; not loaded yet."""
     with warnings.catch_warnings(), Image.open(path, formats=formats) as image:
         warnings.simplefilter("ignore")

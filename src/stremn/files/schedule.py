@@ -7,11 +7,11 @@ import numpy as np
 
 from stremn.errors import StremnError
 from stremn.files.colours import Legend
-from stremn.files.frames import Frame, FrameSource, log
+from stremn.files.frames import Frame, log
 from stremn.files.masks import read_mask
-from stremn.files.names import image_files, tell_left_out
+from stremn.files.names import image_files, some_of, tell_left_out
 
-__all__ = ["MaskSchedule", "mask_folder", "open_masks"]
+__all__ = ["MaskSchedule", "mask_folder"]
 
 
 def mask_folder(path: str | Path, frame_names: Sequence[str] | None) -> dict[str, Path]:
@@ -35,28 +35,21 @@ def mask_folder(path: str | Path, frame_names: Sequence[str] | None) -> dict[str
         if name in masks:
             raise StremnError(f"{masks[name].name} and {file.name} in {path} are for one frame: keep one")
         masks[name] = file
-    known = set(masks) if frame_names is None else set(frame_names)
-    matched = {
-        name: file for name, file in masks.items() if name in known and (frame_names or name.isdecimal())
-    }
+    known = set(filter(str.isdecimal, masks) if frame_names is None else frame_names)
+    matched = {name: file for name, file in masks.items() if name in known}
     if not matched:
-        wanted = "00000, 00001, 00002" if frame_names is None else _some(frame_names)
-        raise StremnError(
-            f"no mask in {path} is named like a frame: masks are {_some(list(masks))}; frames are {wanted}"
-        )
-    unused = [file.name for name, file in masks.items() if name not in matched]
-    if unused:
-        log.warning("%s: %d masks match no frame and are not used: %s", path, len(unused), _some(unused))
+        wanted = "00000, 00001, 00002" if frame_names is None else some_of(frame_names, 3)
+        found = some_of(list(masks), 3)
+        raise StremnError(f"no mask in {path} is named like a frame: masks are {found}; frames are {wanted}")
+    if unused := [file.name for name, file in masks.items() if name not in matched]:
+        some = some_of(unused, 3)
+        log.warning("%s: %d masks match no frame and are not used: %s", path, len(unused), some)
     return matched
 
 
 def _video_name(stem: str) -> str:
     """The name of a frame by its number: ``7`` and ``000007`` both mean frame 00007."""
     return f"{int(stem):05d}" if stem.isascii() and stem.isdecimal() else stem
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 class MaskSchedule:
@@ -71,7 +64,6 @@ class MaskSchedule:
     """
 
     def __init__(self, path: str | Path, frame_names: Sequence[str] | None = None) -> None:
-        """Find the files; none is opened yet."""
         path = Path(path).expanduser()
         if not path.exists():
             raise StremnError(f"mask {path} does not exist: give an image file, or a folder of them")
@@ -80,10 +72,6 @@ class MaskSchedule:
         self._legend = Legend()
         self._told: set[str] = set()
         self._read_any = False
-
-    def __len__(self) -> int:
-        """Number of masks."""
-        return 1 if self._single else len(self._by_name)
 
     def at(self, frame: Frame) -> np.ndarray | None:
         """The mask of this frame, ``(H, W)`` uint8 labels of its size, or ``None`` where none was given.
@@ -100,10 +88,9 @@ class MaskSchedule:
             path = self._by_name.get(frame.name)
         if path is None:
             return None
-        size = (frame.image.shape[0], frame.image.shape[1])
         mask = read_mask(
             path,
-            size=size,
+            size=(frame.image.shape[0], frame.image.shape[1]),
             orientation=frame.orientation,
             allow_empty=self._read_any,
             legend=self._legend,
@@ -116,12 +103,3 @@ class MaskSchedule:
                 self._told.add(kind)
                 log.warning("mask %s: %s", path.name, note)
         return mask.labels
-
-
-def open_masks(path: str | Path, source: FrameSource) -> MaskSchedule:
-    """The masks at a path, one image or a folder, for the frames of a source.
-
-    Raises:
-        StremnError: if the path is missing, or no mask of the folder is named like a frame.
-    """
-    return MaskSchedule(path, source.frame_names)

@@ -7,7 +7,7 @@ pixel belongs to one of the objects beside it, so it is given the nearest value 
 objects 0 and 3 there is no object 1, even if there is one elsewhere in the picture.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,9 +30,8 @@ class NotAMaskError(ValueError):
     """The picture has no solid areas: a photograph, not a mask."""
 
 
-@dataclass(frozen=True, eq=False)
-class Snapped:
-    """A repaired mask: (H, W) indices into ``values`` (N, C) uint8, and how many pixels changed."""
+class Snapped(NamedTuple):
+    """A repaired mask: ``(H, W)`` indices into ``values`` ``(N, C)`` uint8, and how many pixels changed."""
 
     indices: np.ndarray
     values: np.ndarray
@@ -80,7 +79,8 @@ def snap(pixels: np.ndarray, *, lossy: bool) -> Snapped:
         pixels: (H, W, C) uint8; one channel of ids or three of colour.
         lossy: the file's format shifts values even in flat areas (JPEG).
 
-    Raises NotAMaskError when the picture has no solid areas to take the values from.
+    Raises:
+        NotAMaskError: if the picture has no solid areas to take the values from.
     """
     codes = _codes(pixels)
     low, high = _range(pixels, 1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from stremn.errors import StremnError, one_line
 from stremn.files.outputs import replacing, write_error
 
-__all__ = ["one_line", "read_tensors", "tensors_digest", "write_tensors"]
+__all__ = ["read_tensors", "tensors_digest", "write_tensors"]
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], key: str, text: str) -> None:

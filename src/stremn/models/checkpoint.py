@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from stremn.errors import StremnError
-from stremn.files.tensors import one_line, read_tensors, write_tensors
+from stremn.errors import StremnError, one_line
+from stremn.files.tensors import read_tensors, write_tensors
 from stremn.models.predictor import Predictor
 from stremn.models.registry import build_model, config_from_json, model_names
 from stremn.models.segmenter import Segmenter

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stremn.errors import StremnError
-from stremn.files.tensors import one_line, read_tensors, tensors_digest, write_tensors
+from stremn.errors import StremnError, one_line
+from stremn.files.tensors import read_tensors, tensors_digest, write_tensors
 
 __all__ = ["Snapshot"]
 

@@ -12,8 +12,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from stremn.errors import StremnError
-from stremn.files.tensors import one_line
+from stremn.errors import StremnError, one_line
 from stremn.training.plan import StepSampler
 from stremn.training.recipe import Recipe
 

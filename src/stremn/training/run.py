@@ -23,9 +23,9 @@ from safetensors.torch import load_file
 from torch.optim import Optimizer
 
 import stremn
-from stremn.errors import StremnError
+from stremn.errors import StremnError, one_line
 from stremn.files.outputs import write_error, write_json, write_png, write_text
-from stremn.files.tensors import one_line, write_tensors
+from stremn.files.tensors import write_tensors
 from stremn.provenance import provenance
 from stremn.training.plan import optimizer_state, restore_optimizer
 from stremn.training.recipe import Recipe, read_values
