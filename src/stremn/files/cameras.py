@@ -8,9 +8,9 @@ from fractions import Fraction
 import av
 import av.error
 
-from stremn.errors import StremnError
+from stremn.errors import StremnError, one_line
 from stremn.files.frames import Frame, FrameSource
-from stremn.files.videos import VIDEO_ERRORS, open_video, picture
+from stremn.files.videos import VIDEO_ERRORS, picture, picture_stream
 
 __all__ = ["CameraSource", "open_camera"]
 
@@ -33,8 +33,8 @@ class CameraSource(FrameSource):
     def __init__(self, name: str, device: str, device_format: str, options: dict[str, str]) -> None:
         super().__init__(name)
         try:
-            self._container, self._stream = open_video(
-                device, name=name, format=device_format, options=options
+            self._container = av.open(
+                device, format=device_format, options=options, metadata_errors="replace"
             )
         except PermissionError as error:
             raise StremnError(f"{name} may not be used: give yourself access to {device}") from error
@@ -42,6 +42,11 @@ class CameraSource(FrameSource):
             raise StremnError(
                 f"there is no {name} ({device} not found): connect one, or give a video file"
             ) from error
+        except VIDEO_ERRORS as error:
+            raise StremnError(
+                f"{name} cannot be opened ({one_line(error)}): choose another camera, size or rate"
+            ) from error
+        self._stream = picture_stream(self._container, name, device=True)
         rate = self._stream.average_rate
         self.frame_rate = Fraction(rate) if rate else None
 

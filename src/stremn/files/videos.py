@@ -17,11 +17,11 @@ from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from stremn.errors import StremnError, one_line
+from stremn.errors import StremnError
 from stremn.files.frames import MAX_RATE, Frame, FrameSource
 from stremn.files.images import ORIENTATIONS, UNREADABLE, Picture, upright
 
-__all__ = ["VIDEO_ERRORS", "VideoSource", "open_video", "picture"]
+__all__ = ["VIDEO_ERRORS", "VideoSource", "open_video", "picture", "picture_stream"]
 
 VIDEO_ERRORS = (av.error.FFmpegError, AttributeError, *UNREADABLE)
 """What PyAV raises on damaged files; by far not all of it is an OSError."""
@@ -37,42 +37,19 @@ _BT601 = {2, 5, 6}
 _FULL_RANGE = 2
 
 
-def open_video(
-    path: Path | str, *, name: str | None = None, **options: Any
-) -> tuple[InputContainer, VideoStream]:
-    """Open a video file or a capture device and choose its stream of pictures, past those of the cover.
-
-    Args:
-        path: of the file, or what FFmpeg calls the device.
-        name: of the device, for errors; by default ``path`` is a file.
-        options: for FFmpeg, such as the format of a device.
-
-    Returns:
-        The container, which the caller closes, and the stream in it.
+def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
+    """Open a video file: the container, which the caller closes, and its stream of pictures.
 
     Raises:
-        PermissionError, FileNotFoundError: if a device may not be used or is not there.
         StremnError: if it cannot be read, is not a video, or holds no stream of pictures.
     """
-    if name is None:
-        _check_file(Path(path))
-    # FFmpeg takes what stands before a colon in a relative path for a protocol.
-    location = str(path) if name else os.path.abspath(path)
+    _check_file(path)
     try:
-        container = av.open(location, metadata_errors="replace", **options)
+        # FFmpeg takes what stands before a colon in a relative path for a protocol.
+        container = av.open(os.path.abspath(path), metadata_errors="replace")
     except VIDEO_ERRORS as error:
-        if name and isinstance(error, (PermissionError, FileNotFoundError)):
-            raise
-        if name:
-            said = f"{name} cannot be opened ({one_line(error)}): choose another camera, size or rate"
-        else:
-            said = f"{path} is not a video, or is cut off before its index: {_ELSE_GIVE}"
-        raise StremnError(said) from error
-    try:
-        return container, _stream(container, name or str(path), device=name is not None)
-    except BaseException:
-        container.close()
-        raise
+        raise StremnError(f"{path} is not a video, or is cut off before its index: {_ELSE_GIVE}") from error
+    return container, picture_stream(container, str(path))
 
 
 def _check_file(path: Path) -> None:
@@ -92,19 +69,26 @@ def _check_file(path: Path) -> None:
 _ELSE_GIVE = "give a video file, or a folder of frames"
 
 
-def _stream(container: InputContainer, shown: str, *, device: bool) -> VideoStream:
+def picture_stream(container: InputContainer, shown: str, *, device: bool = False) -> VideoStream:
+    """The stream of pictures, past those of the cover; without one the container is closed.
+
+    Raises:
+        StremnError: if there is none, or it cannot be decoded; it begins with ``shown``.
+    """
     kind = container.format.name
-    if kind in _TEXT_FORMATS:
-        raise StremnError(f"{shown} is not a video: {_ELSE_GIVE}")
-    if not device and (kind == "image2" or kind.endswith("_pipe")):
-        raise StremnError(f"{shown} is a still image: give a video file, or the folder of frames")
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        raise StremnError(f"{shown} holds no video stream: {_ELSE_GIVE}")
-    # Where FFmpeg lacks the decoder there is no context.
-    if getattr(streams[0], "codec_context", None) is None:
-        raise StremnError(f"{shown} is coded in a way that is not known here: convert it to H.264")
-    return streams[0]
+    if kind in _TEXT_FORMATS:
+        fault = f"is not a video: {_ELSE_GIVE}"
+    elif not device and (kind == "image2" or kind.endswith("_pipe")):
+        fault = "is a still image: give a video file, or the folder of frames"
+    elif not streams:
+        fault = f"holds no video stream: {_ELSE_GIVE}"
+    elif getattr(streams[0], "codec_context", None) is None:  # where FFmpeg lacks the decoder
+        fault = "is coded in a way that is not known here: convert it to H.264"
+    else:
+        return streams[0]
+    container.close()
+    raise StremnError(f"{shown} {fault}")
 
 
 def _orientation(frame: av.VideoFrame) -> int:
