@@ -167,7 +167,7 @@ def test_missing_frames(folders: tuple[Path, Path]) -> None:
     assert f"{predictions / 'walk10'} lacks 3 of 28 frames (00003, 00004, 00009): write one mask" in message
     for index in range(10, 20):
         (predictions / "walk10" / f"{index:05d}.png").unlink()
-    assert "13 of 28 frames (00003, 00004, 00009, 00010, 00011, …)" in refusal(predictions, truth)
+    assert "13 of 28 frames (00003, 00004, 00009, 00010, 00011, ...)" in refusal(predictions, truth)
 
 
 def test_wrong_size(folders: tuple[Path, Path]) -> None:

@@ -22,6 +22,7 @@ from stremn.data import (
 from stremn.data.prediction.any_videos import kind_of, open_reels
 from stremn.data.prediction.reels import VideoReel
 from stremn.errors import StremnError
+from stremn.files.names import some_of
 from stremn.metrics.prediction.frames import CONVENTIONS
 
 __all__ = ["PROTOCOLS", "Protocol", "TestClips", "Wanted", "open_clips"]
@@ -228,8 +229,8 @@ def _videos(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
         known = sorted({reel.name for reel in reels})
         if unknown := [name for name in wanted.sequences if name not in known]:
             raise StremnError(
-                f"there is no sequence '{unknown[0]}' in the data set or split: choose from "
-                + ", ".join(known[:8])
+                f"there is no sequence '{unknown[0]}' in the data set or split: "
+                f"choose from {some_of(known, 8)}"
             )
         reels = [reel for reel in reels if reel.name in wanted.sequences]
     gap = wanted.gap

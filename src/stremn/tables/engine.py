@@ -64,6 +64,11 @@ class Trial(Generic[AnySettings]):
     weights: str
     settings: AnySettings
 
+    @property
+    def draws(self) -> bool:
+        """Whether the policy draws random numbers."""
+        return self.settings.policy is not None and POLICIES[self.settings.policy].draws
+
     def changed(self, **changes: Any) -> Self:
         """The same trial with some of its settings replaced."""
         return replace(self, settings=self.settings.changed(**changes))
@@ -253,6 +258,4 @@ def slot_rows(base: Trial[AnySettings], seeds: int, counts: Iterable[int]) -> li
 
 def seeded(trial: Trial[AnySettings], seeds: int) -> tuple[Trial[AnySettings], ...]:
     """The trial, or one for each seed if its policy draws random numbers."""
-    policy = trial.settings.policy
-    draws = policy is not None and POLICIES[policy].draws
-    return tuple(trial.changed(seed=seed) for seed in range(seeds)) if draws else (trial,)
+    return tuple(trial.changed(seed=seed) for seed in range(seeds)) if trial.draws else (trial,)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from stremn.files.tensors import tensors_digest
-from stremn.memory import POLICIES
 from stremn.metrics.prediction.frames import Lpips
 from stremn.metrics.prediction.scores import PredictionScorer, PredictionScores
 from stremn.models import Predictor
@@ -98,8 +97,7 @@ class PredictClips:
         horizon = len(clip) - observe
         if trial == COPY_LAST:
             return np.repeat(clip[observe - 1 : observe], horizon, axis=0), []
-        policy = trial.settings.policy
-        if policy is not None and POLICIES[policy].draws:
+        if trial.draws:
             trial = trial.changed(seed=trial.settings.seed * 2**20 + number)
         session = PredictionSession(self.models[trial.weights], trial.settings)
         # One copy of the weights, made ready to compute, serves all sessions.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stremn.errors import StremnError
 from stremn.files.masks import read_ids
-from stremn.files.names import image_files, natural_key, read_split
+from stremn.files.names import image_files, natural_key, read_split, some_of
 from stremn.metrics.segmentation.masks import FOREGROUND, WHITE, FrameScores, score_frame
 from stremn.metrics.segmentation.scores import ObjectScore, ScoreTable
 
@@ -290,5 +290,4 @@ def _images(folder: Path) -> dict[str, Path]:
 
 
 def _count(missing: list[str], what: str, total: int) -> str:
-    listed = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-    return f"{len(missing)} of {total} {what}s ({listed})"
+    return f"{len(missing)} of {total} {what}s ({some_of(missing, 5)})"
