@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -164,6 +164,4 @@ def tensors_of(batch: Any) -> dict[str, Tensor]:
 def to_device(batch: Any, device: torch.device) -> Any:
     """Put the tensors of a batch on a device."""
     moved = {name: tensor.to(device) for name, tensor in tensors_of(batch).items()}
-    if is_dataclass(batch) and not isinstance(batch, type):
-        return replace(batch, **moved)
-    return {**batch, **moved}
+    return {**batch, **moved} if isinstance(batch, Mapping) else replace(batch, **moved)

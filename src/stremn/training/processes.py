@@ -5,13 +5,13 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Any, cast
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from stremn.data import ClipRequest
 from stremn.errors import StremnError, one_line
 from stremn.training.plan import StepSampler
 from stremn.training.recipe import Recipe
@@ -68,10 +68,10 @@ def batches_of(
         StremnError: which a data set raised, wherever it was.
     """
     loader = DataLoader(
-        _Guarded(clips),
-        batch_sampler=sampler,
+        _Batches(clips, collate),
+        batch_size=None,
+        sampler=sampler,
         num_workers=workers,
-        collate_fn=partial(_collated, collate),
         worker_init_fn=_in_worker,
         # Its own, or the loader would draw from the global one.
         generator=torch.Generator().manual_seed(sampler.seed),
@@ -95,22 +95,17 @@ def lost_workers() -> Iterator[None]:
         ) from error
 
 
-class _Guarded(Dataset[Any]):
-    """Gives errors as items: raised in a worker, they would arrive with its traceback in their message."""
+class _Batches(Dataset[Any]):
+    """Gives errors as batches: raised in a worker, they would arrive with its traceback in their message."""
 
-    def __init__(self, clips: Dataset[Any]) -> None:
-        self.clips = clips
+    def __init__(self, clips: Dataset[Any], collate: Callable[[list[Any]], Any]) -> None:
+        self.clips, self.collate = clips, collate
 
-    def __getitem__(self, request: Any) -> Any:
+    def __getitem__(self, requests: list[ClipRequest]) -> Any:
         try:
-            return self.clips[request]
+            return self.collate([self.clips[request] for request in requests])
         except StremnError as error:
             return error
-
-
-def _collated(collate: Callable[[list[Any]], Any], clips: list[Any]) -> Any:
-    error = next((clip for clip in clips if isinstance(clip, StremnError)), None)
-    return collate(clips) if error is None else error
 
 
 def _in_worker(_: int) -> None:

@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import os
-import platform
 import re
 import shutil
 from collections.abc import Callable
@@ -16,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.optim import Optimizer
 
-import stremn
 from stremn.errors import StremnError, one_line
 from stremn.files.outputs import write_error, write_json, write_png, write_text
 from stremn.files.tensors import write_tensors
-from stremn.provenance import provenance
+from stremn.provenance import provenance, versions
 from stremn.training.plan import optimizer_state, restore_optimizer
 from stremn.training.recipe import Recipe, read_values
 
@@ -48,7 +45,7 @@ RECIPE, RUN, DATA, LOG, CHECKPOINTS = "recipe.yaml", "run.json", "data.json", "l
 RAW, AVERAGED = "raw.safetensors", "model.safetensors"
 OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
 VERSION = 1
-PACKAGES = ("torchvision", "accelerate", "timm", "numpy", "opencv-python-headless", "safetensors")
+PACKAGES = ("torchvision", "accelerate", "timm", "opencv-python-headless", "safetensors")
 
 
 @dataclass
@@ -258,6 +255,8 @@ class RunFolder:
 
     def begin(self, step: int, facts: dict[str, Any], data: dict[str, Any]) -> None:
         """Write what is known at the start, and drop the log of steps that will be done again."""
+        import yaml
+
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             self.checkpoints.clean()
@@ -266,7 +265,8 @@ class RunFolder:
             write_json(self.out / DATA, data)
             self._cut_log(step)
             # Last: from here on the folder counts as a run.
-            self._write_recipe()
+            recipe = yaml.safe_dump(self.recipe.to_dict(), sort_keys=False, allow_unicode=True)
+            write_text(self.out / RECIPE, recipe)
         except OSError as error:
             raise write_error(self.out, error) from error
         self._board = _open_board(self.out / "tensorboard", step)
@@ -301,12 +301,6 @@ class RunFolder:
         if self._board is not None:
             self._board.close()
 
-    def _write_recipe(self) -> None:
-        import yaml
-
-        text = yaml.safe_dump(self.recipe.to_dict(), sort_keys=False, allow_unicode=True)
-        write_text(self.out / RECIPE, text)
-
     def _earlier_runs(self) -> list[dict[str, Any]]:
         try:
             last = json.loads((self.out / RUN).read_text(encoding="utf-8"), parse_constant=str)
@@ -324,12 +318,11 @@ class RunFolder:
 
 def describe_run(recipe: Recipe, device: str, processes: int) -> dict[str, Any]:
     """Describe seed, versions, commit and machine as JSON."""
-    versions = {"stremn": stremn.__version__, "python": platform.python_version()}
-    versions["torch"] = str(torch.__version__)
+    known = versions()
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    facts = {"seed": recipe.seed, "versions": versions, "device": device, "processes": processes}
+            known[package] = version(package)
+    facts = {"seed": recipe.seed, "versions": known, "device": device, "processes": processes}
     return facts | provenance()
 
 

@@ -120,10 +120,6 @@ class PredictionRecipe(Recipe):
 class PredictionTask(Task):
     """Trains models that predict the frames which follow those they have observed.
 
-    Args:
-        recipe: what to do.
-        device: where validation is to run.
-
     Raises:
         StremnError: if data is missing, nothing is left to train on, or moving digits are to be in colour.
     """

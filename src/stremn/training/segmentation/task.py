@@ -105,10 +105,6 @@ class SegmentationRecipe(Recipe):
 class SegmentationTask(Task):
     """Trains models that segment a video from the masks of its first frame.
 
-    Args:
-        recipe: what to do.
-        device: where validation is to run.
-
     Raises:
         StremnError: if data is missing or nothing is left to train on.
     """

@@ -1,10 +1,12 @@
-"""The paper's recipes run: stremn-r50, 384x384, 5 and 10 frames, on generated data of the right layouts.
+"""The recipes of the shipped weights and of the paper run, stage after stage, on generated data.
 
-Reduced for the test: batch 1 (for 4), one object (for 3), two steps, random weights for ImageNet's; bfloat16
-where the processor computes it fast (elsewhere it is emulated, and a step takes minutes).
+Reduced for the test: a step of one tiny clip; in those of the paper (stremn-r50, 384x384, 5 and 10 frames)
+two steps with one object (for 3) and random weights for ImageNet's, in bfloat16 where the processor
+computes it fast (elsewhere it is emulated, and a step takes minutes).
 """
 
 import json
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,14 +16,43 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.layouts import LAYOUTS, write_youtube
-from small_data import write_davis
+from small_data import write_davis, write_stills
 from stremn import from_pretrained
 from stremn.runtime.device import Runtime
-from stremn.training import load_recipe, train
+from stremn.training import SegmentationRecipe, load_recipe, train
 
-RECIPES = Path(str(files("stremn"))) / "recipes" / "paper"
+RECIPES = Path(str(files("stremn"))) / "recipes"
+LITE = sorted((RECIPES / "lite").iterdir(), key=lambda path: int(path.stem.removeprefix("stage")))
+SMALL = ("steps=1", "batch=1", "size=32", "workers=0", "precision='no'", "validate_every=0")
 PRECISION = "bf16" if Runtime.choose("cpu", "auto").dtype == torch.bfloat16 else "'no'"
 REDUCED = ("batch=1", "objects=1", "steps=2", "workers=0", f"precision={PRECISION}", "save_every=1000")
+
+
+def write_split(path: Path, names: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{name}\n" for name in names))
+
+
+def test_each_stage_starts_from_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setenv("STREMN_DATA", str(tmp_path))
+    first = load_recipe(LITE[0])
+    assert isinstance(first, SegmentationRecipe)
+    write_davis(tmp_path / "DAVIS2016", dict.fromkeys(first.held_out, 3) | {"bear": 12, "other": 3})
+    write_split(tmp_path / "DAVIS2016" / "ImageSets" / "2016" / "train.txt", (*first.held_out, "bear"))
+    write_davis(tmp_path / "DAVIS2017", {"schoolgirls": 12})
+    for stills in ("stills", "coco128"):
+        write_stills(tmp_path / stills)
+    before = None
+    for path in LITE:
+        start = () if before is None else (f"start={before}",)
+        recipe = load_recipe(path, (*SMALL, *start))
+        weights = train(recipe, tmp_path / "runs" / path.stem)
+        state = load_file(weights)
+        assert all(t.isfinite().all() for t in state.values())
+        if before is not None:
+            assert not torch.equal(state["key.weight"], load_file(before)["key.weight"])
+        before = weights
 
 
 @pytest.mark.slow
@@ -30,9 +61,7 @@ def test_two_steps_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for layout in ("COCO", "ECSSD", "SBD", "MSRA10K", "HKU-IS"):
         LAYOUTS[layout](data / layout)
     write_davis(data / "DAVIS2017", {"train-a": 12, "train-b": 12, "other": 12})
-    split = data / "DAVIS2017" / "ImageSets" / "2017" / "train.txt"
-    split.parent.mkdir(parents=True)
-    split.write_text("train-a\ntrain-b\n")
+    write_split(data / "DAVIS2017" / "ImageSets" / "2017" / "train.txt", ("train-a", "train-b"))
     write_youtube(data / "YouTubeVOS")
     # Its own sequences are shorter than a clip.
     write_davis(tmp_path / "long", {"long": 12})
@@ -43,11 +72,11 @@ def test_two_steps_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     backbone = tmp_path / "resnet50_gn.safetensors"
     save_file(timm.create_model("resnet50_gn", pretrained=False).state_dict(), backbone)
 
-    one = load_recipe(RECIPES / "stage1.yaml", (*REDUCED, f"backbone_weights={backbone}"))
+    one = load_recipe(RECIPES / "paper" / "stage1.yaml", (*REDUCED, f"backbone_weights={backbone}"))
     train(one, runs / "paper-stage1")
     backbone.unlink()
     changes = (*REDUCED, f"start={runs / 'paper-stage1' / 'model.safetensors'}")
-    train(load_recipe(RECIPES / "stage2.yaml", changes), runs / "paper-stage2")
+    train(load_recipe(RECIPES / "paper" / "stage2.yaml", changes), runs / "paper-stage2")
 
     weights = [load_file(runs / f"paper-stage{i}" / "model.safetensors") for i in (1, 2)]
     assert all(t.isfinite().all() for state in weights for t in state.values())
