@@ -15,6 +15,7 @@ from plain_memory import (
     VOS,
     History,
     PlainMemory,
+    assert_holds_what_it_says,
     cosine_similarity,
     histories,
     random_history,
@@ -53,8 +54,22 @@ def test_every_rule_has_a_model_to_be_compared_with() -> None:
 def test_rule_equals_its_model_on_lists(
     name: str, history: History, layout: MemoryLayout, grad: bool
 ) -> None:
+    assert_equals_its_model(name, history, layout, grad)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("layout", [VOS, PREDICTION], ids=["segmentation", "prediction"])
+@pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
+def test_thirty_frames_equal_the_model_on_lists(name: str, layout: MemoryLayout, grad: bool) -> None:
+    assert_equals_its_model(name, random_history(5, objects=2, length=30), layout, grad)
+
+
+def assert_equals_its_model(name: str, history: History, layout: MemoryLayout, grad: bool) -> None:
+    """The same frame in every slot after every frame, and in every slot the template of that frame."""
     policy = POLICIES[name]
     memories = history.run(policy, layout, grad=grad)
+    for memory in memories:
+        assert_holds_what_it_says(memory, history)
     for o in range(memories[0].frame_index.shape[0]):
         similarity = cosine_similarity(history, policy.compares or "key", o)
         plain = PlainMemory(layout, RULES[name], similarity, bounded=policy.bounded)
@@ -65,11 +80,12 @@ def test_rule_equals_its_model_on_lists(
             assert memory.frame_index[o].tolist() == plain.frames(memory.slots)
 
 
-@settings(max_examples=25, deadline=None)
-@given(histories(), st.sampled_from([VOS, PREDICTION, MemoryLayout(False, False, 2)]))
-def test_first_and_last_keeps_the_first_and_the_most_recent(history: History, layout: MemoryLayout) -> None:
-    every = History(history.templates, [True] * history.length)
-    for frame, memory in enumerate(every.run(get_policy("first-and-last"), layout)):
+@pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize("layout", [VOS, PREDICTION, MemoryLayout(False, False, 2)], ids=str)
+def test_first_and_last_keeps_the_first_and_the_most_recent(layout: MemoryLayout, grad: bool) -> None:
+    history = random_history(6, objects=2, length=30)
+    for frame, memory in enumerate(history.run(get_policy("first-and-last"), layout, grad=grad)):
+        assert_holds_what_it_says(memory, history)
         for row in memory.frame_index.tolist():
             assert sorted(f for f in row if f >= 0) == sorted({0, frame})
 
@@ -131,6 +147,14 @@ def test_random_select_is_a_uniform_sample_of_all_frames_at_any_time() -> None:
         assert sum(counts) == 2000
         # The 99.99 % point for 5 degrees of freedom is 25.7, for 20 it is 52.4.
         assert _chi_square(counts) < {3: 25.7, 6: 52.4}[frame]
+
+
+def test_random_select_includes_every_frame_alike_after_many() -> None:
+    held = _many("random-select", chosen=4, length=23)[-1]
+    counts = torch.bincount(held.flatten(), minlength=23).tolist()
+    assert sum(counts) == 4 * 2000
+    # A frame is in with probability 4/23, so a standard deviation of its count is 17.
+    assert [count / 2000 for count in counts] == pytest.approx([4 / 23] * 23, abs=5 * 17 / 2000)
 
 
 def test_random_drop_keeps_the_newest_and_drops_any_other_alike() -> None:

@@ -67,7 +67,7 @@ def test_parameters_of_the_paper_network_are_accounted_for() -> None:
     assert count(plain) == OURS_WITH_SKIPS - SKIPS == 42_136_193
     assert count(plain.get_submodule("query_encoder")) == trunk(3) == 8_543_296
     assert count(plain.get_submodule("memory_encoder")) == trunk(5) == 8_543_296 + 2 * 64 * 49
-    assert count(plain.get_submodule("aspp")) == ASPP
+    assert count(plain.get_submodule("aspp")) == ASPP == 7_932_928
 
 
 def test_layers_of_the_paper_network() -> None:

@@ -25,6 +25,27 @@ def test_gumbel_softmax_is_equation_3(
         assert soft[o].tolist() == pytest.approx([term / sum(terms) for term in terms])
 
 
+@settings(max_examples=50, deadline=None)
+@given(ROWS, st.floats(0.2, 5))
+def test_the_gradient_of_the_one_hot_choice_is_that_of_equation_3(
+    scores: list[list[float]], tau: float
+) -> None:
+    """The derivative of weight i by score j is ``a_i ([i = j] - a_j) / τ``."""
+    s = torch.tensor(scores, dtype=torch.float64).requires_grad_()
+    noise = sample_gumbel(s.detach(), torch.Generator().manual_seed(2))
+    probe = [0.3, -1.1, 0.7]
+    hard = straight_through(gumbel_softmax(s, noise, tau=tau))
+    (hard * torch.tensor(probe, dtype=torch.float64)).sum().backward()
+    assert s.grad is not None
+    for row, g, one_hot, gradient in zip(scores, noise.tolist(), hard.tolist(), s.grad.tolist()):
+        noisy = [(x + y) / tau for x, y in zip(row, g)]
+        assert one_hot == [float(i == noisy.index(max(noisy))) for i in range(3)]
+        terms = [math.exp(x) for x in noisy]
+        a = [term / sum(terms) for term in terms]
+        expected = [sum(probe[i] * a[i] * ((i == j) - a[j]) for i in range(3)) / tau for j in range(3)]
+        assert gradient == pytest.approx(expected, rel=1e-9, abs=1e-14)
+
+
 def test_without_noise_it_is_the_softmax_and_an_excluded_slot_gets_nothing() -> None:
     scores = torch.tensor([[0.3, -math.inf, 1.2]])
     soft = gumbel_softmax(scores, torch.tensor([[0.1, 9.0, 0.2]]))

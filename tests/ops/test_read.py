@@ -177,15 +177,17 @@ def test_l2_is_the_softmax_of_negative_squared_distances(method: Method, scale: 
     torch.testing.assert_close(readout, weights @ value)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_dot_at_scale_one_is_equation_5_to_the_letter(method: Method) -> None:
+@pytest.mark.parametrize("scale", [1.0, None], ids=["to the letter", "by the square root"])
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_dot_is_equation_5_by_loops(method: Method, scale: float | None) -> None:
     query, key, value = _memory(1, 2, 3, 4, 5, 2)
-    readout = space_time_read(query, key, value, scale=1.0, method=method)
+    readout = space_time_read(query, key, value, scale=scale, method=method)
     for o in range(2):
         for i in range(3):
-            weights = [math.exp(float(query[o, i] @ key[o, j])) for j in range(4)]
+            products = [sum(float(a * b) for a, b in zip(query[o, i], key[o, j])) for j in range(4)]
+            weights = [math.exp(x if scale else x / math.sqrt(5)) for x in products]
             expected = sum(w * value[o, j] for j, w in enumerate(weights)) / sum(weights)
-            torch.testing.assert_close(readout[o, i], expected)
+            torch.testing.assert_close(readout[o, i], expected, rtol=1e-13, atol=1e-14)
 
 
 @settings(max_examples=20, deadline=None)

@@ -1,5 +1,7 @@
 """Losses: gradients, extremes, and objects that do not exist."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -31,6 +33,43 @@ def test_gradcheck(example: tuple[Tensor, Tensor, Tensor], dice_weight: float) -
     assert torch.autograd.gradcheck(
         lambda x: segmentation_loss(x, labels, valid, dice_weight=dice_weight), (logits,)
     )
+
+
+def enlarged(plane: list[list[float]], times: int) -> list[list[float]]:
+    """Bilinear, between the centres of pixels; beyond the outermost centres it is constant."""
+
+    def at(place: int, count: int) -> tuple[int, int, float]:
+        x = min(max((place + 0.5) / times - 0.5, 0), count - 1)
+        return int(x), min(int(x) + 1, count - 1), x - int(x)
+
+    rows = []
+    for y in range(times * len(plane)):
+        top, bottom, down = at(y, len(plane))
+        row = []
+        for x in range(times * len(plane[0])):
+            left, right, along = at(x, len(plane[0]))
+            above, below = ((1 - along) * plane[j][left] + along * plane[j][right] for j in (top, bottom))
+            row.append((1 - down) * above + down * below)
+        rows.append(row)
+    return rows
+
+
+def test_cross_entropy_by_loops(example: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Mean of minus the logarithm of the probability that soft aggregation gives to the true label."""
+    logits, labels, valid = example
+    total, count = 0.0, 0
+    for b in range(B):
+        for t in range(T):
+            planes = [enlarged(logits[b, t, o].tolist(), 4) for o in range(O)]
+            for y, row in enumerate(labels[b, t].tolist()):
+                for x, label in enumerate(row):
+                    alone = [1 / (1 + math.exp(-plane[y][x])) for plane in planes]
+                    odds = [p / (1 - p) for p in (math.prod(1 - p for p in alone), *alone)]
+                    total -= math.log(odds[label] / sum(odds))
+                    count += 1
+    assert count == 16 * H * W * B * T
+    found = segmentation_loss(logits, labels, valid, dice_weight=0).item()
+    assert found == pytest.approx(total / count, rel=1e-12)
 
 
 def test_right_is_zero_and_wrong_is_large(example: tuple[Tensor, Tensor, Tensor]) -> None:
