@@ -8,7 +8,8 @@ from plain_memory import PREDICTION, VOS, random_template
 from torch import Tensor, nn
 
 from stremn.memory import MemoryLayout, SlotMemory, Template, get_policy
-from stremn.ops import gumbel_softmax, sample_gumbel, update_similarity
+
+WIDTHS = {"key": 3, "value": 5, "update_key": 2, "contender_key": 2}
 
 
 class _Projections(nn.Module):
@@ -68,26 +69,65 @@ def test_a_choice_without_noise_or_learning_gives_the_update_key_no_gradient(
     assert projections.update_key.weight.grad is None or not projections.update_key.weight.grad.any()
 
 
-def test_the_gradient_of_the_choice_is_that_of_the_soft_mixture() -> None:
-    """One contest, C = 2: the slots after it are linear in the weights, so Eq. (3) gives the gradient."""
-    generator = torch.Generator().manual_seed(0)
-    layout = MemoryLayout(False, False, 2)
-    first, second, third = (random_template(generator, 1) for _ in range(3))
-    assert third.contender_key is not None
-    asking = third.contender_key.requires_grad_()
-    memory = SlotMemory.of_first_frame(first, 0, layout).update(second, 1, get_policy("learned"))
-    noise = torch.Generator().manual_seed(4)
-    after = memory.update(third, 2, get_policy("learned"), noise=True, generator=noise)
-    probe = torch.randn(after.value.shape, generator=generator, dtype=torch.float64)
-    (through,) = torch.autograd.grad((after.value * probe).sum(), asking)
+@pytest.mark.parametrize("shared", [True, False], ids=["one update key", "two update keys"])
+def test_keeping_projections_is_projecting_what_is_kept_in_value_and_gradient(shared: bool) -> None:
+    """Sec. 3.2 and 3.3 as printed: feature maps are kept, mixed by Eq. (4), and projected at every use."""
+    slots, steps = 3, 8
+    torch.manual_seed(0)
+    layers = {name: nn.Conv2d(4, width, 3, padding=1).double() for name, width in WIDTHS.items()}
+    asking = layers["update_key" if shared else "contender_key"]
+    frames, query = torch.randn(steps, 2, 4, 2, 3).double(), torch.randn(2, 6, 3).double()
+    probe = torch.randn(2, 6, 5).double()
+    inputs = [frames.requires_grad_(), *(layers[n].weight for n in ("key", "value", "update_key"))]
+    inputs += [] if shared else [asking.weight]
 
-    scores = update_similarity(asking, memory.update_key)
-    soft = gumbel_softmax(scores, sample_gumbel(scores, torch.Generator().manual_seed(4)))
-    old = torch.stack([first.value, second.value], dim=1)
-    mixed = (1 - soft)[:, :, None, None] * old + soft[:, :, None, None] * third.value.unsqueeze(1)
-    (expected,) = torch.autograd.grad((mixed * probe).sum(), asking)
-    assert expected.abs().max() > 1e-6
-    torch.testing.assert_close(through, expected)
+    def project(layer: nn.Module, maps: Tensor) -> Tensor:
+        return layer(maps).flatten(2).transpose(1, 2)
+
+    def template(maps: Tensor) -> Template:
+        named = {name: project(layer, maps) for name, layer in layers.items()}
+        own = {} if shared else {"contender_key": named["contender_key"]}
+        return Template(named["key"], named["value"], named["update_key"], **own)
+
+    memory = SlotMemory.of_first_frame(template(frames[0]), 0, MemoryLayout(False, False, slots))
+    generator = torch.Generator().manual_seed(1)
+    for t in range(1, steps):
+        memory = memory.update(template(frames[t]), t, get_policy("learned"), noise=True, generator=generator)
+    readout = memory.read(query)
+
+    generator.manual_seed(1)
+    held: list[list[Tensor]] = [[frames[0, o]] for o in (0, 1)]
+    for t in range(1, steps):
+        # Noise is drawn for both objects at once, also where a slot is still empty.
+        gumbel = -torch.empty(2, slots, dtype=torch.float64).exponential_(generator=generator).log()
+        for o in (0, 1):
+            new = frames[t, o]
+            if len(held[o]) < slots:
+                held[o].append(new)
+                continue
+            scores = []
+            for kept in held[o]:
+                u, v = project(asking, new[None])[0], project(layers["update_key"], kept[None])[0]
+                best = [torch.stack([p @ q / (p.norm() * q.norm()) for q in v]).max() for p in u]
+                scores.append(sum(best, torch.zeros(())) / len(best))
+            terms = [torch.exp(s + g) for s, g in zip(scores, gumbel[o], strict=True)]
+            soft = [term / sum(terms) for term in terms]
+            for i, a in enumerate(soft):
+                hard = float(a == max(soft)) + a - a.detach()
+                held[o][i] = (1 - hard) * held[o][i] + hard * new
+    expected = []
+    for o in (0, 1):
+        key, value = (torch.cat([project(layers[n], x[None])[0] for x in held[o]]) for n in ("key", "value"))
+        for k in query[o]:
+            weights = torch.stack([torch.exp(k @ other / 3**0.5) for other in key])
+            expected.append(weights @ value / weights.sum())
+    printed = torch.stack(expected).unflatten(0, (2, 6))
+
+    torch.testing.assert_close(readout, printed, rtol=1e-10, atol=1e-12)
+    results = [torch.autograd.grad((x * probe).sum(), inputs) for x in (readout, printed)]
+    for one, other in zip(*results, strict=True):
+        assert one.abs().max() > 1e-4
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])

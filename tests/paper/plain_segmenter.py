@@ -19,7 +19,7 @@ BLOCKS = (3, 4, 6)
 RATES = (6, 12, 18)
 CHOSEN = 4
 """Slots besides that of the first and that of the latest frame: K = 6 (Sec. 4.1.1)."""
-CLEAR = 1e-4
+CLEAR = 1e-5
 """The two best scores of a contest must be farther apart, or rounding could decide it."""
 
 
