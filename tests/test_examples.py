@@ -91,6 +91,12 @@ def test_its_own_queue_is_the_policy_oldest(run: tuple[Path, Path, str]) -> None
     assert not all(np.array_equal(a, b) for a, b in zip(own, newest, strict=True))
 
 
+def test_where_nothing_is_learned_the_learned_choice_is_most_similar(run: tuple[Path, Path, str]) -> None:
+    _, out, _ = run
+    learned, most_similar = masks(out / "learned"), masks(out / "most-similar")
+    assert all(np.array_equal(a, b) for a, b in zip(learned, most_similar, strict=True))
+
+
 def test_a_picture_has_a_row_for_each_policy(run: tuple[Path, Path, str]) -> None:
     _, out, _ = run
     with Image.open(out / "squares.png") as picture:
