@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self, get_args
 
 from stremn.errors import StremnError
-from stremn.memory import MemoryLayout, get_policy
+from stremn.memory import FUSIONS, NO_FUSION, MemoryLayout, get_policy
 from stremn.ops.read import Similarity
 
 __all__ = ["BLOCKS", "MAX_DIM", "ModelConfig", "PredictorConfig", "RecurrentConfig", "SegmenterConfig"]
@@ -15,6 +15,9 @@ __all__ = ["BLOCKS", "MAX_DIM", "ModelConfig", "PredictorConfig", "RecurrentConf
 MAX_DIM = 8192
 """Widest projection; more is a damaged config, and would ask for more memory than there is."""
 
+
+LATER_KEYS = {"tau": 1.0, "shared_update_key": True, "fusion": NO_FUSION}
+"""What a file that lacks these keys means: it was written before there were any."""
 
 EARLIER_KEYS = ("parted", "target_model", "guidance")
 """Of configs in files of the first version; every ``stremn-lite`` has all three, no other model has one."""
@@ -40,8 +43,9 @@ class ModelConfig:
 
     @property
     def fingerprint(self) -> str:
-        """A digest, to tell whether the state of a session is of a model."""
-        return _digest(self.to_json())
+        """A digest, to tell whether the state of a session is of a model; keys that came later have none."""
+        values = {k: v for k, v in asdict(self).items() if k not in LATER_KEYS or v != LATER_KEYS[k]}
+        return _digest(json.dumps(values))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -57,6 +61,8 @@ class ModelConfig:
             unknown = sorted(set(data) - {f.name for f in fields(cls)})
             if unknown:
                 raise StremnError(f"model config has unknown keys {unknown}: upgrade stremn")
+            later = {k: v for k, v in LATER_KEYS.items() if k in {f.name for f in fields(cls)}}
+            data = later | data
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
             return cls(**values)
         except (ValueError, TypeError) as error:
@@ -84,6 +90,20 @@ class ModelConfig:
                 f"scale {scale!r} a number or nothing"
             )
 
+    def _check_choice(self, tau: Any, shared: Any) -> None:
+        """What the learned choice is made with, Eq. (1)-(3)."""
+        if (
+            isinstance(tau, bool)
+            or not isinstance(tau, (int, float))
+            or not tau > 0
+            or not math.isfinite(tau)
+        ):
+            raise StremnError(f"invalid model config: tau must be a number above 0, not {tau!r}")
+        if not isinstance(shared, bool):
+            raise StremnError(
+                f"invalid model config: shared_update_key must be true or false, not {shared!r}"
+            )
+
 
 @dataclass(frozen=True)
 class SegmenterConfig(ModelConfig):
@@ -100,6 +120,11 @@ class SegmenterConfig(ModelConfig):
             Sec. 3.3 of the paper says no, STM and Sec. 4.1.1 say yes.
         slots: K, all slots of an object.
         policy: default policy.
+        tau: temperature of the learned choice in training, Eq. (3).
+        shared_update_key: whether one layer makes the update keys of contenders and of what is stored; the
+            paper has two (M2).
+        fusion: which templates take up what a replaced one held (Appendix B), one of
+            :data:`stremn.memory.FUSIONS`.
         candidate_every: every how many frames the previous latest template competes for a chosen slot.
         certainty: default of how sure an object must be of its pixels for a template to be written; 0 writes
             every template.
@@ -116,7 +141,10 @@ class SegmenterConfig(ModelConfig):
     skip: bool = False
     slots: int = 6
     policy: str = "learned"
-    candidate_every: int = 5
+    tau: float = 1.0
+    shared_update_key: bool = False
+    fusion: str = NO_FUSION
+    candidate_every: int = 1
     certainty: float = 0.0
     size: int = 480
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -134,6 +162,9 @@ class SegmenterConfig(ModelConfig):
             size=(0, None),
         )
         self._check_read(self.similarity, self.scale)
+        self._check_choice(self.tau, self.shared_update_key)
+        if self.fusion not in FUSIONS:
+            raise StremnError(f"invalid model config: fusion must be one of {', '.join(FUSIONS)}")
         if not isinstance(self.certainty, (int, float)) or not 0 <= self.certainty <= 1:
             raise StremnError(f"invalid model config: certainty must be from 0 to 1, not {self.certainty!r}")
         for name in ("mean", "std"):
@@ -160,6 +191,8 @@ class SegmenterConfig(ModelConfig):
         """A digest of the text as the first version wrote it, so that its saved states are still told."""
         values: dict[str, Any] = {}
         for name, value in asdict(self).items():
+            if name in LATER_KEYS and value == LATER_KEYS[name]:
+                continue
             values[name] = value
             for key in {"scale": EARLIER_KEYS[:2], "skip": EARLIER_KEYS[2:]}.get(name, ()):
                 values[key] = self.architecture == "lite"
@@ -203,6 +236,9 @@ class PredictorConfig(ModelConfig):
             where little moves; else it mixes all places alike, which starts well where everything does.
         slots: K, all of them replaceable (Sec. 4.2).
         policy: default policy.
+        tau: temperature of the learned choice in training, Eq. (3).
+        shared_update_key: whether one layer makes the update keys of contenders and of what is stored; the
+            paper has two (M2).
         size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
     """
 
@@ -220,6 +256,8 @@ class PredictorConfig(ModelConfig):
     still: bool = True
     slots: int = 5
     policy: str = "learned"
+    tau: float = 1.0
+    shared_update_key: bool = False
     size: int = 128
 
     def __post_init__(self) -> None:
@@ -246,6 +284,7 @@ class PredictorConfig(ModelConfig):
         if self.motion and self.motion % 2 == 0:
             raise StremnError(f"invalid model config: motion must be odd or 0, not {self.motion}")
         self._check_read(self.similarity, self.scale)
+        self._check_choice(self.tau, self.shared_update_key)
 
     @property
     def layout(self) -> MemoryLayout:

@@ -1,12 +1,15 @@
 """Layers that more than one model may use."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ASPP", "ResidualBlock", "concatenate", "feature_channels"]
+from stremn.memory import Template
+from stremn.ops import fuse
+
+__all__ = ["ASPP", "ResidualBlock", "TemplateFusion", "concatenate", "feature_channels"]
 
 
 class ResidualBlock(nn.Module):
@@ -51,6 +54,31 @@ def _conv(channels: int, out_channels: int, kernel: int, dilation: int = 1) -> n
         nn.GroupNorm(32, out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+class TemplateFusion(nn.Module):
+    """The networks f, h and g of Appendix B, a 3×3 convolution each.
+
+    What the paper calls the template X is here what the memory keeps of it: key, value and update keys side
+    by side (M4).
+    """
+
+    def __init__(self, channels: int) -> None:
+        """``channels`` of a template, all its tensors together."""
+        super().__init__()
+        self.f, self.h, self.g = (nn.Conv2d(2 * channels, channels, 3, padding=1) for _ in range(3))
+
+    def forward(self, deleted: Template, target: Template, *, grid: tuple[int, int]) -> Template:
+        """Both of positions ``(O, N, …)`` on a grid (H, W) to the new target, Eq. (6)-(12)."""
+
+        def on_grid(convolution: nn.Conv2d) -> Callable[[Tensor], Tensor]:
+            return lambda x: convolution(x.mT.unflatten(2, grid)).flatten(2).mT
+
+        named = target.tensors()
+        gone, kept = torch.cat(list(deleted), dim=-1), torch.cat(list(target), dim=-1)
+        fused = fuse(gone, kept, on_grid(self.f), on_grid(self.h), on_grid(self.g))
+        parts = fused.split([t.shape[-1] for t in named.values()], dim=-1)
+        return Template(**dict(zip(named, parts, strict=True)))
 
 
 def concatenate(maps: Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stremn.memory import SlotMemory, Template, read_separately, read_target
+from stremn.errors import StremnError
+from stremn.memory import NO_FUSION, SlotMemory, Template, read_separately, read_target
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ResidualBlock, concatenate, feature_channels
 from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of, to_map
@@ -102,6 +103,11 @@ class LiteSegmenter(Segmenter):
     def __init__(self, config: SegmenterConfig) -> None:
         """Random weights; :func:`stremn.training.segmentation.backbone.load_imagenet` fills the backbone."""
         super().__init__(config)
+        if not config.shared_update_key or config.fusion != NO_FUSION:
+            raise StremnError(
+                "architecture 'lite' has one layer of update keys and no fusion: "
+                "leave out shared_update_key and fusion"
+            )
         self.backbone = timm.create_model(
             "efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4), bn_eps=1e-3
         )

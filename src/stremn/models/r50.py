@@ -55,6 +55,9 @@ class PaperSegmenter(Segmenter):
         self.memory_key = nn.Conv2d(coarse, config.key_dim, 3, padding=1)
         self.memory_value = nn.Conv2d(coarse, config.value_dim, 3, padding=1)
         self.update_key = nn.Conv2d(coarse, config.update_dim, 3, padding=1)
+        self.contender_key = (
+            None if config.shared_update_key else nn.Conv2d(coarse, config.update_dim, 3, padding=1)
+        )
         self.aspp = ASPP(2 * config.value_dim, DECODER_WIDTH)
         self.fuse = nn.Sequential(
             nn.Conv2d(DECODER_WIDTH, DECODER_WIDTH, 3, padding=1), ResidualBlock(DECODER_WIDTH)
@@ -77,10 +80,12 @@ class PaperSegmenter(Segmenter):
         masks = self.mask_input(masks, given, image.shape[-2:]).to(image)
         seen = [of_objects(image, len(masks)), masks, others_of(masks, features.frames)]
         encoded = self.memory_encoder(torch.cat(seen, dim=1))[-1]
+        asking = self.contender_key
         return Template(
             key=self.project_key(encoded, self.memory_key),
             value=self.project_key(encoded, self.memory_value),
             update_key=self.project_key(encoded, self.update_key),
+            contender_key=None if asking is None else self.project_key(encoded, asking),
         )
 
     def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:

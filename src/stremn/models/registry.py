@@ -41,6 +41,8 @@ MODELS: dict[str, SegmenterConfig] = {
         update_dim=64,
         similarity="l2",
         skip=True,
+        shared_update_key=True,
+        candidate_every=5,
         # The shipped weights have a certainty of 0.8 as well; an untrained model is never so sure.
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
@@ -63,6 +65,7 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         skip=True,
         motion=3,
         still=False,
+        shared_update_key=True,
         size=0,
     ),
     "stremn-predict-video": PredictorConfig(
@@ -75,6 +78,7 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         similarity="l2",
         skip=True,
         motion=3,
+        shared_update_key=True,
     ),
     "convlstm": RecurrentConfig(architecture="convlstm", hidden=(128, 64, 64), kernel=5),
     "convlstm-small": RecurrentConfig(architecture="convlstm", hidden=(64, 64, 64), kernel=3),

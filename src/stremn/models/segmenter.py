@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stremn.memory import Rules, SlotMemory, Template, surely_visible
+from stremn.memory import NO_FUSION, Fusion, Rules, SlotMemory, Template, surely_visible
 from stremn.models.config import SegmenterConfig
+from stremn.models.layers import TemplateFusion
 from stremn.ops import soft_aggregation
 
 __all__ = [
@@ -121,6 +123,9 @@ class Segmenter(nn.Module, ABC):
         self.config = config
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+        update_keys = 1 if config.shared_update_key else 2
+        kept = config.key_dim + config.value_dim + update_keys * config.update_dim
+        self.fusion = None if config.fusion == NO_FUSION else TemplateFusion(kept)
 
     @abstractmethod
     def encode_image(self, frames: Tensor) -> ImageFeatures:
@@ -239,6 +244,9 @@ class Segmenter(nn.Module, ABC):
         memory = None
         if state is not None:
             present = surely_visible(probabilities[:known], rules.certainty) if rules.certainty else None
+            fusion = None
+            if rules.fusion != NO_FUSION and self.fusion is not None:
+                fusion = Fusion(rules.fusion, partial(self.fusion, grid=features.grid))
             memory = state.memory.update(
                 template.of_objects(slice(known)),
                 frame_index,
@@ -246,7 +254,9 @@ class Segmenter(nn.Module, ABC):
                 candidate=candidate,
                 present=present,
                 noise=rules.noise,
+                tau=rules.tau,
                 generator=rules.generator,
+                fusion=fusion,
             )
         if given is not None:
             fresh = SlotMemory.of_first_frame(

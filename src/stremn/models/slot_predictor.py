@@ -181,12 +181,16 @@ class MemoryPredictor(Predictor):
         self.key = nn.Conv2d(config.widths[-1], config.key_dim, 1)
         self.value = nn.Conv2d(config.widths[-1], config.value_dim, 1)
         self.update_key = nn.Conv2d(config.widths[-1], config.update_dim, 1)
+        self.contender_key = (
+            None if config.shared_update_key else nn.Conv2d(config.widths[-1], config.update_dim, 1)
+        )
         self.decoder = Decoder(config)
 
     def rules(self, slots: int | None = None, policy: str | None = None) -> Rules:
         """The layout and the policy of the config, or other slots and another policy."""
         config = self.config if slots is None else replace(self.config, slots=slots)
-        return Rules(config.layout, get_policy(self.config.policy if policy is None else policy))
+        policy = self.config.policy if policy is None else policy
+        return Rules(config.layout, get_policy(policy), tau=config.tau)
 
     def observe(
         self, frame: Tensor, state: PredictorState | None = None, rules: Rules | None = None
@@ -201,7 +205,8 @@ class MemoryPredictor(Predictor):
         recent = self._recent(frame, state)
         fine, coarse = self._encode(recent)
         key, value, update_key = (p(coarse) for p in (self.key, self.value, self.update_key))
-        template = Template(*(t.flatten(2).transpose(1, 2) for t in (key, value, update_key)))
+        asking = None if self.contender_key is None else _tokens(self.contender_key(coarse))
+        template = Template(_tokens(key), _tokens(value), _tokens(update_key), contender_key=asking)
         if state is None or state.memory is None:
             index = torch.zeros(frame.shape[0], dtype=torch.long, device=frame.device)
             memory = SlotMemory.of_first_frame(template, index, rules.layout)
@@ -210,7 +215,10 @@ class MemoryPredictor(Predictor):
             index = state.carried["frame_index"] + 1
             readout = self._read(template.key, state.memory)
             memory = state.memory.update(
-                template, index, rules.policy, noise=rules.noise, generator=rules.generator
+                *(template, index, rules.policy),
+                noise=rules.noise,
+                tau=rules.tau,
+                generator=rules.generator,
             )
         grid = (coarse.shape[2], coarse.shape[3])
         carried = {"recent": recent, "frame_index": index, "readout": to_map(readout, grid), "value": value}
@@ -245,3 +253,8 @@ class MemoryPredictor(Predictor):
 
     def _read(self, key: Tensor, memory: SlotMemory) -> Tensor:
         return memory.read(key, similarity=self.config.similarity, scale=self.config.scale)
+
+
+def _tokens(x: Tensor) -> Tensor:
+    """``(B, C, H, W)`` to positions ``(B, N, C)``."""
+    return x.flatten(2).transpose(1, 2)

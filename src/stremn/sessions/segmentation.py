@@ -68,7 +68,9 @@ class SegmentationSession(Session):
         assert chosen.certainty is not None
         layout = MemoryLayout.of_slots(chosen.slots)
         policy = get_policy(chosen.policy)
-        self.rules = Rules(layout, policy, chosen.certainty, chosen.sample, self.generator)
+        assert chosen.fusion is not None
+        tau, fusion = self.model.config.tau, chosen.fusion
+        self.rules = Rules(layout, policy, chosen.certainty, chosen.sample, self.generator, tau, fusion)
         backend = "inductor" if chosen.compile is True else chosen.compile
         self._compiled = compiled_step(self.rules, backend) if backend else None
         self.reset()

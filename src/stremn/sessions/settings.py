@@ -6,7 +6,7 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 from stremn.errors import StremnError
-from stremn.memory import get_policy
+from stremn.memory import FUSIONS, NO_FUSION, get_policy
 from stremn.models import ModelConfig, PredictorConfig, SegmenterConfig
 from stremn.sessions.postprocess import REACH
 from stremn.sessions.views import ONE_VIEW, View, is_plain
@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[type, str]] = {
     "seed": (Integral, "a whole number"),
     "candidate_every": (Integral, "a whole number"),
     "certainty": (Real, "a number"),
+    "fusion": (str, "a name"),
 }
 """What each setting must be; numbers of NumPy are taken too."""
 
@@ -113,6 +114,8 @@ class SegmentationSettings(Settings):
         candidate_every: every how many frames a template competes for a chosen slot.
         certainty: least mean probability of an object's pixels for its template to be written, so that no
             template is kept while the object is hidden or lost; 0 writes every one, as the paper does.
+        fusion: which templates take up what a replaced one held (Appendix B), one of
+            :data:`stremn.memory.FUSIONS`; needs weights that were trained with one.
         views: how every frame is looked at; probabilities are averaged, and each view has a memory of its
             own. :data:`~stremn.sessions.MULTI_SCALE` is the multi-scale and flip testing of STReMN-MS (V7).
         postprocess: whether parts of an object far from its previous mask are removed (V6), see
@@ -127,6 +130,7 @@ class SegmentationSettings(Settings):
 
     candidate_every: int | None = None
     certainty: float | None = None
+    fusion: str | None = None
     views: tuple[View, ...] = ONE_VIEW
     postprocess: bool | float = False
     compile: bool | str = False
@@ -146,6 +150,10 @@ class SegmentationSettings(Settings):
             raise StremnError(
                 f"{whole.slots} slots are too few: one for the first and one for the latest frame"
             )
+        if whole.fusion not in FUSIONS:
+            raise StremnError(f"there is no fusion '{whole.fusion}': choose from {', '.join(FUSIONS)}")
+        if whole.fusion != NO_FUSION and config.fusion == NO_FUSION:
+            raise StremnError(f"fusion '{whole.fusion}' needs weights that were trained with a fusion module")
         if whole.candidate_every < 1:
             raise StremnError(f"candidate_every must be at least 1, not {whole.candidate_every}")
         if not 0 <= whole.certainty <= 1:
