@@ -46,9 +46,9 @@ ASPP = (
 )
 ASPP += 6 * 2 * 256
 
-# What the paper adds: update key (Eq. 1, width 128) and ASPP (Sec. 4.1.1). The decoder then starts from the
-# 256 channels of ASPP, not from 1024, and one logit takes the place of two.
-OURS_WITH_SKIPS = STM + conv(1024, 128) + ASPP - (conv(1024, 256) - conv(256, 256)) - conv(256, 1)
+# What the paper adds: two layers of update keys (Eq. 1, width 128; M2) and ASPP (Sec. 4.1.1). The decoder then
+# starts from the 256 channels of ASPP, not from 1024, and one logit takes the place of two.
+OURS_WITH_SKIPS = STM + 2 * conv(1024, 128) + ASPP - (conv(1024, 256) - conv(256, 256)) - conv(256, 1)
 
 
 def count(module: nn.Module) -> int:
@@ -62,19 +62,26 @@ def test_stm_as_we_count_it_has_its_published_size() -> None:
 def test_parameters_of_the_paper_network_are_accounted_for() -> None:
     with torch.device("meta"):
         plain, skips = create_model("stremn-r50"), create_model("stremn-r50", skip=True)
-    assert count(skips) == OURS_WITH_SKIPS == 46_266_497
+    assert count(skips) == OURS_WITH_SKIPS == 47_446_273
     # Sec. 3.3: no highway connections.
-    assert count(plain) == OURS_WITH_SKIPS - SKIPS == 42_136_193
+    assert count(plain) == OURS_WITH_SKIPS - SKIPS == 43_315_969
     assert count(plain.get_submodule("query_encoder")) == trunk(3) == 8_543_296
     assert count(plain.get_submodule("memory_encoder")) == trunk(5) == 8_543_296 + 2 * 64 * 49
     assert count(plain.get_submodule("aspp")) == ASPP == 7_932_928
+    with torch.device("meta"):
+        shared = create_model("stremn-r50", shared_update_key=True)
+        fused = create_model("stremn-r50", fusion="least-similar")
+    assert count(plain) - count(shared) == conv(1024, 128)
+    # f, h and g over two templates side by side: key, value and both update keys.
+    template = 128 + 512 + 2 * 128
+    assert count(fused) - count(plain) == 3 * conv(2 * template, template)
 
 
 def test_layers_of_the_paper_network() -> None:
     with torch.device("meta"):
         model = create_model("stremn-r50")
     modules = dict(model.named_modules())
-    for name in ("query_key", "memory_key", "update_key"):
+    for name in ("query_key", "memory_key", "update_key", "contender_key"):
         assert modules[name].weight.shape == (128, 1024, 3, 3)
     for name in ("query_value", "memory_value"):
         assert modules[name].weight.shape == (512, 1024, 3, 3)
