@@ -46,7 +46,7 @@ ASPP = (
 )
 ASPP += 6 * 2 * 256
 
-# What the paper adds: two layers of update keys (Eq. 1, width 128; M2) and ASPP (Sec. 4.1.1). The decoder then
+# What the paper adds: two layers of update keys (Eq. 1, width 128) and ASPP (Sec. 4.1.1). The decoder then
 # starts from the 256 channels of ASPP, not from 1024, and one logit takes the place of two.
 OURS_WITH_SKIPS = STM + 2 * conv(1024, 128) + ASPP - (conv(1024, 256) - conv(256, 256)) - conv(256, 1)
 
