@@ -222,7 +222,7 @@ def test_bad_input_names_the_remedy(
     assert "--size 34 is not divisible by 4" in refused(*evaluate, "--digits", "0-", "--size", 34)
     assert refused(*evaluate, "--size", 0).startswith("--size 0 is not possible")
     assert refused(*evaluate, "--policy", "never").startswith("unknown policy 'never'")
-    assert refused(*evaluate, "--slots", 0).startswith("0 slots are too few")
+    assert refused(*evaluate, "--slots", 0).startswith("slots must be a whole number at least 1")
     assert refused(*evaluate, "--digits", "0-", "--clips", 1, "--lpips", tmp_path / "none").startswith(
         f"{tmp_path / 'none'}: cannot be read as weights"
     )

@@ -3,24 +3,119 @@
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self, get_args
+from typing import Annotated, Any, Self, get_args, get_type_hints
 
 from stremn.errors import StremnError
 from stremn.memory import FUSIONS, NO_FUSION, MemoryLayout, get_policy
 from stremn.ops.read import Similarity
 
-__all__ = ["BLOCKS", "MAX_DIM", "ModelConfig", "PredictorConfig", "RecurrentConfig", "SegmenterConfig"]
+__all__ = [
+    "BLOCKS",
+    "FusionTargets",
+    "ModelConfig",
+    "Must",
+    "PredictorConfig",
+    "RecurrentConfig",
+    "SegmenterConfig",
+    "Share",
+    "check_fields",
+    "json_object",
+    "whole",
+]
 
-MAX_DIM = 8192
-"""Widest projection; more is a damaged config, and would ask for more memory than there is."""
-
+BLOCKS = 6
+"""Blocks of the encoder of a prediction model, and of its decoder (Sec. 4.2)."""
 
 LATER_KEYS = {"tau": 1.0, "shared_update_key": True, "fusion": NO_FUSION}
 """What a file that lacks these keys means: it was written before there were any."""
 
 EARLIER_KEYS = ("parted", "target_model", "guidance")
 """Of configs in files of the first version; every ``stremn-lite`` has all three, no other model has one."""
+
+
+@dataclass(frozen=True)
+class Must:
+    """What a field of a config or of settings must be, in words and as a test; part of its type."""
+
+    said: str
+    holds: Callable[[Any], bool]
+
+
+def check_fields(values: Any, where: str = "") -> None:
+    """Refuse a dataclass with a field that is not what its type says by :class:`Must`.
+
+    Raises:
+        StremnError: naming the field, after ``where``.
+    """
+    for name, kind in get_type_hints(type(values), include_extras=True).items():
+        value, kinds = getattr(values, name), (kind, *get_args(kind))
+        if value is None and type(None) in kinds:
+            continue
+        for must in (must for k in kinds for must in getattr(k, "__metadata__", ())):
+            if not must.holds(value):
+                raise StremnError(f"{where}{name} must be {must.said}, not {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any, low: int, high: int | None = None) -> bool:
+    return isinstance(value, int) and _is_number(value) and low <= value and (high is None or value <= high)
+
+
+def whole(low: int, high: int | None = None) -> Must:
+    """A whole number in these bounds."""
+    bound = f"at least {low}" if high is None else f"from {low} to {high}"
+    return Must(f"a whole number {bound}", lambda value: _is_whole(value, low, high))
+
+
+def _wholes(low: int, high: int, count: range = range(BLOCKS, BLOCKS + 1)) -> Must:
+    many = f"{count[0]} to {count[-1]}" if len(count) > 1 else count[0]
+    return Must(
+        f"{many} whole numbers from {low} to {high}",
+        lambda value: (
+            isinstance(value, tuple) and len(value) in count and all(_is_whole(n, low, high) for n in value)
+        ),
+    )
+
+
+def _odd(high: int, *, zero: bool) -> Must:
+    return Must(
+        f"odd{' or 0' if zero else ''}, at most {high}",
+        lambda value: _is_whole(value, 1 - zero, high) and (value % 2 == 1 or value == 0),
+    )
+
+
+Share = Annotated[float, Must("from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)]
+FusionTargets = Annotated[str, Must(f"one of {', '.join(FUSIONS)}", lambda value: value in FUSIONS)]
+_Dim = Annotated[int, whole(1, 8192)]  # more is a damaged config, and would ask for more memory than there is
+_Similarity = Annotated[Similarity, Must("dot or l2", lambda value: value in get_args(Similarity))]
+_Number = Annotated[float, Must("a number or nothing", _is_number)]
+_Tau = Annotated[float, Must("a number above 0", lambda value: _is_number(value) and 0 < value < math.inf)]
+_Flag = Annotated[bool, Must("true or false", lambda value: isinstance(value, bool))]
+_Channels = Annotated[int, Must("1 (grey) or 3 (RGB)", lambda value: value in (1, 3))]
+_Colour = Annotated[
+    tuple[float, float, float],
+    Must("three numbers", lambda value: len(value) == 3 and all(map(_is_number, value))),
+]
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object that a config's JSON text is.
+
+    Raises:
+        StremnError: if it is something else, or no JSON.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise StremnError(f"model config cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise StremnError("model config cannot be read: not a JSON object")
+    return data
 
 
 def _digest(text: str) -> str:
@@ -37,6 +132,10 @@ class ModelConfig:
 
     architecture: str
 
+    def __post_init__(self) -> None:
+        """Refuse what no model can be built from."""
+        check_fields(self, "invalid model config: ")
+
     def to_json(self) -> str:
         """As JSON text."""
         return json.dumps(asdict(self))
@@ -49,60 +148,26 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The inverse of :meth:`to_json`.
+        """The inverse of :meth:`to_json`, also for files of the first version.
 
         Raises:
             StremnError: if the text is no config of this version.
         """
+        data = cls._of_this_version(json_object(text))
+        names = {f.name for f in fields(cls)}
+        unknown = sorted(set(data) - names)
+        if unknown:
+            raise StremnError(f"model config has unknown keys {unknown}: upgrade stremn")
+        data = {key: value for key, value in LATER_KEYS.items() if key in names} | data
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         try:
-            data: dict[str, Any] = json.loads(text)
-            if not isinstance(data, dict):
-                raise StremnError("model config cannot be read: not a JSON object")
-            unknown = sorted(set(data) - {f.name for f in fields(cls)})
-            if unknown:
-                raise StremnError(f"model config has unknown keys {unknown}: upgrade stremn")
-            later = {k: v for k, v in LATER_KEYS.items() if k in {f.name for f in fields(cls)}}
-            data = later | data
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
             return cls(**values)
         except (ValueError, TypeError) as error:
             raise StremnError(f"model config cannot be read: {error}") from error
 
-    def _check_whole(self, **limits: tuple[int, int | None]) -> None:
-        """Each named field, or each entry of a tuple, is a whole number from the first to the second."""
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            several = isinstance(value, tuple) and isinstance(getattr(type(self), name, ()), tuple)
-            for number in value if several else (value,):
-                if not isinstance(number, int) or number < low or (high is not None and number > high):
-                    bound = f"at least {low}" if high is None else f"from {low} to {high}"
-                    raise StremnError(
-                        f"invalid model config: {name} must be a whole number {bound}, not {number!r}"
-                    )
-
-    def _check_read(self, similarity: Any, scale: Any) -> None:
-        """What Eq. (5) is computed with."""
-        if similarity not in get_args(Similarity):
-            raise StremnError(f"invalid model config: unknown similarity {similarity!r}, use dot or l2")
-        if not isinstance(self.architecture, str) or not isinstance(scale, (int, float, type(None))):
-            raise StremnError(
-                f"invalid model config: architecture {self.architecture!r} must be a name, "
-                f"scale {scale!r} a number or nothing"
-            )
-
-    def _check_choice(self, tau: Any, shared: Any) -> None:
-        """What the learned choice is made with, Eq. (1)-(3)."""
-        if (
-            isinstance(tau, bool)
-            or not isinstance(tau, (int, float))
-            or not tau > 0
-            or not math.isfinite(tau)
-        ):
-            raise StremnError(f"invalid model config: tau must be a number above 0, not {tau!r}")
-        if not isinstance(shared, bool):
-            raise StremnError(
-                f"invalid model config: shared_update_key must be true or false, not {shared!r}"
-            )
+    @classmethod
+    def _of_this_version(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return data
 
 
 @dataclass(frozen=True)
@@ -133,58 +198,36 @@ class SegmenterConfig(ModelConfig):
         std: per-channel divisor after that.
     """
 
-    key_dim: int = 128
-    value_dim: int = 512
-    update_dim: int = 128
-    similarity: Similarity = "dot"
-    scale: float | None = None
+    key_dim: _Dim = 128
+    value_dim: _Dim = 512
+    update_dim: _Dim = 128
+    similarity: _Similarity = "dot"
+    scale: _Number | None = None
     skip: bool = False
-    slots: int = 6
+    slots: Annotated[int, whole(2)] = 6
     policy: str = "learned"
-    tau: float = 1.0
-    shared_update_key: bool = False
-    fusion: str = NO_FUSION
-    candidate_every: int = 1
-    certainty: float = 0.0
-    size: int = 480
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    tau: _Tau = 1.0
+    shared_update_key: _Flag = False
+    fusion: FusionTargets = NO_FUSION
+    candidate_every: Annotated[int, whole(1)] = 1
+    certainty: Share = 0.0
+    size: Annotated[int, whole(0)] = 480
+    mean: _Colour = (0.485, 0.456, 0.406)
+    std: _Colour = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         """Refuse what no model can be built from."""
+        super().__post_init__()
         get_policy(self.policy)
-        self._check_whole(
-            key_dim=(1, MAX_DIM),
-            value_dim=(1, MAX_DIM),
-            update_dim=(1, MAX_DIM),
-            slots=(2, None),
-            candidate_every=(1, None),
-            size=(0, None),
-        )
-        self._check_read(self.similarity, self.scale)
-        self._check_choice(self.tau, self.shared_update_key)
-        if self.fusion not in FUSIONS:
-            raise StremnError(f"invalid model config: fusion must be one of {', '.join(FUSIONS)}")
-        if not isinstance(self.certainty, (int, float)) or not 0 <= self.certainty <= 1:
-            raise StremnError(f"invalid model config: certainty must be from 0 to 1, not {self.certainty!r}")
-        for name in ("mean", "std"):
-            value = getattr(self, name)
-            if len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):
-                raise StremnError(f"invalid model config: {name} must be three numbers, not {value!r}")
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The inverse of :meth:`ModelConfig.to_json`; earlier files say in words what an architecture has.
-
-        Raises:
-            StremnError: if the text is no config of this version.
-        """
-        data = json.loads(text)
+    def _of_this_version(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Earlier files say in words what an architecture has."""
         lite = data.get("architecture") == "lite"
         for key in EARLIER_KEYS:
             if data.pop(key, lite) is not lite:
                 raise StremnError(f"a model with {key!r} {not lite} was an experiment: use stremn 0.1 for it")
-        return super().from_json(json.dumps(data))
+        return data
 
     @property
     def fingerprint(self) -> str:
@@ -202,14 +245,6 @@ class SegmenterConfig(ModelConfig):
     def layout(self) -> MemoryLayout:
         """The memory layout of K slots: one permanent, one latest, the rest chosen (Sec. 4.1.1)."""
         return MemoryLayout.of_slots(self.slots)
-
-
-BLOCKS = 6
-"""Blocks of the encoder, and of the decoder (Sec. 4.2)."""
-
-MOST_LAYERS = 64
-
-MOST_MOTION = 15
 
 
 @dataclass(frozen=True)
@@ -242,49 +277,28 @@ class PredictorConfig(ModelConfig):
         size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
     """
 
-    channels: int = 3
-    stack: int = 3
-    widths: tuple[int, ...] = (64, 64, 128, 128, 256, 256)
-    strides: tuple[int, ...] = (1, 2, 1, 2, 1, 2)
-    key_dim: int = 128
-    value_dim: int = 512
-    update_dim: int = 128
-    similarity: Similarity = "dot"
-    scale: float | None = None
+    channels: _Channels = 3
+    stack: Annotated[int, whole(1, 64)] = 3
+    widths: Annotated[tuple[int, ...], _wholes(1, 8192)] = (64, 64, 128, 128, 256, 256)
+    strides: Annotated[tuple[int, ...], _wholes(1, 4)] = (1, 2, 1, 2, 1, 2)
+    key_dim: _Dim = 128
+    value_dim: _Dim = 512
+    update_dim: _Dim = 128
+    similarity: _Similarity = "dot"
+    scale: _Number | None = None
     skip: bool = False
-    motion: int = 0
+    motion: Annotated[int, _odd(15, zero=True)] = 0
     still: bool = True
-    slots: int = 5
+    slots: Annotated[int, whole(1)] = 5
     policy: str = "learned"
-    tau: float = 1.0
-    shared_update_key: bool = False
-    size: int = 128
+    tau: _Tau = 1.0
+    shared_update_key: _Flag = False
+    size: Annotated[int, whole(0)] = 128
 
     def __post_init__(self) -> None:
         """Refuse what no model can be built from."""
+        super().__post_init__()
         get_policy(self.policy)
-        for name in ("widths", "strides"):
-            value = getattr(self, name)
-            if not isinstance(value, tuple) or len(value) != BLOCKS:
-                raise StremnError(
-                    f"invalid model config: {name} must be {BLOCKS} whole numbers, not {value!r}"
-                )
-        _check_channels(self.channels)
-        self._check_whole(
-            stack=(1, 64),
-            widths=(1, MAX_DIM),
-            strides=(1, 4),
-            key_dim=(1, MAX_DIM),
-            value_dim=(1, MAX_DIM),
-            update_dim=(1, MAX_DIM),
-            slots=(1, None),
-            size=(0, None),
-            motion=(0, MOST_MOTION),
-        )
-        if self.motion and self.motion % 2 == 0:
-            raise StremnError(f"invalid model config: motion must be odd or 0, not {self.motion}")
-        self._check_read(self.similarity, self.scale)
-        self._check_choice(self.tau, self.shared_update_key)
 
     @property
     def layout(self) -> MemoryLayout:
@@ -310,29 +324,13 @@ class RecurrentConfig(ModelConfig):
         size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
     """
 
-    channels: int = 1
-    patch: int = 4
-    hidden: tuple[int, ...] = (128, 64, 64)
-    kernel: int = 5
-    size: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what no model can be built from."""
-        _check_channels(self.channels)
-        if not isinstance(self.hidden, tuple) or not 1 <= len(self.hidden) <= MOST_LAYERS:
-            raise StremnError(
-                f"invalid model config: hidden must be 1 to {MOST_LAYERS} whole numbers, not {self.hidden!r}"
-            )
-        self._check_whole(patch=(1, 64), hidden=(1, MAX_DIM), kernel=(1, 63), size=(0, None))
-        if self.kernel % 2 == 0:
-            raise StremnError(f"invalid model config: kernel must be odd, not {self.kernel}")
+    channels: _Channels = 1
+    patch: Annotated[int, whole(1, 64)] = 4
+    hidden: Annotated[tuple[int, ...], _wholes(1, 8192, range(1, 65))] = (128, 64, 64)
+    kernel: Annotated[int, _odd(63, zero=False)] = 5
+    size: Annotated[int, whole(0)] = 0
 
     @property
     def stride(self) -> int:
         """Both sides of a frame are divisible by it."""
         return self.patch
-
-
-def _check_channels(channels: object) -> None:
-    if channels not in (1, 3):
-        raise StremnError(f"invalid model config: channels must be 1 (grey) or 3 (RGB), not {channels!r}")

@@ -1,7 +1,5 @@
 """One factory for all models of both tasks."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +7,7 @@ import torch
 from torch import nn
 
 from stremn.errors import StremnError
-from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
+from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig, json_object
 from stremn.models.lite import LiteSegmenter
 from stremn.models.r50 import PaperSegmenter
 from stremn.models.recurrent import ConvLSTM, PredRNN
@@ -142,13 +140,7 @@ def config_from_json(text: str) -> ModelConfig:
     Raises:
         StremnError: if the text is no config of this version.
     """
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise StremnError(f"model config cannot be read: {error}") from error
-    if not isinstance(data, Mapping):
-        raise StremnError("model config cannot be read: not a JSON object")
-    return _architecture(data.get("architecture"))[0].from_json(text)
+    return _architecture(json_object(text).get("architecture"))[0].from_json(text)
 
 
 def _architecture(name: Any) -> tuple[type[ModelConfig], type[nn.Module]]:

@@ -1,34 +1,23 @@
 """Everything that a session can be told, once: from the command line to the saved state and the summary."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral, Real
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+import numpy as np
 
 from stremn.errors import StremnError
-from stremn.memory import FUSIONS, NO_FUSION, get_policy
+from stremn.memory import NO_FUSION, get_policy
 from stremn.models import ModelConfig, PredictorConfig, SegmenterConfig
+from stremn.models.config import FusionTargets, Must, Share, check_fields, whole
 from stremn.sessions.postprocess import REACH
 from stremn.sessions.views import ONE_VIEW, View, is_plain
 
 __all__ = ["PredictionSettings", "SegmentationSettings", "Settings"]
 
 
-KINDS: dict[str, tuple[type, str]] = {
-    "policy": (str, "a name"),
-    "slots": (Integral, "a whole number"),
-    "size": (Integral, "a whole number"),
-    "device": (str, "a name"),
-    "precision": (str, "a name"),
-    "sample": (bool, "True or False"),
-    "seed": (Integral, "a whole number"),
-    "candidate_every": (Integral, "a whole number"),
-    "certainty": (Real, "a number"),
-    "fusion": (str, "a name"),
-}
-"""What each setting must be; numbers of NumPy are taken too."""
-
-PLAIN: dict[type, type] = {str: str, bool: bool, Integral: int, Real: float}
+_Name = Annotated[str, Must("a name", lambda value: isinstance(value, str))]
 
 
 @dataclass(frozen=True)
@@ -45,13 +34,13 @@ class Settings:
         seed: of the random policies and of ``sample``.
     """
 
-    policy: str | None = None
-    slots: int | None = None
-    size: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    sample: bool = False
-    seed: int = 0
+    policy: _Name | None = None
+    slots: Annotated[int, whole(1)] | None = None
+    size: Annotated[int, whole(0)] | None = None
+    device: _Name = "auto"
+    precision: _Name = "auto"
+    sample: Annotated[bool, Must("True or False", lambda value: isinstance(value, bool))] = False
+    seed: Annotated[int, whole(0, 2**63 - 1)] = 0
 
     def changed(self, **changes: Any) -> Self:
         """The same settings with some of them replaced.
@@ -71,29 +60,17 @@ class Settings:
         Raises:
             StremnError: naming the setting that cannot be.
         """
-        own: dict[str, Any] = {
-            field.name: getattr(config, field.name, None)
-            for field in fields(self)
-            if getattr(self, field.name) is None
-        }
-        whole = replace(self, **own)
-        plain: dict[str, Any] = {}
-        for name, (kind, said) in KINDS.items():
-            value = getattr(whole, name, None)
-            # A model without slots has neither; and prediction has no other settings of segmentation.
-            if value is None and (name in ("policy", "slots") or not hasattr(whole, name)):
-                continue
-            if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-                raise StremnError(f"{name} must be {said}, not {value!r}")
-            plain[name] = PLAIN[kind](value)
-        whole = replace(whole, **plain)
-        if whole.size is None or whole.size < 0:
-            raise StremnError(f"size {whole.size} is not possible: give pixels of the shorter side, or 0")
-        if not 0 <= whole.seed < 2**63:
-            raise StremnError(f"seed must be from 0 to 2**63 - 1, not {whole.seed}")
-        if whole.policy is not None:
-            get_policy(whole.policy)
-        return whole
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in values.items():
+            if value is None:
+                values[name] = getattr(config, name, None)
+            elif isinstance(value, np.generic):
+                values[name] = value.item()
+        resolved = replace(self, **values)
+        check_fields(resolved)
+        if resolved.policy is not None:
+            get_policy(resolved.policy)
+        return resolved
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, which :meth:`from_dict` takes."""
@@ -111,6 +88,7 @@ class SegmentationSettings(Settings):
     """Everything that a segmentation session can be told; ``None`` is the model's own.
 
     Attributes:
+        slots: K, at least 2: one for the first and one for the latest frame.
         candidate_every: every how many frames a template competes for a chosen slot.
         certainty: least mean probability of an object's pixels for its template to be written, so that no
             template is kept while the object is hidden or lost; 0 writes every one, as the paper does.
@@ -128,45 +106,36 @@ class SegmentationSettings(Settings):
         4
     """
 
-    candidate_every: int | None = None
-    certainty: float | None = None
-    fusion: str | None = None
+    slots: Annotated[int, whole(2)] | None = None
+    candidate_every: Annotated[int, whole(1)] | None = None
+    certainty: Share | None = None
+    fusion: FusionTargets | None = None
     views: tuple[View, ...] = ONE_VIEW
-    postprocess: bool | float = False
+    postprocess: Annotated[
+        bool | float,
+        Must(
+            "True, False or a number from 0 on", lambda v: isinstance(v, (int, float)) and 0 <= v < math.inf
+        ),
+    ] = False
     compile: bool | str = False
 
     def resolved(self, config: ModelConfig) -> Self:
-        """The same settings, whole and checked; slots are at least 2, for the first and the latest frame.
+        """The same settings, whole and checked.
 
         Raises:
             StremnError: naming the setting that cannot be.
         """
         assert isinstance(config, SegmenterConfig)
-        whole = replace(super().resolved(config), views=tuple(self.views))
-        assert whole.slots is not None
-        assert whole.candidate_every is not None
-        assert whole.certainty is not None
-        if whole.slots < 2:
+        resolved = replace(super().resolved(config), views=tuple(self.views))
+        if resolved.fusion != NO_FUSION and config.fusion == NO_FUSION:
             raise StremnError(
-                f"{whole.slots} slots are too few: one for the first and one for the latest frame"
+                f"fusion '{resolved.fusion}' needs weights that were trained with a fusion module"
             )
-        if whole.fusion not in FUSIONS:
-            raise StremnError(f"there is no fusion '{whole.fusion}': choose from {', '.join(FUSIONS)}")
-        if whole.fusion != NO_FUSION and config.fusion == NO_FUSION:
-            raise StremnError(f"fusion '{whole.fusion}' needs weights that were trained with a fusion module")
-        if whole.candidate_every < 1:
-            raise StremnError(f"candidate_every must be at least 1, not {whole.candidate_every}")
-        if not 0 <= whole.certainty <= 1:
-            raise StremnError(f"certainty must be from 0 to 1, not {whole.certainty}")
-        if not whole.views or min(view.scale for view in whole.views) <= 0:
+        if not resolved.views or min(view.scale for view in resolved.views) <= 0:
             raise StremnError("a session needs one view or more, of scales above 0")
-        if not isinstance(whole.postprocess, Real) or not 0 <= whole.postprocess < float("inf"):
-            raise StremnError(
-                f"postprocess must be True, False or a number from 0 on, not {whole.postprocess}"
-            )
-        if whole.compile and (whole.reach is not None or not is_plain(whole.views)):
+        if resolved.compile and (resolved.reach is not None or not is_plain(resolved.views)):
             raise StremnError("compile works with one view that is not mirrored and no post-processing")
-        return whole
+        return resolved
 
     @property
     def reach(self) -> float | None:
@@ -202,7 +171,4 @@ class PredictionSettings(Settings):
                 raise StremnError(f"a model '{config.architecture}' has no memory slots and no policy")
             if self.sample:
                 raise StremnError(f"a model '{config.architecture}' has no choice of slots to sample")
-        whole = super().resolved(config)
-        if whole.slots is not None and whole.slots < 1:
-            raise StremnError(f"{whole.slots} slots are too few: give 1 or more")
-        return whole
+        return super().resolved(config)
