@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stremn.models import PREDICTORS, Predictor, create_model
-from stremn.models.rollout import forecast_clip
+from stremn.models.predictor import forecast_clip
 from stremn.sessions import PredictionSession
 
 NARROW = {"widths": (8, 8, 16, 16, 16, 16), "key_dim": 8, "value_dim": 8, "update_dim": 8}

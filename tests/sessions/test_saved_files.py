@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from stremn.errors import StremnError
 from stremn.models import create_model, save_pretrained
 from stremn.sessions import PredictionSession, SegmentationSession
-from stremn.sessions.saved import VERSION
+from stremn.sessions.session import VERSION
 
 NARROW = {"widths": (8,) * 6, "key_dim": 8, "value_dim": 8, "update_dim": 8}
 
@@ -93,7 +93,7 @@ def test_foreign_files_are_refused(paused: Paused, tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(paused: Paused, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stremn.sessions.saved.VERSION", VERSION + 1)
+    monkeypatch.setattr("stremn.sessions.session.VERSION", VERSION + 1)
     assert f"format {VERSION}," in paused.refusal()
 
 

@@ -1,6 +1,7 @@
 """What ConvLSTM and PredRNN have in common: patches in, recurrent layers, patches out."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -22,6 +23,16 @@ class RecurrentPredictor(Predictor):
     """
 
     config: RecurrentConfig
+    cell: Callable[[int, int, int], nn.Module]
+    """Of a layer, by channels in, hidden channels and kernel."""
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__(config)
+        pixels = config.channels * config.patch**2
+        self.cells = nn.ModuleList(
+            type(self).cell(channels, hidden, config.kernel)
+            for channels, hidden in pairwise((pixels, *config.hidden))
+        )
 
     @abstractmethod
     def advance(self, patches: Tensor, carried: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
@@ -47,6 +58,13 @@ class RecurrentPredictor(Predictor):
     def predict(self, state: PredictorState) -> Tensor:
         """The frame after those observed ``(B, C, h, w)`` in [0, 1]."""
         return to_unit_range(F.pixel_shuffle(state.carried["output"], self.config.patch))
+
+    def _before(self, layer: int, patches: Tensor, carried: dict[str, Tensor]) -> list[Tensor]:
+        """Last hidden and cell state of a layer."""
+        return [
+            carried[name] if name in carried else self._zeros(patches, self.config.hidden[layer])
+            for name in (f"hidden.{layer}", f"cell.{layer}")
+        ]
 
     def _zeros(self, patches: Tensor, width: int) -> Tensor:
         """A first state ``(B, width, H, W)``, float32 also under autocast."""
@@ -82,25 +100,18 @@ class ConvLSTM(RecurrentPredictor):
     The state carries ``hidden.*`` and ``cell.*`` ``(B, hidden, H, W)`` of every layer.
     """
 
+    cell = ConvLSTMCell
+
     def __init__(self, config: RecurrentConfig) -> None:
-        """Random weights."""
         super().__init__(config)
-        pixels = config.channels * config.patch**2
-        inputs = (pixels, *config.hidden[:-1])
-        self.cells = nn.ModuleList(
-            ConvLSTMCell(channels, hidden, config.kernel)
-            for channels, hidden in zip(inputs, config.hidden, strict=True)
-        )
-        self.pixels = nn.Conv2d(sum(config.hidden), pixels, 1)
+        self.pixels = nn.Conv2d(sum(config.hidden), config.channels * config.patch**2, 1)
 
     def advance(self, patches: Tensor, carried: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Every layer's next state; the output is a 1×1 convolution of the hidden states of all layers."""
         new, x, outputs = {}, patches, []
-        for layer, (cell, width) in enumerate(zip(self.cells, self.config.hidden, strict=True)):
-            names = (f"hidden.{layer}", f"cell.{layer}")
-            before = [carried[n] if n in carried else self._zeros(patches, width) for n in names]
-            x, new[names[1]] = cell(x, *before)
-            new[names[0]] = x
+        for layer, cell in enumerate(self.cells):
+            x, new[f"cell.{layer}"] = cell(x, *self._before(layer, patches, carried))
+            new[f"hidden.{layer}"] = x
             outputs.append(x)
         return new, self.pixels(torch.cat(outputs, dim=1))
 
@@ -140,6 +151,8 @@ class PredRNN(RecurrentPredictor):
     memory of the last one, which the first layer goes on with at the next frame.
     """
 
+    cell = SpatioTemporalCell
+
     def __init__(self, config: RecurrentConfig) -> None:
         """Random weights.
 
@@ -149,12 +162,7 @@ class PredRNN(RecurrentPredictor):
         super().__init__(config)
         if len(set(config.hidden)) > 1:
             raise StremnError(f"invalid model config: predrnn needs one hidden width, not {config.hidden}")
-        pixels = config.channels * config.patch**2
-        self.cells = nn.ModuleList(
-            SpatioTemporalCell(channels, hidden, config.kernel)
-            for channels, hidden in pairwise((pixels, *config.hidden))
-        )
-        self.pixels = nn.Conv2d(config.hidden[-1], pixels, 1)
+        self.pixels = nn.Conv2d(config.hidden[-1], config.channels * config.patch**2, 1)
 
     def advance(self, patches: Tensor, carried: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Every layer's next state; the spatial memory climbs the layers and comes back to the first one."""
@@ -162,9 +170,7 @@ class PredRNN(RecurrentPredictor):
         spatial = carried.get("spatial")
         if spatial is None:
             spatial = self._zeros(patches, self.config.hidden[-1])
-        for layer, (cell, width) in enumerate(zip(self.cells, self.config.hidden, strict=True)):
-            names = (f"hidden.{layer}", f"cell.{layer}")
-            before = [carried[n] if n in carried else self._zeros(patches, width) for n in names]
-            x, new[names[1]], spatial = cell(x, *before, spatial)
-            new[names[0]] = x
+        for layer, cell in enumerate(self.cells):
+            x, new[f"cell.{layer}"], spatial = cell(x, *self._before(layer, patches, carried), spatial)
+            new[f"hidden.{layer}"] = x
         return new | {"spatial": spatial}, self.pixels(x)

@@ -15,8 +15,7 @@ from stremn.errors import StremnError
 from stremn.memory import Rules, SlotMemory
 from stremn.models import Predictor, PredictorState
 from stremn.models.predictor import MEMORY
-from stremn.sessions.inputs import to_input
-from stremn.sessions.saved import Snapshot
+from stremn.sessions.inputs import internal_size, to_input
 from stremn.sessions.session import Session
 from stremn.sessions.settings import PredictionSettings
 
@@ -153,8 +152,7 @@ class PredictionSession(Session):
 
     def _inner(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) at which the network computes, before padding."""
-        factor = self.settings.size / min(size) if self.settings.size else 1.0
-        return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+        return internal_size(size, self.settings.size or 0, stride=1)
 
     def _to_model(self, image: np.ndarray, grey: bool) -> Tensor:
         """A frame as ``(1, C, h, w)`` in [0, 1], at the right and below padded to the stride by its edge."""
@@ -172,12 +170,12 @@ class PredictionSession(Session):
         carried = {} if self.state is None else self.state.tensors()
         return {STATE + name: tensor for name, tensor in carried.items()}
 
-    def _fill(self, snapshot: Snapshot) -> None:
-        self.grey = snapshot.facts["grey"]
-        carried = snapshot.below(STATE, self.runtime.device)
+    def _fill(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        self.grey = facts["grey"]
+        carried = self._below(STATE, tensors)
         if carried:
             # Only the memory is kept in the dtype of autocast; frames and cells are float32.
-            memory = {MEMORY + n: t for n, t in self._memory_tensors(snapshot, STATE + MEMORY).items()}
+            memory = {MEMORY + n: t for n, t in self._memory_below(STATE + MEMORY, tensors, facts).items()}
             self.state = PredictorState.of(
                 carried | memory, None if self.rules is None else self.rules.layout
             )

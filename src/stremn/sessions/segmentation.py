@@ -16,7 +16,6 @@ from stremn.models import ImageFeatures, SegmentationState, Segmenter
 from stremn.sessions.compiled import compiled_step
 from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, to_input
 from stremn.sessions.result import SegmentationResult, label_map
-from stremn.sessions.saved import Snapshot
 from stremn.sessions.session import Session
 from stremn.sessions.settings import SegmentationSettings
 from stremn.sessions.views import Consensus, View, is_plain
@@ -259,14 +258,14 @@ class SegmentationSession(Session):
             tensors |= {f"{_prefix(view)}memory.{name}": t for name, t in state.memory.tensors().items()}
         return tensors
 
-    def _fill(self, snapshot: Snapshot) -> None:
-        self.object_ids = tuple(snapshot.facts["object_ids"])
-        layout = MemoryLayout(**snapshot.facts["layout"])
-        if "previous" in snapshot.tensors:
+    def _fill(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        self.object_ids = tuple(facts["object_ids"])
+        layout = MemoryLayout(**facts["layout"])
+        if "previous" in tensors:
             self.states = tuple(
                 SegmentationState(
-                    SlotMemory(layout, **self._memory_tensors(snapshot, f"{_prefix(view)}memory.")),
-                    snapshot.tensors[f"{_prefix(view)}previous"].to(self.runtime.device, copy=True),
+                    SlotMemory(layout, **self._memory_below(f"{_prefix(view)}memory.", tensors, facts)),
+                    tensors[f"{_prefix(view)}previous"].to(self.runtime.device, copy=True),
                 )
                 for view in range(len(self.settings.views))
             )

@@ -1,5 +1,6 @@
 """What the sessions of both tasks have in common: a model that runs, a place in a video, a pause."""
 
+import json
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -8,15 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stremn.errors import StremnError
+from stremn.errors import StremnError, one_line
+from stremn.files.tensors import read_tensors, tensors_digest, write_tensors
 from stremn.memory import EXACT
 from stremn.models import as_model
 from stremn.runtime import PRECISIONS, Runtime, for_inference
 from stremn.sessions.inputs import as_frame
-from stremn.sessions.saved import Snapshot
 from stremn.sessions.settings import Settings
 
 __all__ = ["Session"]
+
+VERSION = 2
+"""Of the format of saved sessions."""
 
 
 class Session(ABC):
@@ -68,33 +72,8 @@ class Session(ABC):
         """Tensors that they carry."""
 
     @abstractmethod
-    def _fill(self, snapshot: Snapshot) -> None:
-        """Take both over from a snapshot whose tensors fit this session."""
-
-    def snapshot(self) -> Snapshot:
-        """Everything but the weights; shares the session's tensors."""
-        config = self.model.config
-        settings = self.settings.to_dict()
-        facts = {
-            **{name: value for name, value in settings.items() if name not in ("device", "compile")},
-            "model": config.fingerprint,
-            "architecture": config.architecture,
-            "precision": self.runtime.precision,
-            "frame_index": self.frame_index,
-            "frame_size": self.frame_size,
-        }
-        return Snapshot(facts | self._facts(), {"generator": self.generator.get_state()} | self._tensors())
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go on where a session of the same settings and model stood; shares no tensors with the snapshot."""
-        facts = snapshot.facts
-        self.frame_index = facts["frame_index"]
-        size = facts["frame_size"]
-        self.frame_size = None if size is None else (size[0], size[1])
-        self.generator.set_state(snapshot.tensors["generator"])
-        # As in a step: tensors made under inference mode, so that both are treated alike by torch.compile.
-        with torch.inference_mode():
-            self._fill(snapshot)
+    def _fill(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Take both over from a saved session of the same settings and model; nothing is shared with it."""
 
     def save(self, path: Path | str) -> Path:
         """Write everything but the weights as one safetensors file, to go on later with identical results.
@@ -105,7 +84,22 @@ class Session(ABC):
         Raises:
             StremnError: if it cannot be written.
         """
-        return self.snapshot().write(path, self.key)
+        config = self.model.config
+        settings = self.settings.to_dict()
+        facts = {
+            "version": VERSION,
+            **{name: value for name, value in settings.items() if name not in ("device", "compile")},
+            "model": config.fingerprint,
+            "architecture": config.architecture,
+            "precision": self.runtime.precision,
+            "frame_index": self.frame_index,
+            "frame_size": self.frame_size,
+        }
+        text = json.dumps(facts | self._facts(), default=int)
+        tensors = {"generator": self.generator.get_state()} | self._tensors()
+        wrapped = {"digest": tensors_digest(tensors, text), "facts": text}
+        write_tensors(Path(path), tensors, self.key, json.dumps(wrapped))
+        return Path(path)
 
     @classmethod
     def load(
@@ -130,9 +124,8 @@ class Session(ABC):
         Raises:
             StremnError: if the file is missing, damaged, not a session's, or of a model of another config.
         """
-        snapshot = Snapshot.read(path, cls.key, f"{cls.__name__}.save")
+        facts, tensors = cls._read(path)
         network = as_model(cls.default_model if model is None else model, cls.model_class)
-        facts = snapshot.facts
         if facts.get("model") != network.config.fingerprint:
             raise StremnError(
                 f"{path}: the saved session is of a model '{facts.get('architecture')}' with another config "
@@ -142,21 +135,59 @@ class Session(ABC):
             settings = cls.settings_class.from_dict(facts)
             settings = settings.changed(device=device, precision=precision or facts["precision"], **changes)
             session = cls(network, settings)  # type: ignore[call-arg]
-            session.restore(snapshot)
+            session.frame_index = facts["frame_index"]
+            size = facts["frame_size"]
+            session.frame_size = None if size is None else (size[0], size[1])
+            session.generator.set_state(tensors["generator"])
+            # As in a step: made under inference mode, so that torch.compile treats both alike.
+            with torch.inference_mode():
+                session._fill(facts, tensors)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise StremnError(
                 f"{path}: what it says of the session does not fit together ({error!r}); save it again"
             ) from error
         return session
 
-    def _memory_tensors(self, snapshot: Snapshot, prefix: str) -> dict[str, Tensor]:
-        """Tensors of a memory, in the dtype of autocast if that changed since saving."""
-        changed = PRECISIONS[snapshot.facts["precision"]] != self.runtime.dtype
+    @classmethod
+    def _read(cls, path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What :meth:`save` wrote: JSON values, and tensors on the CPU."""
+        tensors, text = read_tensors(Path(path), cls.key, f"{cls.__name__}.save")
+        try:
+            wrapped = json.loads(text)
+            whole = wrapped["digest"] == tensors_digest(tensors, wrapped["facts"])
+            facts = json.loads(wrapped["facts"])
+            version = facts.pop("version")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StremnError(f"{path}: the session in it cannot be read ({one_line(error)})") from error
+        if not whole:
+            raise StremnError(f"{path}: the file is damaged (its checksum differs); copy it again")
+        if version != VERSION:
+            raise StremnError(
+                f"{path}: a session of format {version}, this version of stremn reads {VERSION}; "
+                "continue it with the version that saved it"
+            )
+        return facts, tensors
+
+    def _below(self, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Copies on the device of the tensors whose names begin so, by the rest of their names."""
+        return {
+            name.removeprefix(prefix): tensor.to(self.runtime.device, copy=True)
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    def _memory_below(
+        self, prefix: str, tensors: dict[str, Tensor], facts: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """Those of a memory, in the dtype of autocast if that changed since saving."""
+        found = self._below(prefix, tensors)
+        if PRECISIONS[facts["precision"]] == self.runtime.dtype:
+            return found
         return {
             name: tensor.to(self.runtime.dtype)
-            if changed and tensor.is_floating_point() and name not in EXACT
+            if tensor.is_floating_point() and name not in EXACT
             else tensor
-            for name, tensor in snapshot.below(prefix, self.runtime.device).items()
+            for name, tensor in found.items()
         }
 
     def _image(self, frame: Any) -> np.ndarray:

@@ -25,7 +25,7 @@ from stremn.errors import StremnError
 from stremn.memory import Rules, get_policy
 from stremn.metrics.prediction.scores import PredictionScorer
 from stremn.models import Predictor, as_model, create_model
-from stremn.models.rollout import forecast_clip
+from stremn.models.predictor import forecast_clip
 from stremn.runtime import Runtime
 from stremn.training.prediction.losses import prediction_loss
 from stremn.training.recipe import Recipe, bounded, expand
