@@ -23,9 +23,12 @@ __all__ = [
     "axis",
     "clips_report",
     "counted",
+    "finish",
+    "notes_on",
     "prediction_facts",
     "run_clips",
     "run_rows",
+    "say_done",
     "shown",
 ]
 
@@ -214,3 +217,29 @@ def clips_report(test: TestClips, lines: Sequence[Line[Any]]) -> dict[str, Any]:
 def counted(number: int, name: str) -> str:
     """``1 clip``, ``2 clips``."""
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+def notes_on(lines: Sequence[Line[Any]], seeds: int, growing: str) -> dict[str, str]:
+    """What a reader must know of random rows, and of the one of growing memory, if there are any."""
+    from stremn.tables.engine import GROWING
+
+    notes = {}
+    if any(len(line.scores) > 1 for line in lines):
+        notes["spread"] = f"mean of {counted(seeds, 'seed')} where random; min-max: smallest and largest"
+    if any(line.name == GROWING for line in lines):
+        notes[GROWING] = growing
+    return notes
+
+
+def finish(sheet: Sheet, path: Path, report: dict[str, Any], paper: str | None = None) -> None:
+    """Print, write and draw a table, ``path`` without its suffix; ``paper`` says what the paper's is of."""
+    sheet.show()
+    sheet.write(path, report)
+    sheet.draw(path, paper)
+    say_done(report, path.parent)
+
+
+def say_done(run: Mapping[str, Any], folder: Path) -> None:
+    """Print what :func:`run_rows` did."""
+    frames, seconds = run["frames_of_this_run"], run["seconds_of_this_run"]
+    say(f"{frames} frames in {seconds:.0f} s, all rows counted; see {folder}")
