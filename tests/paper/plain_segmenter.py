@@ -36,10 +36,9 @@ class PlainTemplate:
 
 @dataclass
 class PlainObject:
-    """The memory of one object, and its mask in the frame before ``(h/4, w/4)``."""
+    """The memory of one object."""
 
     first: PlainTemplate
-    mask: Tensor
     latest: PlainTemplate | None = None
     chosen: list[PlainTemplate] = field(default_factory=list)
     replaced: list[int] = field(default_factory=list)
@@ -105,12 +104,6 @@ def compete(logits: list[Tensor]) -> list[Tensor]:
 def enlarged(plane: Tensor, size: tuple[int, int]) -> Tensor:
     """``(h, w)`` bilinearly to ``size``."""
     return F.interpolate(plane[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-
-
-def shrunk(plane: Tensor, factor: int) -> Tensor:
-    """``(h, w)`` to the means of squares of so many pixels."""
-    h, w = plane.shape
-    return plane.reshape(h // factor, factor, w // factor, factor).mean(dim=(1, 3))
 
 
 def positions(feature_map: Tensor) -> Tensor:
@@ -206,8 +199,7 @@ class PlainSegmenter:
     def start(self, frame: Tensor, masks: list[Tensor]) -> None:
         """The first frame ``(h, w, 3)`` in [0, 1] with a mask of each object ``(h, w)``."""
         self.frame = 0
-        for first, mask in zip(self.templates(normalised(frame), masks), masks, strict=True):
-            self.objects.append(PlainObject(first, shrunk(mask, 4)))
+        self.objects += [PlainObject(first) for first in self.templates(normalised(frame), masks)]
 
     def step(self, frame: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The next frame.
@@ -219,11 +211,10 @@ class PlainSegmenter:
         self.frame += 1
         image, size = normalised(frame), (frame.shape[0], frame.shape[1])
         maps = self.resnet(image, "query_encoder")
-        logits = [self.logits(maps, thing) for thing in self.objects]
-        masks = [enlarged(p, size) for p in compete(logits)[1:]]
-        for thing, new in zip(self.objects, self.templates(image, masks), strict=True):
+        found = compete([enlarged(self.logits(maps, thing), size) for thing in self.objects])
+        for thing, new in zip(self.objects, self.templates(image, found[1:]), strict=True):
             thing.write(new)
-        return masks, compete([enlarged(x, size) for x in logits])
+        return found[1:], found
 
 
 def normalised(frame: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class PaperSegmenter(Segmenter):
         """Frames ``(B, 3, h, w)`` in [0, 1] to maps of stride 4, 8, 16 and the query key."""
         image = self.normalize(frames)
         maps = tuple(self.query_encoder(image))
-        return ImageFeatures(image, self.project_key(maps[-1], self.query_key), maps)
+        return ImageFeatures(image, self.project_key(maps[-1], self.query_key), maps, logit_stride=1)
 
     def encode_template(
         self, features: ImageFeatures, masks: Tensor, given: Tensor | None = None
@@ -89,10 +89,11 @@ class PaperSegmenter(Segmenter):
         )
 
     def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:
-        """Logits ``(O, 1, h/4, w/4)`` from readout and query value, concatenated as in Eq. (5)."""
+        """Logits ``(O, 1, h, w)`` from readout and query value, concatenated as in Eq. (5)."""
         quarter, eighth, coarse = features.maps
         value = of_objects(self.query_value(coarse), len(readout))
         x = self.aspp(torch.cat([to_map(readout, features.grid), value], dim=1))
         x = self.refine_eighth(self.fuse(x), eighth)
         x = self.refine_quarter(x, quarter)
-        return self.predict(x.relu())
+        # Objects compete at full size, as in STM (V4).
+        return F.interpolate(self.predict(x.relu()), scale_factor=4, mode="bilinear", align_corners=False)

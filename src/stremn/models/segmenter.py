@@ -34,11 +34,19 @@ class ImageFeatures:
         image: the normalised frame ``(B, 3, h, w)``.
         key: query key ``(B, N, Ck)`` with ``N = H·W``.
         maps: feature maps from fine to coarse, the last at the memory's stride ``(B, C, H, W)``.
+        logit_stride: of the logits ``(O, 1, h', w')``; objects compete, and masks go on, at this resolution.
     """
 
     image: Tensor
     key: Tensor
     maps: tuple[Tensor, ...]
+    logit_stride: int = 4
+
+    @property
+    def logit_size(self) -> tuple[int, int]:
+        """(h', w') of logits, and of the masks that go on."""
+        height, width = self.image.shape[-2:]
+        return height // self.logit_stride, width // self.logit_stride
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -86,7 +94,7 @@ class SegmentationState:
 
     Attributes:
         memory: of ``O`` objects.
-        previous: their probabilities ``(O, 1, h/4, w/4)`` float32.
+        previous: their probabilities ``(O, 1, h', w')`` float32.
     """
 
     memory: SlotMemory
@@ -146,9 +154,9 @@ class Segmenter(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:
-        """Readout ``(O, N, Cr)`` to logits ``(O, 1, h/4, w/4)``.
+        """Readout ``(O, N, Cr)`` to logits ``(O, 1, h', w')``, of the size that the features say.
 
-        ``previous`` are the probabilities of the frame before ``(O, 1, h/4, w/4)``, which a model may pass
+        ``previous`` are the probabilities of the frame before ``(O, 1, h', w')``, which a model may pass
         over; ``None`` where there are none.
         """
 
@@ -181,7 +189,7 @@ class Segmenter(nn.Module, ABC):
             settle: what becomes of the logits before they are remembered; ``None`` is :meth:`settled`.
 
         Returns:
-            Logits of the objects known before ``(O, 1, h/4, w/4)`` float32, none without states; and the
+            Logits of the objects known before ``(O, 1, h', w')`` float32, none without states; and the
             states for the next frame, new objects after those known before.
 
         Raises:
@@ -206,7 +214,7 @@ class Segmenter(nn.Module, ABC):
         return logits, after
 
     def segment(self, features: ImageFeatures, state: SegmentationState, *, guide: bool = True) -> Tensor:
-        """Logits of the known objects ``(O, 1, h/4, w/4)`` float32: read, then decode.
+        """Logits of the known objects ``(O, 1, h', w')`` float32: read, then decode.
 
         Args:
             features: of the frame.
@@ -219,12 +227,12 @@ class Segmenter(nn.Module, ABC):
     def settled(
         self, logits: Sequence[Tensor], given: Sequence[Tensor], features: Sequence[ImageFeatures]
     ) -> list[Tensor]:
-        """Probabilities that each view goes on with, ``(O, 1, h/4, w/4)``: its own, by soft aggregation."""
+        """Probabilities that each view goes on with, ``(O, 1, h', w')``: its own, by soft aggregation."""
         found = [self.aggregate(seen, features[0].frames) for seen in logits]
         if not given:
             return found
         return [
-            with_given(found[view] if found else None, new, features[view].maps[0].shape[-2:])
+            with_given(found[view] if found else None, new, features[view].logit_size)
             for view, new in enumerate(given)
         ]
 
@@ -311,7 +319,7 @@ class Segmenter(nn.Module, ABC):
         """Masks of all objects at the size at which a memory encoder takes them ``(O, 1, h, w)``.
 
         Those that were given come from the masks as they were given (V4), not from what is left of them at
-        stride 4; see :meth:`encode_template`.
+        the logits' stride; see :meth:`encode_template`.
         """
         if given is None:
             return cls.resize(masks, size)
@@ -320,9 +328,9 @@ class Segmenter(nn.Module, ABC):
         return torch.cat([cls.resize(known, size), new]) if len(known) else new
 
 
-def with_given(probabilities: Tensor | None, given: Tensor, size: torch.Size) -> Tensor:
+def with_given(probabilities: Tensor | None, given: Tensor, size: tuple[int, int]) -> Tensor:
     """Probabilities of known objects and, after them, the given masks, both ``(O, 1, h, w)`` at ``size``."""
-    new = F.adaptive_avg_pool2d(given, (size[0], size[1]))
+    new = F.adaptive_avg_pool2d(given, size)
     if probabilities is None:
         return new
     return torch.cat([probabilities * (1 - new.sum(dim=0, keepdim=True).clamp(0, 1)), new])

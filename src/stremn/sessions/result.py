@@ -49,7 +49,7 @@ class SegmentationResult:
 
 
 def label_map(logits: Tensor, object_ids: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
-    """The winning id of every pixel ``(H, W)`` uint8 for logits ``(O, 1, h/4, w/4)``.
+    """The winning id of every pixel ``(H, W)`` uint8 for logits ``(O, 1, h', w')``.
 
     Logits are interpolated, not probabilities: edges come out sharper.
     """

@@ -67,7 +67,7 @@ class Consensus:
         given: masks of new objects ``(O', 1, H, W)``, ``None`` if there are none.
         labels: once called, the winning id among the objects known before ``(H, W)`` uint8.
         probabilities: once called, of all objects ``(O, 1, h', w')`` float32: at the frame's size with
-            several views, at a quarter of the internal resolution with a plain one.
+            several views, of the logits' with a plain one.
     """
 
     views: Sequence[View]
@@ -81,7 +81,7 @@ class Consensus:
     probabilities: Tensor = field(init=False)
 
     def __call__(self, logits: Sequence[Tensor]) -> list[Tensor]:
-        """Probabilities of all objects for each view ``(O, 1, h/4, w/4)``."""
+        """Probabilities of all objects for each view, of the size of its logits."""
         self.labels, found = np.zeros(self.size, np.uint8), None
         if logits:
             self.labels, found = self._together(logits)
@@ -92,16 +92,11 @@ class Consensus:
                 self.labels = kept
         if self.given is not None:
             plain = is_plain(self.views)
-            found = with_given(found, self.given, self._quarter(0) if plain else torch.Size(self.size))
+            found = with_given(found, self.given, self.features[0].logit_size if plain else self.size)
         assert found is not None
         self.probabilities = found
-        return [
-            Segmenter.resize(view.turn(found), self._quarter(place)) for place, view in enumerate(self.views)
-        ]
-
-    def _quarter(self, view: int) -> torch.Size:
-        """(h/4, w/4) of a view."""
-        return self.features[view].maps[0].shape[-2:]
+        pairs = zip(self.views, self.features, strict=True)
+        return [Segmenter.resize(view.turn(found), seen.logit_size) for view, seen in pairs]
 
     def _together(self, logits: Sequence[Tensor]) -> tuple[np.ndarray, Tensor]:
         """Labels and probabilities: of a plain view as they are, of several at the frame's size."""

@@ -1,6 +1,7 @@
 """Run a model over training clips, by the same step and the same memory as a session."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def segment_clip(
             :func:`damaged`.
 
     Returns:
-        Logits of the frames after the first ``(B, T - 1, O, h/4, w/4)`` float32.
+        Logits of the frames after the first ``(B, T - 1, O, h', w')`` float32.
     """
     batch, length = clip.frames.shape[:2]
     objects = clip.valid.shape[1]
@@ -66,7 +67,12 @@ def _encoded(model: Segmenter, frames: Tensor) -> list[ImageFeatures]:
     length = frames.shape[1]
     every = model.encode_image(frames.flatten(0, 1))
     return [
-        ImageFeatures(every.image[t::length], every.key[t::length], tuple(m[t::length] for m in every.maps))
+        replace(
+            every,
+            image=every.image[t::length],
+            key=every.key[t::length],
+            maps=tuple(m[t::length] for m in every.maps),
+        )
         for t in range(length)
     ]
 
