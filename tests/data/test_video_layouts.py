@@ -1,6 +1,7 @@
 """Videos in every layout: DAVIS 2016 and 2017, YouTube-VOS, and what recipes write for them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from layouts import write_youtube
 
 from small_data import labels, write_davis
-from stremn.data import ClipRequest, Video, VideoClips, open_videos
+from stremn.data import ClipRequest, Video, VideoClips, has_truth, open_videos, read_videos
 from stremn.data.segmentation.images import read_object_labels
 from stremn.errors import StremnError
 from stremn.files import read_mask, write_mask
@@ -64,14 +65,33 @@ def test_black_and_white_masks_are_object_1(tmp_path: Path) -> None:
 def test_youtube_vos_is_found_at_its_root_and_below(part: str, tmp_path: Path) -> None:
     write_youtube(tmp_path, part)
     for root in (tmp_path, tmp_path / part):
-        first, second = open_videos(str(root))
+        first, second = read_videos(root, part=part)
         assert (first.name, second.name) == ("aa", "bb")
         assert (dict(first.joins), dict(second.joins)) == (
             {1: "00000", 2: "00010"},
             {1: "00000", 2: "00000"},
         )
+        assert dict(first.categories) == {1: "box", 2: "box"}
     (tmp_path / "split.txt").write_text("bb\n")
-    assert names(f"{tmp_path}:split.txt") == ["bb"]
+    assert [video.name for video in read_videos(tmp_path, "split.txt", part)] == ["bb"]
+
+
+def test_the_part_that_is_asked_for_is_taken_or_named(tmp_path: Path) -> None:
+    write_youtube(tmp_path, "valid")
+    with pytest.raises(StremnError, match=r"has no part 'train'; give .*/valid to take that one$"):
+        open_videos(str(tmp_path))
+    write_youtube(tmp_path, "train")
+    parts = [read_videos(tmp_path)[0], *(read_videos(tmp_path, part=p)[0] for p in ("train", "valid"))]
+    assert [video.frames[0].parts[-4] for video in parts] == ["train", "train", "valid"]
+
+
+def test_truth_is_more_than_the_objects_that_are_given(tmp_path: Path) -> None:
+    video = open_videos(str(write_youtube(tmp_path)))[0]
+    assert has_truth(video)
+    assert not has_truth(replace(video, masks=video.masks[:1]))
+    # A mask that gives the second object is not truth of the first one.
+    assert not has_truth(replace(video, masks=(video.masks[0], video.masks[2])))
+    assert has_truth(replace(video, masks=(video.masks[0], video.masks[1])))
 
 
 def test_objects_join_where_their_first_mask_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stremn.metrics import ObjectScore, ScoreTable, statistics
+from stremn.metrics import ObjectScore, ScoreTable, SeenTable, statistics
 
 # No deadline: the machine may be busy.
 LAW = settings(max_examples=50, deadline=None)
@@ -104,3 +104,17 @@ def test_csv_holds_every_figure(table: ScoreTable) -> None:
         assert {name: float(row[name]) for name in part.values()} == part.values()
         assert row["sequence"] == getattr(part, "sequence", "")
         assert row["object_id"] == str(getattr(part, "object_id", ""))
+
+
+def test_seen_and_unseen_by_hand() -> None:
+    figures = ((0.9, 0.7), (0.5, 0.6), (0.2, 0.4))
+    objects = tuple(ObjectScore.from_frames("a", i, [j], [f]) for i, (j, f) in enumerate(figures, start=1))
+    parts = SeenTable(objects[:1], (True,)), SeenTable(objects[1:], (True, False))
+    table = SeenTable.merged(parts)
+    assert table.groups == pytest.approx(
+        {"j_seen": 0.7, "f_seen": 0.65, "j_unseen": 0.2, "f_unseen": 0.4, "g": 0.4875}
+    )
+    assert table.means == ScoreTable(objects).means | table.groups
+    assert [o["seen"] for o in table.to_dict()["objects"]] == [True, True, False]
+    # Without unseen objects there is no mean of the four.
+    assert list(parts[0].groups) == ["j_seen", "f_seen"]

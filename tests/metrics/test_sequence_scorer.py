@@ -183,3 +183,29 @@ def test_no_mask_is_kept() -> None:
     gc.collect()
     assert all(ref() is None for ref in watched)
     assert means(scorer.result()) == {1: (1, 1)}
+
+
+def test_youtube_vos_scores_from_the_frame_after_the_given_one_to_the_last() -> None:
+    truth = frames(1, 1, (1, 9), (1, 9), 9)
+    predictions = frames(1, (), (1,), (1, 9), ())
+    scorer = SequenceScorer("late", from_given=True)
+    for prediction, true in zip(predictions, truth):
+        scorer.update(prediction, true)
+    # Object 1: missed, found, found, rightly absent; object 9 joins in frame 2: found, missed.
+    assert means(scorer.result()) == {1: (0.75, 0.75), 9: (0.5, 0.5)}
+    # DAVIS would also count that object 9 was rightly absent, missed where it is given, and not the last.
+    assert means(score_sequence("late", predictions, truth)) == {
+        1: (pytest.approx(2 / 3),) * 2,
+        9: (pytest.approx(2 / 3),) * 2,
+    }
+
+
+def test_youtube_vos_leaves_out_what_no_later_frame_could_show() -> None:
+    scorer = SequenceScorer("late", from_given=True)
+    for true in frames(1, (1, 9)):
+        scorer.update(true, true)
+    assert means(scorer.result()) == {1: (1, 1)}
+    scorer = SequenceScorer("one", from_given=True)
+    scorer.update(*frames(1, 1))
+    with pytest.raises(StremnError, match=r"^one has 1 frames: the first is not scored, give two or more$"):
+        scorer.result()

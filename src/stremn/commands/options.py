@@ -159,7 +159,8 @@ class DataOptions:
     data: Annotated[
         list[str],
         typer.Argument(
-            help="DAVIS-layout folder: JPEGImages and Annotations. For a prediction model: MNIST image file, "
+            help="DAVIS-layout folder: JPEGImages and Annotations; or YouTube-VOS, of which valid is "
+            "taken unless the folder of a part is given. For a prediction model: MNIST image file, "
             "Moving MNIST test file, kth:ROOT, human36m:ROOT, or videos and folders of them, PATH or "
             "PATH:NAMES."
         ),
@@ -181,19 +182,22 @@ class DataOptions:
         return names
 
     def videos(self) -> "tuple[Path, list[Video]]":
-        """The data set of segmentation and its sequences, in the order in which they are named.
+        """The folder of the data set of segmentation and its sequences, in the order in which they are named.
+
+        Of YouTube-VOS that is ``valid``, unless the folder of another part is given.
 
         Raises:
             StremnError: if several data sets are given, or one cannot be read or lacks a sequence.
         """
-        from stremn.data import read_videos
+        from stremn.data import find_part, read_videos
 
         if len(self.data) > 1:
             raise StremnError(
                 f"{self.data[1]} is one data set too many: a segmentation model takes one at a time"
             )
         root, names = Path(self.data[0]), self.names()
-        videos = read_videos(root, self.split)
+        videos = read_videos(root, self.split, part="valid")
+        root = find_part(root, "valid")
         if names is None:
             return root, videos
         known = {video.name: video for video in videos}

@@ -11,6 +11,8 @@ from stremn.data.segmentation.video_clips import VideoClips
 from stremn.data.segmentation.videos import (
     PlayedFrame,
     Video,
+    find_part,
+    has_truth,
     new_objects,
     open_videos,
     play,
@@ -37,6 +39,8 @@ __all__ = [
     "VideoClips",
     "collate",
     "collate_frames",
+    "find_part",
+    "has_truth",
     "kth_stride",
     "new_objects",
     "open_stills",

@@ -57,8 +57,10 @@ class Run:
     ``scored`` tells whether a frame shows more than the objects that it gives.
     """
 
-    def __init__(self, session: SegmentationSession, name: str) -> None:
-        self.session, self.scorer, self.scored = session, SequenceScorer(name), False
+    def __init__(self, session: SegmentationSession, video: Video) -> None:
+        # Only YouTube-VOS says where objects join, and scores them from there.
+        self.scorer = SequenceScorer(video.name, from_given=bool(video.joins))
+        self.session, self.scored = session, False
         self.history = MemoryHistory(limit=2)
         session.reset()
 
@@ -86,7 +88,7 @@ def segment_video(
     Raises:
         StremnError: if a file cannot be read or no annotation has an object.
     """
-    runs = [Run(session, video.name) for session in sessions]
+    runs = [Run(session, video) for session in sessions]
     groups: dict[object, list[Run]] = {}
     for run in runs:
         groups.setdefault((run.session.settings.size, run.session.settings.views), []).append(run)

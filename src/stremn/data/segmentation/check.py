@@ -177,12 +177,12 @@ def _missing_files(sequence: Video, images: Path, annotations: Path, meta: Meta)
     if not sequence.frames or not sequence.masks:
         return
     frames, masks = ({f.stem for f in files} for files in (sequence.frames, sequence.masks))
-    wanted = {name for names in meta.get(sequence.name, {}).values() for name in names}
+    wanted = {name for known in meta.get(sequence.name, {}).values() for name in known.frames}
     if not wanted:
         wanted = set(_holes(sequence.frames))
     yield from (f"frame {images / name}" for name in sorted((wanted | masks) - frames))
     # YouTube-VOS lists more frames in `valid` than it gives masks of: those where an object joins.
-    due = {names[0] for names in meta.get(sequence.name, {}).values() if names}
+    due = {known.frames[0] for known in meta.get(sequence.name, {}).values() if known.frames}
     due = due or frames & set(_holes(sequence.masks))
     yield from (f"mask {annotations / name}.png" for name in sorted(due - masks))
 

@@ -17,8 +17,11 @@ from stremn.files.names import image_files, natural_key, read_split, tell_left_o
 __all__ = [
     "META_FILE",
     "Meta",
+    "ObjectMeta",
     "PlayedFrame",
     "Video",
+    "find_part",
+    "has_truth",
     "new_objects",
     "open_videos",
     "play",
@@ -30,8 +33,22 @@ __all__ = [
 
 META_FILE = "meta.json"
 
-Meta = Mapping[str, Mapping[int, tuple[str, ...]]]
-"""Names of the frames in which an object is annotated, in order, by sequence and object id."""
+
+@dataclass(frozen=True)
+class ObjectMeta:
+    """What YouTube-VOS says of an object.
+
+    Attributes:
+        frames: names of the frames in which it is annotated, in order.
+        category: what it is; empty where that is not said.
+    """
+
+    frames: tuple[str, ...]
+    category: str = ""
+
+
+Meta = Mapping[str, Mapping[int, ObjectMeta]]
+"""By sequence and object id."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +61,14 @@ class Video:
         masks: mask files in natural order; as many as frames, or fewer where annotation is sparse.
         joins: name of the frame at which an object is first annotated, by its id; empty where the data set
             does not say, and only the masks tell.
+        categories: what an object is, by its id, where the data set says so.
     """
 
     name: str
     frames: tuple[Path, ...]
     masks: tuple[Path, ...]
     joins: Mapping[int, str] = field(default_factory=dict, compare=False)
+    categories: Mapping[int, str] = field(default_factory=dict, compare=False)
 
     def mask_of(self, frame: Path) -> Path | None:
         """The mask file of a frame, if it has one."""
@@ -82,22 +101,21 @@ def open_videos(entry: str) -> list[Video]:
     return read_videos(entry[:cut], entry[cut + 1 :] or None)
 
 
-def read_videos(root: Path | str, split: Path | str | None = None) -> list[Video]:
+def read_videos(root: Path | str, split: Path | str | None = None, part: str = "train") -> list[Video]:
     """The sequences of DAVIS 2016 or 2017, YouTube-VOS, or any folder laid out like them.
 
     Args:
         root: folder with ``JPEGImages`` and ``Annotations``, each with the sequences in it directly or in one
-            folder for the resolution (``480p``, ``Full-Resolution``); or the root of YouTube-VOS, of which
-            ``train`` is taken.
+            folder for the resolution (``480p``, ``Full-Resolution``); or the root of YouTube-VOS.
         split: text file with one sequence name a line, or the pairs of files that DAVIS 2016 lists; also
             relative to ``root``. ``None`` takes every sequence.
+        part: what to take of YouTube-VOS where its root is given, see :func:`find_part`.
 
     Raises:
         StremnError: if a folder, the split file or a named sequence is missing, or a sequence is empty.
     """
     given = Path(root)
-    places = (given, given / "train", given / "valid")
-    root = next((folder for folder in places if (folder / "JPEGImages").is_dir()), given)
+    root = find_part(given, part)
     images, annotations = (resolution_folder(root, name) for name in ("JPEGImages", "Annotations"))
     if split is None:
         found = (p.name for p in images.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -108,8 +126,25 @@ def read_videos(root: Path | str, split: Path | str | None = None) -> list[Video
     if not names:
         raise StremnError(f"{images}: holds no sequence; give the root of a DAVIS-layout data set")
     meta = read_meta(root)
-    joins = {name: {key: f[0] for key, f in objects.items() if f} for name, objects in meta.items()}
-    return [_read_sequence(name, images, annotations, joins.get(name, {})) for name in names]
+    return [_read_sequence(name, images, annotations, meta.get(name, {})) for name in names]
+
+
+def find_part(root: Path, part: str) -> Path:
+    """The folder that holds ``JPEGImages``: the root itself, or that part of YouTube-VOS.
+
+    Args:
+        root: of the data set, or the folder of a part of YouTube-VOS.
+        part: ``train``, ``valid`` or ``test``.
+
+    Raises:
+        StremnError: if there are other parts, but not this one.
+    """
+    there = [name for name in (part, "train", "valid", "test") if (root / name / "JPEGImages").is_dir()]
+    if not there or (root / "JPEGImages").is_dir():
+        return root
+    if there[0] != part:
+        raise StremnError(f"{root}: has no part '{part}'; give {root / there[0]} to take that one")
+    return root / part
 
 
 def resolution_folder(root: Path, name: str) -> Path:
@@ -124,7 +159,7 @@ def resolution_folder(root: Path, name: str) -> Path:
     return next((f for f in (folder / "480p", folder / "Full-Resolution") if f.is_dir()), folder)
 
 
-def _read_sequence(name: str, images: Path, annotations: Path, joins: Mapping[int, str]) -> Video:
+def _read_sequence(name: str, images: Path, annotations: Path, objects: Mapping[int, ObjectMeta]) -> Video:
     frames, masks = (tuple(image_files(folder / name)) for folder in (images, annotations))
     for folder, files in ((images / name, frames), (annotations / name, masks)):
         if not files:
@@ -132,7 +167,9 @@ def _read_sequence(name: str, images: Path, annotations: Path, joins: Mapping[in
                 f"{folder}: no files of the sequence '{name}'; check the split file and the data set"
             )
         tell_left_out(folder)
-    return Video(name, frames, masks, joins)
+    joins = {key: known.frames[0] for key, known in objects.items() if known.frames}
+    categories = {key: known.category for key, known in objects.items() if known.category}
+    return Video(name, frames, masks, joins, categories)
 
 
 def read_meta(root: Path) -> Meta:
@@ -150,7 +187,10 @@ def read_meta(root: Path) -> Meta:
     try:
         videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
         return {
-            name: {int(key): tuple(sorted(o["frames"])) for key, o in video["objects"].items()}
+            name: {
+                int(key): ObjectMeta(tuple(sorted(o["frames"])), str(o.get("category", "")))
+                for key, o in video["objects"].items()
+            }
             for name, video in videos.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -196,6 +236,22 @@ def play(sequence: Video, least: int = 0) -> Iterator[PlayedFrame]:
             read = read_mask(mask, size=size, orientation=orientation, allow_empty=True, legend=legend)
             truth = read.labels
         yield PlayedFrame(path, image, truth)
+
+
+def has_truth(sequence: Video) -> bool:
+    """Whether an annotation shows more than the objects that it gives; in a public test set none does.
+
+    Raises:
+        StremnError: if a mask cannot be read.
+    """
+    known: set[int] = set()
+    legend = Legend()
+    for mask in filter(None, map(sequence.mask_of, sequence.frames)):
+        given = new_objects(read_mask(mask, allow_empty=True, legend=legend).labels, known)
+        if given is None and known:
+            return True
+        known |= set() if given is None else set(np.unique(given).tolist())
+    return False
 
 
 def played_frames(sequence: Video, least: int = 0) -> int:

@@ -13,7 +13,14 @@ from stremn.metrics.segmentation.masks import (
     region_similarity,
     score_frame,
 )
-from stremn.metrics.segmentation.scores import ObjectScore, Score, ScoreTable, SequenceScore, statistics
+from stremn.metrics.segmentation.scores import (
+    ObjectScore,
+    Score,
+    ScoreTable,
+    SeenTable,
+    SequenceScore,
+    statistics,
+)
 from stremn.metrics.segmentation.sequences import SequenceScorer, score_folders, score_sequence
 
 __all__ = [
@@ -21,6 +28,7 @@ __all__ = [
     "ObjectScore",
     "Score",
     "ScoreTable",
+    "SeenTable",
     "SequenceScore",
     "SequenceScorer",
     "contour",

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["ObjectScore", "Score", "ScoreTable", "SequenceScore", "statistics"]
+__all__ = ["ObjectScore", "Score", "ScoreTable", "SeenTable", "SequenceScore", "statistics"]
 
 
 def statistics(values: ArrayLike) -> tuple[float, float, float]:
@@ -174,6 +174,55 @@ class ScoreTable:
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
+
+
+@dataclass(frozen=True)
+class SeenTable(ScoreTable):
+    """The same of YouTube-VOS, whose objects are of categories that training has seen or has not.
+
+    J and F are means over the objects of each group, and ``g`` is the mean of the four ("YouTube-VOS: A
+    Large-Scale Video Object Segmentation Benchmark", Xu et al. 2018). A figure is left out where there is no
+    object for it.
+
+    Attributes:
+        seen: for each object, whether training has seen its category.
+
+    Examples:
+        >>> one, two = (ObjectScore.from_frames("bear", i, j=[i / 4], f=[i / 2]) for i in (1, 2))
+        >>> {name: round(value, 3) for name, value in SeenTable((one, two), (True, False)).groups.items()}
+        {'j_seen': 0.25, 'f_seen': 0.5, 'j_unseen': 0.5, 'f_unseen': 1.0, 'g': 0.562}
+    """
+
+    seen: tuple[bool, ...] = ()
+
+    @property
+    def groups(self) -> dict[str, float]:
+        """J and F of each group, and ``g``."""
+        figures: dict[str, float] = {}
+        for name, wanted in (("seen", True), ("unseen", False)):
+            group = [score for score, seen in zip(self.objects, self.seen, strict=True) if seen is wanted]
+            if group:
+                means = _means(group)
+                figures |= {f"j_{name}": means["j_mean"], f"f_{name}": means["f_mean"]}
+        return figures | ({"g": float(np.mean([*figures.values()]))} if len(figures) == 4 else {})
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The overall figures by name, and those of the groups."""
+        return super().means | self.groups
+
+    @classmethod
+    def merged(cls, parts: Iterable[Self]) -> Self:
+        """The table of all objects of several tables."""
+        parts = list(parts)
+        objects = tuple(score for part in parts for score in part.objects)
+        return cls(objects, tuple(seen for part in parts for seen in part.seen))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As that of a table, with the ``groups``, and ``seen`` of each object."""
+        plain = super().to_dict()
+        objects = [row | {"seen": seen} for row, seen in zip(plain["objects"], self.seen, strict=True)]
+        return plain | {"groups": self.groups, "objects": objects}
 
 
 def _named(sequence: str, object_id: int | str, score: Score) -> dict[str, Any]:

@@ -32,12 +32,17 @@ class SequenceScorer:
     late counts from the first scored frame on, with J = F = 1 while it is absent from truth and prediction.
     On DAVIS, where every object is in the first frame, this is the official choice.
 
+    YouTube-VOS gives an object in the first frame that shows it, and the last frame counts: with
+    ``from_given`` an object is scored from the frame after that one to the last. One that no later frame
+    could show is not scored.
+
     In the truth, 255 beside other ids is void and counts as background, as in DAVIS. If the truth knows one
     object only, with id 1 or 255, both values mean that object, in the prediction too.
 
     Args:
         name: the sequence, as named in the scores and in errors.
         object_ids: score exactly these ids, each under its own value (255 too), whether they occur or not.
+        from_given: score by the convention of YouTube-VOS.
 
     Examples:
         >>> masks = np.zeros((4, 48, 64), np.uint8)
@@ -49,8 +54,10 @@ class SequenceScorer:
         1.0
     """
 
-    def __init__(self, name: str, object_ids: Iterable[int] | None = None) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, object_ids: Iterable[int] | None = None, *, from_given: bool = False
+    ) -> None:
+        self.name, self.from_given = name, from_given
         self.object_ids = None if object_ids is None else tuple(sorted(set(object_ids)))
         self._frames: list[FrameScores] = []
 
@@ -58,7 +65,7 @@ class SequenceScorer:
         """Take in the next frame.
 
         Args:
-            prediction: (H, W) label map; may be None on the first and the last frame.
+            prediction: (H, W) label map; may be None on a frame that is not scored.
             truth: (H, W) label map.
 
         Raises:
@@ -78,14 +85,14 @@ class SequenceScorer:
         """The scores of all objects, in the order of their ids.
 
         Raises:
-            StremnError: if there are fewer than three frames, a prediction between the first and the last
-                is missing, or the truth holds no object.
+            StremnError: if no frame is scored, a prediction of one that is scored is missing, or the truth
+                holds no object.
         """
-        scored = self._frames[1:-1]
+        scored = self._shown()[1:]
         if not scored:
+            left, least = ("first is", "two") if self.from_given else ("first and the last are", "three")
             raise StremnError(
-                f"{self.name} has {len(self._frames)} frames: the first and the last are not scored, "
-                "give three or more"
+                f"{self.name} has {len(self._frames)} frames: the {left} not scored, give {least} or more"
             )
         scores: list[dict[int, tuple[float, float]]] = []
         for index, frame in enumerate(scored, start=1):
@@ -93,20 +100,32 @@ class SequenceScorer:
                 raise StremnError(f"{self.name}, frame {index}: there is no prediction, add it")
             scores.append(frame.scores)
         ids = self._ids()
-        rows = [[frame.get(i, (1.0, 1.0)) for frame in scores] for i in ids]
+        starts = [self._given(i) if self.from_given else 0 for i in ids]
+        rows = [[frame.get(i, (1.0, 1.0)) for frame in scores[start:]] for i, start in zip(ids, starts)]
         known = set(ids)
         if self.object_ids is None and ids in ((1,), (WHITE,)):
-            rows = [[frame.get(FOREGROUND, own) for frame, own in zip(scores, rows[0])]]
+            rows = [[frame.get(FOREGROUND, own) for frame, own in zip(scores[starts[0] :], rows[0])]]
             known = {1, WHITE}
         if strangers := sorted(set().union(*(frame.predicted_ids for frame in scored)) - known):
             listed = ", ".join(map(str, strangers))
             logger.warning("%s: predicted ids that the truth lacks are not scored: %s", self.name, listed)
-        return [ObjectScore.from_frames(self.name, i, *zip(*row, strict=True)) for i, row in zip(ids, rows)]
+        return [
+            ObjectScore.from_frames(self.name, i, *zip(*row, strict=True)) for i, row in zip(ids, rows) if row
+        ]
+
+    def _shown(self) -> list[FrameScores]:
+        """The frames whose objects count."""
+        return self._frames if self.from_given else self._frames[:-1]
+
+    def _given(self, object_id: int) -> int:
+        """Index of the first frame that shows an object; beyond the last if none does."""
+        shows = (index for index, frame in enumerate(self._frames) if object_id in frame.truth_ids)
+        return next(shows, len(self._frames))
 
     def _ids(self) -> tuple[int, ...]:
         if self.object_ids is not None:
             return self.object_ids
-        ids = set().union(*(frame.truth_ids for frame in self._frames[:-1]))
+        ids = set().union(*(frame.truth_ids for frame in self._shown()))
         if len(ids) > 1:
             ids.discard(WHITE)
         if not ids:
