@@ -55,14 +55,15 @@ def test_frames_follow_each_other(folder: Path) -> None:
 
 def test_gaps_and_mirror(folder: Path) -> None:
     reels = read_reels(folder, ["long"])
-    gaps = set()
-    clips = FrameClips(reels, seed=0, squash=True, mirror=False, most_gap=3)
-    for number in range(30):
+    clips = FrameClips(reels, seed=0, squash=True, mirror=False, gap=5)
+    starts = set()
+    for number in range(200):
         found = shown(clips[ClipRequest(number, 4, 40)].frames)
-        gaps |= set(np.diff(found).tolist())
-        assert len(set(np.diff(found))) == 1
-    assert gaps == {1, 2, 3}
-    mirrored = FrameClips(reels, seed=0, squash=True, mirror=True, most_gap=3)
+        assert np.diff(found).tolist() == [5, 5, 5]
+        starts.add(found[0])
+    # A clip spans 16 of 60 frames: drawn are the first place, frames 0, 5, 10, 15, and the last.
+    assert (min(starts), max(starts)) == (0, 44)
+    mirrored = FrameClips(reels, seed=0, squash=True, mirror=True, gap=5)
     flips = 0
     for number in range(30):
         request = ClipRequest(number, 4, 40)
@@ -76,14 +77,19 @@ def test_videos_too_short_are_passed_over(folder: Path) -> None:
     clips = FrameClips(read_reels(folder), seed=0)
     for number in range(5):
         assert len(clips[ClipRequest(number, 50, 16)].frames) == 50
-    with pytest.raises(StremnError, match="shorter than a clip of 61 frames; set fewer 'frames'"):
+    with pytest.raises(StremnError, match="shorter than the 61 frames that a clip spans; set fewer 'frames'"):
         clips[ClipRequest(0, 61, 16)]
 
 
-def test_a_gap_that_does_not_fit_becomes_smaller(folder: Path) -> None:
-    clips = FrameClips(read_reels(folder, ["other"]), seed=0, squash=True, mirror=False, most_gap=50)
-    found = shown(clips[ClipRequest(0, 10, 40)].frames)
-    assert np.diff(found).min() == np.diff(found).max() <= 3
+def test_videos_too_short_for_the_gap_are_passed_over(folder: Path) -> None:
+    clips = FrameClips(read_reels(folder), seed=0, squash=True, mirror=False, gap=10)
+    starts = {shown(clips[ClipRequest(number, 5, 40)].frames)[0] for number in range(60)}
+    # 41 frames of 60, none of the video of 30.
+    assert starts <= set(range(20))
+    with pytest.raises(
+        StremnError, match="the 61 frames that a clip spans; set fewer 'frames' or a smaller 'gap'"
+    ):
+        clips[ClipRequest(0, 7, 40)]
 
 
 def test_refused_settings(folder: Path) -> None:
@@ -91,6 +97,8 @@ def test_refused_settings(folder: Path) -> None:
         FrameClips([], seed=0)
     with pytest.raises(StremnError, match="must be 1 or more"):
         FrameClips(read_reels(folder), seed=0, zoom=0.5)
+    with pytest.raises(StremnError, match="must be 1 or more"):
+        FrameClips(read_reels(folder), seed=0, gap=0)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

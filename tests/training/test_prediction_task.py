@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import stremn
+from data.counted_videos import number_of, write_images
 from small_data import write_video
+from stremn.data import ClipRequest
 from stremn.errors import StremnError
 from stremn.models import Predictor, from_pretrained
 from stremn.training import TASKS, PredictionRecipe, PredictionTask, StepDraw, load_recipe, train
@@ -41,8 +43,6 @@ def draw(step: int = 0) -> StepDraw:
 
 
 def batch_of(task: PredictionTask) -> Any:
-    from stremn.data import ClipRequest
-
     return task.collate([task.clips[ClipRequest(number, 5, 32)] for number in range(2)])
 
 
@@ -175,3 +175,54 @@ def test_videos_train_too(digits: Path, tmp_path: Path) -> None:
     assert figures["score"] == figures["ssim"] > 0.1
     assert picture is not None
     assert (picture.shape, picture.dtype) == ((64, 64, 3), np.uint8)
+
+
+HELD_FRAMES = 500
+"""The number of the first frame of people who are held out; all others count from 0."""
+
+
+def write_people(root: Path, kind: str, held: str) -> str:
+    """The training split as folders of 36 frames that show their numbers; gives the recipe's entry."""
+    people = [f"person{p:02d}" for p in range(1, 17)] if kind == "kth" else ["S1", "S5", "S6", "S7", "S8"]
+    for person in people:
+        first = HELD_FRAMES if person == held else 0
+        below = f"walking/{person}_walking_d1_uncomp" if kind == "kth" else f"{person}/Walking-1/54138969"
+        write_images(root / below, list(range(first, first + 36)))
+    return f"{kind}:{root}"
+
+
+@pytest.mark.parametrize(("kind", "held"), [("kth", "person16"), ("human36m", "S8")])
+def test_people_held_out_only_validate_and_the_gap_is_kept(
+    digits: Path, tmp_path: Path, kind: str, held: str
+) -> None:
+    people = {
+        "digits": "",
+        "videos": (write_people(tmp_path, kind, held),),
+        "held_out": (held,),
+        "frames": (8,),
+        "observed": 4,
+        "gap": 5,
+        "squash": True,
+        "mirror": False,
+        "size": (128,),
+    }
+    task = PredictionTask(recipe(digits, **people), CPU)
+
+    def numbers(clip: torch.Tensor) -> list[int]:
+        return [number_of(frame.permute(1, 2, 0).numpy()) for frame in clip]
+
+    # Eight frames, five apart, span all 36 of a video.
+    for number in range(20):
+        assert numbers(task.clips[ClipRequest(number, 8, 128)].frames) == list(range(0, 36, 5))
+    (clips,) = task.held_clips(2)
+    assert [numbers(clip) for clip in clips] == [list(range(HELD_FRAMES, HELD_FRAMES + 36, 5))]
+    facts = task.describe_data()
+    assert len(facts["held_out"]) == 1
+    assert held in facts["held_out"][0]["name"]
+    assert not any(held in video["name"] for video in facts["videos"])
+    for unknown in ("person1", "S", "person17", "S9"):
+        with pytest.raises(StremnError, match=rf"'held_out' names \['{unknown}'\]") as caught:
+            PredictionTask(recipe(digits, **people | {"held_out": (unknown,)}), CPU)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(StremnError, match="the 43 frames that a clip spans; set fewer 'frames' or a smaller"):
+        PredictionTask(recipe(digits, **people | {"gap": 6}), CPU).clips[ClipRequest(0, 8, 128)]

@@ -1,7 +1,7 @@
 """What the engine asks of a task. It knows nothing else of what it trains."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -107,17 +107,24 @@ class Task(ABC):
         """Describe what is trained and validated on as JSON: data sets with counts and names."""
 
 
-def hold_out(videos: Iterable[Any], names: Sequence[str]) -> tuple[list[Any], list[Any]]:
-    """Part videos, of any class that has a ``name``, into those to train on and those held out by name.
+def hold_out(
+    videos: Iterable[Any], names: Sequence[str], group: Callable[[Any], str] = lambda video: ""
+) -> tuple[list[Any], list[Any]]:
+    """Part videos, of any class that has a ``name``, into those to train on and those held out.
+
+    Args:
+        videos: all of them.
+        names: of videos, or of groups of videos, to hold out.
+        group: names the group that a video belongs to; by default there are none.
 
     Raises:
-        StremnError: if a name is of no video.
+        StremnError: if a name is of no video and no group.
     """
     trained: list[Any] = []
     held_out: list[Any] = []
     for video in videos:
-        (held_out if video.name in names else trained).append(video)
-    missing = sorted(set(names) - {video.name for video in held_out})
+        (held_out if {video.name, group(video)} & set(names) else trained).append(video)
+    missing = sorted(set(names) - {name for video in held_out for name in (video.name, group(video))})
     if missing:
         raise StremnError(f"recipe: 'held_out' names {missing}, which 'videos' does not contain")
     return trained, held_out

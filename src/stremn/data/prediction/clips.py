@@ -30,11 +30,11 @@ class FrameClips(Dataset[FrameClip]):
         zoom: the largest factor by which a crop enlarges what it shows, 1 or more; 1 crops only what
             does not fit.
         mirror: whether clips are mirrored.
-        most_gap: frames are up to this far apart in the video; 1 takes each.
+        gap: frames of a clip are this far apart in the video; 1 takes each.
         cache_bytes: memory for decoded frames, in each process.
 
     Raises:
-        StremnError: if there is no video, or ``zoom`` or ``most_gap`` is below 1.
+        StremnError: if there is no video, or ``zoom`` or ``gap`` is below 1.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class FrameClips(Dataset[FrameClip]):
         squash: bool = False,
         zoom: float = 1.0,
         mirror: bool = True,
-        most_gap: int = 1,
+        gap: int = 1,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         if not reels:
             raise StremnError("there is no video to cut clips from; give a folder that holds some")
-        if zoom < 1 or most_gap < 1:
-            raise StremnError(f"zoom {zoom} and gap {most_gap} of clips must be 1 or more")
+        if zoom < 1 or gap < 1:
+            raise StremnError(f"zoom {zoom} and gap {gap} of clips must be 1 or more")
         self.reels, self.seed, self.grey, self.squash = tuple(reels), seed, grey, squash
-        self.zoom, self.mirror, self.most_gap = zoom, mirror, most_gap
+        self.zoom, self.mirror, self.gap = zoom, mirror, gap
         self.cache = FrameCache(cache_bytes)
 
     def __getitem__(self, request: ClipRequest) -> FrameClip:
@@ -64,30 +64,27 @@ class FrameClips(Dataset[FrameClip]):
             StremnError: if a file is damaged, or no video has as many frames.
         """
         rng = np.random.default_rng([self.seed, 5, request.number])
-        gap = int(rng.integers(1, self.most_gap + 1))
-        reel, start, gap = self._place(rng, request.frames, gap)
+        reel, start = self._place(rng, request.frames)
         side = round(request.size * self.zoom)
-        indices = range(start, start + gap * request.frames, gap)
+        indices = range(start, start + self.gap * request.frames, self.gap)
         images = reel.read(indices, Framing(side, self.squash, self.grey), self.cache)
         images = self._crop(rng, images, request.size, side)
         if self.mirror and rng.random() < 0.5:
             images = images[:, :, ::-1]
         return make_frame_clip(images)
 
-    def _place(self, rng: np.random.Generator, frames: int, gap: int) -> tuple[Reel, int, int]:
-        order = rng.permutation(len(self.reels))
-        for step in range(gap, 0, -1):
-            needed = (frames - 1) * step + 1
-            for index in order:
-                reel = self.reels[index]
-                starts = [(first, end - needed + 1) for first, end in reel.spans if end - first >= needed]
-                if starts:
-                    lengths = np.array([end - first for first, end in starts])
-                    first, end = starts[rng.choice(len(starts), p=lengths / lengths.sum())]
-                    return reel, int(rng.integers(first, end)), step
+    def _place(self, rng: np.random.Generator, frames: int) -> tuple[Reel, int]:
+        needed = (frames - 1) * self.gap + 1
+        for index in rng.permutation(len(self.reels)):
+            reel = self.reels[index]
+            starts = [(first, end - needed + 1) for first, end in reel.spans if end - first >= needed]
+            if starts:
+                lengths = np.array([end - first for first, end in starts])
+                first, end = starts[rng.choice(len(starts), p=lengths / lengths.sum())]
+                return reel, int(rng.integers(first, end))
         raise StremnError(
-            f"{self.reels[0].path}: this video and all others are shorter than a clip of {frames} frames; "
-            "set fewer 'frames'"
+            f"{self.reels[0].path}: this video and all others are shorter than the {needed} frames that a "
+            "clip spans; set fewer 'frames' or a smaller 'gap'"
         )
 
     def _crop(self, rng: np.random.Generator, images: np.ndarray, size: int, side: int) -> np.ndarray:

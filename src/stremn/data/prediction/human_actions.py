@@ -9,7 +9,7 @@ from stremn.data.prediction.reels import ImageReel, Reel, VideoReel
 from stremn.errors import StremnError
 from stremn.files.names import VIDEO_SUFFIXES, image_files, natural_key, some_of
 
-__all__ = ["KTH_ACTIONS", "kth_stride", "read_human36m", "read_kth"]
+__all__ = ["KTH_ACTIONS", "kth_stride", "person_of", "read_human36m", "read_kth"]
 
 KTH_ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 
@@ -108,6 +108,7 @@ def _join(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 _HUMAN36M_SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 # "Walking", "Walking 1", "Walking-1", but not "WalkingDog" or "WalkTogether"; then perhaps the camera.
 _WALKING = re.compile(r"walking(?:[ _-]?\d)?(?:\.\d+)?", re.IGNORECASE)
+_PERSON = re.compile(r"person\d\d(?=_[a-z]+_d\d)|S\d+(?=[/_].*walking)", re.IGNORECASE)
 _FLAT = re.compile(r"(S\d+_walking(?:[ _-]?\d)?\.\d+)_(\d+)", re.IGNORECASE)
 
 
@@ -143,6 +144,12 @@ def read_human36m(root: Path | str, split: str = "train") -> list[Reel]:
             "S1/Videos/Walking.54138969.mp4"
         )
     return reels
+
+
+def person_of(reel: Reel) -> str:
+    """Who acts in a video of KTH (``person16``) or of Human3.6M (``S8``); empty for other videos."""
+    match = _PERSON.match(reel.name)
+    return match[0] if match else ""
 
 
 def _of_subject(folder: Path) -> list[Reel]:

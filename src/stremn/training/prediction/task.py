@@ -20,6 +20,7 @@ from stremn.data import (
     read_digits,
 )
 from stremn.data.prediction.any_videos import open_reels
+from stremn.data.prediction.human_actions import person_of
 from stremn.data.prediction.reels import Reel
 from stremn.errors import StremnError
 from stremn.memory import Rules, get_policy
@@ -63,15 +64,16 @@ class PredictionRecipe(Recipe):
     """Videos or folders of videos or of frames, each a path, ``path:file`` with the names of some of its
     videos, ``kth:root`` or ``human36m:root`` (the published training split)."""
     held_out: tuple[str, ...] = ()
-    """Names of videos that are never trained on; validation runs on them."""
+    """Names of videos that are never trained on; validation runs on them. ``person16`` or ``S8`` names all
+    videos of a person of KTH or Human3.6M."""
     squash: bool = False
     """Scale both sides of a video to ``size``; else the shorter one, and crop the longer."""
     zoom: float = bounded(1.0, 1, 16)
     """The largest factor by which a crop shows a part of the picture."""
     mirror: bool = True
     """Whether clips of videos are mirrored half of the time."""
-    most_gap: int = bounded(1, 1)
-    """Frames of a clip are up to this far apart in the video."""
+    gap: int = bounded(1, 1)
+    """Frames of a clip are this far apart in the video, in training and validation."""
     slots: int = bounded(0, 0, 10_000)
     """K in training; 0 for the model's own."""
     policy: str = ""
@@ -141,7 +143,7 @@ class PredictionTask(Task):
             self.moving = MovingMnist(read_digits(path, *recipe.held_digits), seed=VALIDATION_SEED)
         else:
             reels = [reel for entry in recipe.videos for reel in open_reels(expand(entry), "train")]
-            self.trained, self.held = hold_out(reels, recipe.held_out)
+            self.trained, self.held = hold_out(reels, recipe.held_out, person_of)
             self.clips = FrameClips(
                 self.trained,
                 seed=recipe.seed,
@@ -149,7 +151,7 @@ class PredictionTask(Task):
                 squash=recipe.squash,
                 zoom=recipe.zoom,
                 mirror=recipe.mirror,
-                most_gap=recipe.most_gap,
+                gap=recipe.gap,
             )
 
     def untrained_model(self) -> Predictor:
@@ -225,7 +227,9 @@ class PredictionTask(Task):
         if recipe.digits:
             source, numbers = self.moving, list(range(recipe.validate_clips))
         else:
-            windows = FrameWindows(self.held, frames=frames, size=size, grey=self.grey, squash=recipe.squash)
+            windows = FrameWindows(
+                self.held, frames=frames, size=size, grey=self.grey, squash=recipe.squash, gap=recipe.gap
+            )
             count = min(recipe.validate_clips, len(windows))
             source, numbers = windows, np.linspace(0, len(windows) - 1, count).round().astype(int).tolist()
         for first in range(0, len(numbers), batch):
