@@ -72,7 +72,7 @@ def test_commands_of_the_pages_exist() -> None:
         while hasattr(command, "commands"):
             assert words[0] in command.commands, f"{page}: stremn has no command '{words[0]}'"
             command = command.commands[words.pop(0)]
-        known = {name for parameter in command.params for name in parameter.opts}
+        known = {name for parameter in command.params for name in parameter.opts + parameter.secondary_opts}
         for word in words:
             if word.startswith("--"):
                 assert word in known, f"{page}: {command.name} has no option {word}"

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_runs import BAD_INPUT, INTERRUPTED, assert_complete_files_only, run
 from PIL import Image
 
 from small_data import write_davis
+from stremn import create_model, save_pretrained
 from stremn.sessions import SegmentationSession
 
 NOWHERE = ("--model", "none.safetensors")
@@ -71,6 +73,12 @@ def test_slots(davis: Path, weights: Path, tmp_path: Path) -> None:
     assert [row["name"] for row in data["rows"]] == [f"K = {k}" for k in (3, 4, 5, 6, 7)]
     assert {row["runs"][0]["settings"]["policy"] for row in data["rows"]} == {"oldest"}
     assert "each played once" in data["facts"]["data"]
+    # As the paper, unless told otherwise.
+    assert data["facts"]["settings"].endswith(", post-processed")
+    arguments = ("--model", weights, "--size", 48, "--sequences", "early", "--no-postprocess")
+    done = run("table", 2, davis, "--out", out, *arguments)
+    assert done.status == 0, done.err
+    assert check_outputs(out, 2)["facts"]["settings"].endswith(", not post-processed")
     # The paper prints J&F alone.
     assert data["rows"][0]["paper"] == {"j_mean": None, "f_mean": None, "j_and_f": 0.763}
 
@@ -80,7 +88,74 @@ def test_ways_of_testing(davis: Path, weights: Path, tmp_path: Path) -> None:
     done = run("table", 3, davis, "--out", out, "--model", weights, "--size", 32, "--sequences", "early")
     assert done.status == 0, done.err
     data = check_outputs(out, 3)
-    assert [len(row["runs"][0]["settings"]["views"]) for row in data["rows"]] == [1, 1, 8, 8, 1]
+    settings = [row["runs"][0]["settings"] for row in data["rows"]]
+    assert [len(s["views"]) for s in settings] == [1, 1, 8, 8, 1, 1]
+    assert [s["policy"] for s in settings] == ["learned"] * 4 + ["every-nth", "first-and-last"]
+    # STM with constant memory: the paper prints J alone.
+    assert data["rows"][-1]["paper"] == {"j_mean": 0.777, "f_mean": None, "j_and_f": None}
+    held = data["rows"][-1]["runs"][0]["items"]["early"]["frames_in_memory_at_the_end"]
+    assert {frame for frames in held.values() for frame in frames} == {0, 3, -1}
+    assert "77.7" in done.out
+    assert "multi-scale, post-processed 75.6 82.7 79.1" in data["facts"]["paper, test-dev"]
+
+
+def test_rows_with_weights_of_their_own(davis: Path, weights: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    (tmp_path / "run" / "log.jsonl").write_text(json.dumps({"step": 30, "seconds": 61.0}) + "\n")
+    other = save_pretrained(create_model("stremn-lite"), tmp_path / "run" / "oldest.safetensors")
+    rows = ("--model", f"learned={weights}", "--model", f"oldest={other}")
+    arguments = ("--out", tmp_path / "out", "--size", 48, "--sequences", "early", "--slots", 3)
+    done = run("ablate", "policies", davis, *rows, *arguments)
+    assert done.status == 0, done.err
+    assert "30 steps, 1 min" in done.out
+    data = check_outputs(tmp_path / "out", 1)
+    assert [row["name"] for row in data["rows"]] == ["(A) remove oldest", "(ours) learned"]
+    assert [row["file"] for row in data["rows"]] == [str(other), str(weights)]
+    assert data["facts"]["weights"].startswith("each row has its own")
+    # Each is as it is with these weights in every row, and that is not run again.
+    again = run("ablate", "policies", davis, "--model", other, *arguments, "--seeds", 1)
+    assert again.status == 0, again.err
+    shared = check_outputs(tmp_path / "out", 1)
+    assert shared["frames_of_this_run"] == (len(shared["rows"]) - 1) * 4
+    assert shared["rows"][0]["means"] == data["rows"][0]["means"]
+    message = refused("table", 2, davis, "--model", f"8={weights}", *arguments[:2])
+    assert message == "--model gives a row '8', which table 2 has not: choose from 3, 4, 5, 6, 7"
+    message = refused("table", 1, davis, *rows, *arguments[:2], "--horizon", 3)
+    assert message.startswith("--horizon cannot be given with weights for each row")
+
+
+@pytest.fixture(scope="module")
+def fused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The paper's network with a fusion module, narrow and untrained."""
+    torch.manual_seed(0)
+    narrow = {"key_dim": 8, "value_dim": 16, "update_dim": 8}
+    model = create_model("stremn-r50", fusion="least-similar", **narrow)
+    return save_pretrained(model, tmp_path_factory.mktemp("fused") / "fused.safetensors")
+
+
+def test_fusion_is_removed_without_training(davis: Path, fused: Path, weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("table", 6, davis, "--out", out, "--size", 64, "--slots", 4, "--policy", "oldest")
+    done = run(*arguments, "--model", fused, "--sequences", "early", "--long", 7)
+    assert done.status == 0, done.err
+    assert done.out.count("76.7") == 2
+    data = check_outputs(out, 6)
+    assert [(row["name"], row["paper"] and row["paper"]["j_and_f"]) for row in data["rows"]] == [
+        ("with fusion, least-similar", 0.767),
+        ("without fusion", 0.767),
+        ("with fusion, most-similar", None),
+        ("with fusion, all-others", None),
+    ]
+    settings = [row["runs"][0]["settings"] for row in data["rows"]]
+    assert [s["fusion"] for s in settings] == ["least-similar", "none", "most-similar", "all-others"]
+    assert all(s["postprocess"] for s in settings)
+    assert len({row["weights_sha256"] for row in data["rows"]}) == 1
+    # What is fused changes what is read, so figures of random weights differ.
+    assert data["rows"][0]["means"] != data["rows"][1]["means"]
+    message = refused(*arguments, "--model", weights)
+    assert message.startswith("table 6 needs weights with a fusion module: give --model a file")
 
 
 def test_an_interrupted_table_goes_on(
@@ -131,7 +206,7 @@ def test_bad_input_is_refused_in_one_line_before_the_work(davis: Path, weights: 
     assert policies("--candidate-every", 0, *NOWHERE).startswith("--candidate-every 0 is too few")
     assert policies("--size", 9000, *NOWHERE).startswith("--size 9000 is not from 0 to 8192")
     assert refused("table", 4, davis, "--out", out, *NOWHERE) == (
-        "there is no table 4 here: choose 1 (policies), 2 (slots), 3 (testing) or 5 (prediction)"
+        "there is no table 4 here: choose 1 (policies), 2 (slots), 3 (testing), 5 (prediction) or 6 (fusion)"
     )
     for number, option in ((1, ("--policy", "oldest")), (2, ("--slots", 5)), (3, ("--postprocess",))):
         message = refused("table", number, davis, "--out", out, *option, *NOWHERE)

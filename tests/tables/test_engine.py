@@ -29,7 +29,10 @@ from stremn.tables.engine import policy_rows, seeded, slot_rows, weights_digest
 from stremn.tables.paper import MOVING_MNIST, PREDICTION, TABLES
 from stremn.tables.segmentation import GROWING_EVERY
 
-BASE = Trial("digest", SegmentationSettings("learned", 6, 240, candidate_every=2, certainty=0.0))
+BASE = Trial(
+    "digest",
+    SegmentationSettings("learned", 6, 240, candidate_every=2, certainty=0.0, fusion="most-similar"),
+)
 OTHER = Trial("digest", PredictionSettings("learned", 5, 0))
 
 
@@ -53,21 +56,49 @@ def test_slots() -> None:
 @pytest.mark.parametrize("number", TABLES)
 def test_each_row_of_the_paper_stands_beside_one_of_ours(number: int) -> None:
     rows = table_rows(number, BASE)
-    assert [row.paper for row in rows if row.paper] == list(TABLES[number].rows.values())
-    for row in rows:
+    printed = TABLES[number]
+    ours = sorted(str(row.paper) for row in rows if row.paper)
+    assert ours == sorted(str(figures.fractions()) for figures in printed.rows.values())
+    assert set(printed.test_dev) <= {row.name for row in rows}
+    for figures in [*printed.rows.values(), *printed.test_dev.values()]:
         # The paper rounds each figure on its own.
-        if row.paper and row.paper.j is not None and row.paper.f is not None:
-            assert row.paper.j_and_f == pytest.approx((row.paper.j + row.paper.f) / 2, abs=0.051)
+        if figures.j is not None and figures.f is not None:
+            assert figures.j_and_f == pytest.approx((figures.j + figures.f) / 2, abs=0.051)
 
 
 def test_ways_of_testing_and_growing_memory() -> None:
     ways = {row.name: row.trials[0].settings for row in table_rows(3, BASE)}
-    assert [t.views for t in ways.values()] == [ONE_VIEW, ONE_VIEW, MULTI_SCALE, MULTI_SCALE, ONE_VIEW]
-    assert [t.postprocess for t in ways.values()] == [False, True, False, True, False]
+    views = [ONE_VIEW, ONE_VIEW, MULTI_SCALE, MULTI_SCALE, ONE_VIEW, ONE_VIEW]
+    assert [t.views for t in ways.values()] == views
+    assert [t.postprocess for t in ways.values()] == [False, True, False, True, False, False]
+    assert ways["first and latest frame"].policy == "first-and-last"
     for growing in (ways["growing memory"], table_rows(1, BASE)[-1].trials[0].settings):
         assert (growing.policy, growing.candidate_every) == ("every-nth", GROWING_EVERY)
     with pytest.raises(StremnError, match="no table 4"):
         table_rows(4, BASE)
+
+
+def test_fusion_is_removed_and_its_targets_changed() -> None:
+    """The weights' own target first; the paper's figure stands beside the target that it used."""
+    rows = {row.name: row for row in table_rows(6, BASE)}
+    assert [row.trials[0].settings.fusion for row in rows.values()] == [
+        "most-similar",
+        "none",
+        "least-similar",
+        "all-others",
+    ]
+    beside = [name for name, row in rows.items() if row.paper]
+    assert beside == ["without fusion", "with fusion, least-similar"]
+    with pytest.raises(StremnError, match="table 6 needs weights with a fusion module"):
+        table_rows(6, BASE.changed(fusion="none"))
+
+
+def test_figures_of_table_5_in_our_units() -> None:
+    ours = PREDICTION["STReMN"]
+    assert ours.of("human36m") == {"mse": 378.9, "mae": 1404.0, "ssim": 0.906}
+    assert ours.of("kth") == {"psnr_predrnn": 27.44, "ssim_predrnn": 0.834, "lpips_predrnn": 0.134}
+    assert PREDICTION["DFN"].of("human36m") == {"mse": None, "mae": None, "ssim": None}
+    assert ours.of("videos") == {}
 
 
 def test_what_the_text_says_of_the_papers_table_5() -> None:

@@ -36,7 +36,7 @@ def test_together_is_as_alone(
     items = [PlayedVideo(video, davis, 7) for video in read_videos(davis)]
     store, counted = ResultStore(tmp_path / "results.jsonl", ScoreTable), list[int]()
     assert frames_to_run(trials, items, store) == len(trials) * (7 + 9)
-    results = run(trials, items, store, SegmentVideos(model, counted.append))
+    results = run(trials, items, store, SegmentVideos({trials[0].weights: model}, counted.append))
     assert sum(counted) == len(trials) * (7 + 9)
     for trial in trials:
         session = SegmentationSession(model, trial.settings)
@@ -55,7 +55,7 @@ def test_together_is_as_alone(
             assert result.details == {"frames_in_memory_at_the_end": held}
     again = ResultStore(tmp_path / "results.jsonl", ScoreTable)
     assert frames_to_run(trials, items, again) == 0
-    found = run(trials, items, again, SegmentVideos(model, counted.append))
+    found = run(trials, items, again, SegmentVideos({trials[0].weights: model}, counted.append))
     for trial in trials:
         assert [(r.score, r.ages) for r in found[trial]] == [(r.score, r.ages) for r in results[trial]]
 
@@ -74,4 +74,9 @@ def test_sequences_that_cannot_be_scored(
     video, store = read_videos(davis)[0], ResultStore(None, ScoreTable)
     for masks, words in (((), "no annotation has an object"), (video.masks[:1], "no mask to score against")):
         with pytest.raises(StremnError, match=words):
-            run(trials[:1], [PlayedVideo(replace(video, masks=masks), davis)], store, SegmentVideos(model))
+            run(
+                trials[:1],
+                [PlayedVideo(replace(video, masks=masks), davis)],
+                store,
+                SegmentVideos({trials[0].weights: model}),
+            )

@@ -151,7 +151,7 @@ def _evaluate_frames(
         split=asked.split,
         candidate_every=session.candidate_every,
         multi_scale=session.multi_scale,
-        postprocess=session.postprocess,
+        postprocess=session.postprocess is not None,
         overwrite=asked.overwrite,
     )
     trial = base_trial(model, session.prediction(size=0))

@@ -87,8 +87,12 @@ class SessionOptions:
         ),
     ] = False
     postprocess: Annotated[
-        bool, typer.Option("--postprocess", help="Remove parts of an object far from where it was before.")
-    ] = False
+        bool | None,
+        typer.Option(
+            "--postprocess/--no-postprocess",
+            help="Remove parts of an object far from where it was before; default in tables alone.",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; how few slots there may be, the task decides."""
@@ -121,7 +125,9 @@ class SessionOptions:
             )
         views = MULTI_SCALE if self.multi_scale else ONE_VIEW
         # Options are called as the settings are; the others are passed over.
-        return SegmentationSettings.from_dict(vars(self) | {"views": views})
+        return SegmentationSettings.from_dict(
+            vars(self) | {"views": views, "postprocess": bool(self.postprocess)}
+        )
 
     def prediction(self, size: int | None) -> "PredictionSettings":
         """Settings of a prediction session; clips are computed at their own size, 0."""
@@ -148,7 +154,7 @@ class SessionOptions:
             "certainty": session.settings.certainty,
             "seed": session.settings.seed,
             "multi_scale": self.multi_scale,
-            "postprocess": self.postprocess,
+            "postprocess": bool(self.postprocess),
         }
 
 

@@ -81,12 +81,13 @@ def prediction_table(
         trial = base_trial(model, session.prediction(size=0))
         by_digest[trial.weights] = model
         training = Training(by_hand[label]) if label in by_hand else read_training(files[label])
-        rows.append(Row(label, (trial,), file=files[label], training=training))
+        paper = PREDICTION[label].of(test.kind) if label in PREDICTION else {}
+        rows.append(Row(label, (trial,), paper or None, files[label], training))
     make_folder(asked.out)
     lines, run = run_clips("table 5", rows, parts, by_digest, asked.results)
     facts = {
         "weights": "each row has its own; digests and training runs are in the JSON file",
-        "paper": f"{PREDICTION_DATA}: not measured on our data",
+        "paper": f"{PREDICTION_DATA}: not measured here",
     }
     beside = [_paper()]
     report: dict[str, Any] = {"table": 5}
@@ -112,7 +113,7 @@ def _refuse_segmentation(asked: TableOptions, session: options.SessionOptions, w
         split=asked.split,
         long=asked.long,
         candidate_every=session.candidate_every,
-        postprocess=session.postprocess,
+        postprocess=session.postprocess is not None,
     )
 
 

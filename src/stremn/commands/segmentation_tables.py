@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stremn.commands.sheet import MASK_FIGURES, Sheet, counted, finish, notes_on, run_rows
+from stremn.errors import StremnError
 from stremn.files.outputs import make_folder
 from stremn.metrics import ScoreTable
-from stremn.models import from_pretrained
-from stremn.tables import PlayedVideo, ResultStore, SegmentVideos, base_trial, table_rows
+from stremn.models import Segmenter, as_model
+from stremn.sessions.settings import SegmentationSettings
+from stremn.tables import PlayedVideo, ResultStore, Row, SegmentVideos, base_trial, table_rows
+from stremn.tables.engine import GROWING
 from stremn.tables.paper import TABLES
-from stremn.tables.segmentation import GROWING_EVERY
+from stremn.tables.segmentation import CONSTANT, GROWING_EVERY
+from stremn.tables.trained import read_training
 
 if TYPE_CHECKING:
     from stremn.commands.options import SessionOptions
@@ -19,20 +24,21 @@ if TYPE_CHECKING:
 
 __all__ = ["segmentation_table"]
 
+Rows = list[Row[SegmentationSettings]]
+
 
 def segmentation_table(number: int, asked: TableOptions, session: SessionOptions) -> None:
-    """Tables 1 to 3: what differs is the memory, or the way of testing."""
-    chosen = session.segmentation()
+    """Tables 1 to 3 and 6: what differs is the memory, or the way of testing."""
+    chosen = session.segmentation().changed(postprocess=session.postprocess is not False)
     root, videos = asked.videos()
     make_folder(asked.out)
-    model = from_pretrained(asked.model)
-    base = base_trial(model, chosen)
+    models, rows = _own_rows(number, asked, chosen) if asked.own else _shared_rows(number, asked, chosen)
     lines, run = run_rows(
         f"table {number}",
-        table_rows(number, base, asked.seeds),
+        rows,
         [PlayedVideo(video, root, asked.long) for video in videos],
         ResultStore(asked.results, ScoreTable),
-        partial(SegmentVideos, model),
+        partial(SegmentVideos, models),
     )
     results = lines[0].results[0]
     objects, frames = sum(len(r.score.objects) for r in results), sum(r.frames for r in results)
@@ -40,24 +46,78 @@ def segmentation_table(number: int, asked: TableOptions, session: SessionOptions
     played = "each played once"
     if asked.long:
         played = f"each played forth and back until {asked.long} frames or more were shown"
-    settings = base.settings
-    fixed = {"policy": settings.policy, "K": settings.slots, "candidates": _every(settings.candidate_every)}
-    fixed.pop({1: "policy", 2: "K"}.get(number, ""), None)
-    words = [f"{name} {value}" for name, value in fixed.items()]
-    words.append(f"shorter side {settings.size}" if settings.size else "the frames' own size")
-    if number != 3:
-        words.append("post-processed" if settings.postprocess else "not post-processed")
+    printed = TABLES[number]
+    if asked.own:
+        weights = "each row has its own; digests and training runs are in the JSON file"
+    else:
+        weights = f"one set ({asked.model}) is reused in every row; nothing was trained for a row"
     facts = {
         "data": f"{root.name}: {shown}, {played}: {frames} frames, scored against their truth",
         "figures": "J, F and their mean in percent",
-        "weights": f"one set ({asked.model}) is reused in every row; nothing was trained for a row",
-        "settings": ", ".join(words),
-        "paper": TABLES[number].data,
-    } | notes_on(lines, asked.seeds, f"a template of {_every(GROWING_EVERY)}, whatever the other rows do")
-    sheet = Sheet(f"Table {number}: {TABLES[number].title}", lines, MASK_FIGURES, "j_and_f", facts)
-    report = {"table": number, "root": str(root), "split": asked.split and str(asked.split)}
-    report |= {"model": asked.model, "weights_sha256": base.weights}
-    finish(sheet, asked.out / f"table{number}", report | run, TABLES[number].data)
+        "weights": weights,
+        "settings": _shared_settings(rows),
+        "paper": printed.data,
+    }
+    if printed.test_dev:
+        said = (f"{name} {row.j} {row.f} {row.j_and_f}" for name, row in printed.test_dev.items())
+        facts["paper, test-dev"] = f"J, F and their mean: {', '.join(said)}"
+    facts |= notes_on(
+        lines, asked.seeds, f"a template of {_every(GROWING_EVERY)}, whatever the other rows do"
+    )
+    sheet = Sheet(f"Table {number}: {printed.title}", lines, MASK_FIGURES, "j_and_f", facts)
+    report: dict[str, Any] = {
+        "table": number,
+        "root": str(root),
+        "split": asked.split and str(asked.split),
+    }
+    if not asked.own:
+        report |= {"model": asked.model, "weights_sha256": rows[0].trials[0].weights}
+    finish(sheet, asked.out / f"table{number}", report | run, printed.data, trained=bool(asked.own))
+
+
+def _shared_rows(
+    number: int, asked: TableOptions, chosen: SegmentationSettings
+) -> tuple[dict[str, Segmenter], Rows]:
+    model = as_model(asked.model, Segmenter)  # type: ignore[type-abstract]
+    base = base_trial(model, chosen)
+    return {base.weights: model}, table_rows(number, base, asked.seeds)
+
+
+def _own_rows(
+    number: int, asked: TableOptions, chosen: SegmentationSettings
+) -> tuple[dict[str, Segmenter], Rows]:
+    """Rows with weights of their own, in the order of the table; a label is a policy or a number of slots."""
+    models: dict[str, Segmenter] = {}
+    found: dict[str, Row[SegmentationSettings]] = {}
+    for label, file in asked.own.items():
+        model = as_model(file, Segmenter)  # type: ignore[type-abstract]
+        base = base_trial(model, chosen)
+        models[base.weights] = model
+        rows = table_rows(number, base, asked.seeds)
+        known = [
+            str(row.trials[0].settings.policy if number == 1 else row.trials[0].settings.slots)
+            for row in rows
+        ]
+        if label not in known:
+            raise StremnError(
+                f"--model gives a row '{label}', which table {number} has not: choose from {', '.join(known)}"
+            )
+        found[label] = replace(rows[known.index(label)], file=file, training=read_training(file))
+    return models, [found[label] for label in known if label in found]
+
+
+def _shared_settings(rows: Rows) -> str:
+    """What rows have in common; the memories of STM are set on their own."""
+    said = []
+    for row in rows:
+        settings = row.trials[0].settings
+        words = [f"policy {settings.policy}", f"K {settings.slots}"]
+        words.append(f"candidates {_every(settings.candidate_every)}")
+        words.append(f"shorter side {settings.size}" if settings.size else "the frames' own size")
+        words.append("post-processed" if settings.postprocess else "not post-processed")
+        if row.name not in (GROWING, CONSTANT) or len(rows) == 1:
+            said.append(words)
+    return ", ".join(words[0] for words in zip(*said, strict=True) if len(set(words)) == 1)
 
 
 def _every(number: int | None) -> str:

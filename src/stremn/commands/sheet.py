@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -37,10 +37,14 @@ MASK_FIGURES = {"j_mean": "J", "f_mean": "F", "j_and_f": "J&F"}
 
 USUAL = ("mse", "mae", "psnr", "ssim", "lpips")
 COLUMNS = {
+    "human36m": ("mse", "mae", "ssim"),
     "kth": ("psnr", "ssim", "lpips", "psnr_predrnn", "ssim_predrnn", "lpips_predrnn", "ssim_openstl"),
     "videos": ("mse_pixel", "mae_pixel", "psnr", "ssim", "lpips"),
 }
 """Figures that are printed, by kind of data, as far as there are; the others are in the JSON file."""
+
+UNITS = {"human36m": {"mse": 10, "mae": 100}}
+"""What figures are divided by to be printed, by kind of data, as the paper does (Table 5)."""
 
 FORMATS = {"mse": ".1f", "mae": ".1f", "mse_pixel": ".5f", "mae_pixel": ".5f", "psnr": ".2f"}
 
@@ -98,6 +102,7 @@ class Sheet:
         columns: headings of the figures that are printed, by their names.
         main: the figure whose spread is printed and that is drawn.
         facts: what a reader must know of the figures, each in a sentence.
+        units: what figures are divided by where they are printed, by their names.
     """
 
     title: str
@@ -105,43 +110,58 @@ class Sheet:
     columns: Mapping[str, str]
     main: str
     facts: Mapping[str, str]
+    units: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of_clips(cls, title: str, test: TestClips, lines: Sequence[Line[Any]], facts: dict[str, str]) -> Self:
         """A table of prediction, with the figures by which its kind of data is measured."""
         wanted = COLUMNS.get(test.kind, USUAL)
-        columns = {name: heading(name) for name in wanted if name in lines[0].figures}
+        units = UNITS.get(test.kind, {})
+        columns = {
+            name: heading(name) + (f"/{units[name]}" if name in units else "")
+            for name in wanted
+            if name in lines[0].figures
+        }
         main = "psnr" if test.kind in ("kth", "videos") else "mse"
-        return cls(title, lines, columns, main, prediction_facts(test, columns) | facts)
+        return cls(title, lines, columns, main, prediction_facts(test, columns) | facts, units)
 
     def show(self, *beside: Table, trained: bool = False) -> None:
         """Print it, then other tables beside it, then the facts."""
         lines = self.lines
         drawn = any(len(line.scores) > 1 for line in lines)
-        printed = any(line.row.paper for line in lines)
+        papers = [line.row.paper or {} for line in lines]
+        printed = [name for name in self.columns if any(p.get(name) is not None for p in papers)]
         headings = [
             *self.columns.values(),
-            *([f"min-max {heading(self.main)}"] if drawn else []),
-            *(["paper J", "F", "J&F"] if printed else []),
+            *([f"min-max {self.columns[self.main]}"] if drawn else []),
+            *(("" if index else "paper ") + self.columns[name] for index, name in enumerate(printed)),
         ]
         view = new_table([""], headings, title=self.title)
         if trained:
             view.add_column("trained", no_wrap=True)
-        for line in lines:
+        for line, paper in zip(lines, papers, strict=True):
             known = "" if line.row.file is None else str(line.row.training or "not known")
-            paper, (low, high) = line.row.paper, line.spread(self.main)
-            spread = f"{shown(self.main, low)}-{shown(self.main, high)}" if len(line.scores) > 1 else ""
-            values = (paper.j, paper.f, paper.j_and_f) if paper else (None,) * 3
+            low, high = (self._shown(self.main, value) for value in line.spread(self.main))
+            spread = f"{low}-{high}" if len(line.scores) > 1 else ""
             view.add_row(
                 line.name,
-                *(shown(name, line.mean(name)) for name in self.columns),
+                *(self._shown(name, line.mean(name)) for name in self.columns),
                 *([spread] if drawn else []),
-                *(("-" if value is None else f"{value:.1f}" for value in values) if printed else []),
+                *(self._printed(name, paper.get(name)) for name in printed),
                 *([known] if trained else []),
             )
         show(view, *beside)
         for name, text in self.facts.items():
             say(f"{name}: {text}")
+
+    def _shown(self, figure: str, value: float) -> str:
+        return f"{value / self.units[figure]:.2f}" if figure in self.units else shown(figure, value)
+
+    def _printed(self, figure: str, value: float | None) -> str:
+        """The paper's, with the digits that it has there."""
+        if value is None or figure in MASK_FIGURES:
+            return "-" if value is None else shown(figure, value)
+        return f"{value / self.units.get(figure, 1):g}"
 
     def write(self, path: Path, report: Mapping[str, Any]) -> None:
         """Write it as JSON, ``path`` without its suffix."""
@@ -159,7 +179,8 @@ class Sheet:
         bars = []
         for line in lines:
             low, high = line.spread(self.main)
-            printed = None if line.row.paper is None else line.row.paper.j_and_f
+            printed = (line.row.paper or {}).get(self.main)
+            printed = None if printed is None else unit * printed
             bars.append(Bar(line.name, unit * line.mean(self.main), unit * low, unit * high, printed))
         picture = path.with_suffix(".png")
         plot_rows(bars, picture, title=self.title, ours=self.facts["data"], paper=paper, axis=axis(self.main))
@@ -198,7 +219,8 @@ def prediction_facts(test: TestClips, figures: Iterable[str]) -> dict[str, str]:
     used = {FIGURES[figure].convention for figure in figures}
     return {
         "data": test.note,
-        "figures": "MSE and MAE are sums over the pixels and channels of a frame unless they say per pixel; "
+        "figures": "MSE and MAE are sums over the pixels and channels of a frame unless they say per pixel "
+        "(MSE/10 is a tenth of it, MAE/100 a hundredth); "
         "all are means over the frames ahead, of predictions rounded to 8 bits as a session gives them",
     } | {name: text for name, text in CONVENTIONS.items() if name in used}
 
@@ -231,9 +253,11 @@ def notes_on(lines: Sequence[Line[Any]], seeds: int, growing: str) -> dict[str, 
     return notes
 
 
-def finish(sheet: Sheet, path: Path, report: dict[str, Any], paper: str | None = None) -> None:
+def finish(
+    sheet: Sheet, path: Path, report: dict[str, Any], paper: str | None = None, *, trained: bool = False
+) -> None:
     """Print, write and draw a table, ``path`` without its suffix; ``paper`` says what the paper's is of."""
-    sheet.show()
+    sheet.show(trained=trained)
     sheet.write(path, report)
     sheet.draw(path, paper)
     say_done(report, path.parent)

@@ -31,7 +31,8 @@ class TableOptions(options.DataOptions):
         list[str] | None,
         typer.Option(
             "--model",
-            help="Name of a model with weights, or a weights file; table 5: label=FILE for each row.",
+            help="Name of a model with weights, or a weights file; label=FILE for each row of table 5, "
+            "and of 1 and 2 where each has its own.",
         ),
     ] = None
     trained: Annotated[
@@ -58,6 +59,12 @@ class TableOptions(options.DataOptions):
             )
         return names[0]
 
+    @property
+    def own(self) -> dict[str, str]:
+        """The file of weights of each row by its label; empty if one set serves all."""
+        labels = any("=" in text and not Path(text).exists() for text in self.models or ())
+        return self.labelled("model") if labels else {}
+
     def labelled(self, option: str) -> dict[str, str]:
         """``label=value`` by label; a value alone, which only a model can be, is its own label.
 
@@ -80,7 +87,7 @@ class TableOptions(options.DataOptions):
         return found
 
 
-VARIED = {1: "policy", 2: "slots", 3: "postprocess"}
+VARIED = {1: "policy", 2: "slots", 3: "postprocess", 6: "fusion"}
 """Settings that the rows of a table differ in."""
 
 NOT_OF_TABLES = ("model", "seed", "multi_scale")
@@ -96,7 +103,8 @@ ablate = typer.Typer(
 @partial(bundled, without=NOT_OF_TABLES)
 def table(
     number: Annotated[
-        int, typer.Argument(help="1 (policies), 2 (slots), 3 (ways of testing) or 5 (prediction).")
+        int,
+        typer.Argument(help="1 (policies), 2 (slots), 3 (ways of testing), 5 (prediction) or 6 (fusion)."),
     ],
     asked: TableOptions,
     session: options.SessionOptions,
@@ -130,25 +138,32 @@ def _run(
     Raises:
         StremnError: on options, data or weights that cannot be used, before any run where possible.
     """
+    if number != 5 and number not in VARIED:
+        raise StremnError(
+            f"there is no table {number} here: choose 1 (policies), 2 (slots), 3 (testing), 5 (prediction) "
+            "or 6 (fusion)"
+        )
+    if number != 5:
+        varied = getattr(session, VARIED[number], None) is not None
+        options.refuse(f"table {number}, whose rows differ in it", **{VARIED[number]: varied})
+        options.refuse(f"table {number}", trained=asked.trained)
     from stremn.commands.prediction_tables import prediction_ablation, prediction_table
     from stremn.commands.segmentation_tables import segmentation_table
 
     if number == 5:
         prediction_table(asked, session, clips)
         return
-    if number not in VARIED:
-        raise StremnError(
-            f"there is no table {number} here: choose 1 (policies), 2 (slots), 3 (testing) or 5 (prediction)"
-        )
-    given = {VARIED[number]: getattr(session, VARIED[number])}
-    options.refuse(f"table {number}, whose rows differ in it", **given)
-    options.refuse(f"table {number}", trained=asked.trained)
+    if number in (1, 2) and asked.own:
+        if option := clips.given():
+            raise StremnError(f"{option} cannot be given with weights for each row: they are of segmentation")
+        segmentation_table(number, asked, session)
+        return
     predictor = options.predictor_of(asked.model, clips)
     if predictor is None:
         segmentation_table(number, asked, session)
-    elif number == 3:
-        raise StremnError(
-            f"table 3 is of segmentation, and '{asked.model}' predicts: give a segmentation model"
-        )
-    else:
+    elif number in (1, 2):
         prediction_ablation(number, predictor, asked, session, clips)
+    else:
+        raise StremnError(
+            f"table {number} is of segmentation, and '{asked.model}' predicts: give a segmentation model"
+        )

@@ -15,7 +15,7 @@ from stremn.memory import POLICIES
 from stremn.models import ModelConfig
 from stremn.runtime import Runtime
 from stremn.sessions.settings import Settings
-from stremn.tables.paper import TABLES, Figures
+from stremn.tables.paper import TABLES
 from stremn.tables.store import AnyScore, Result, ResultStore, key_of
 from stremn.tables.trained import Training
 
@@ -27,6 +27,7 @@ __all__ = [
     "Trial",
     "base_trial",
     "frames_to_run",
+    "named_rows",
     "policy_rows",
     "run",
     "seeded",
@@ -149,14 +150,14 @@ class Row(Generic[AnySettings]):
     Attributes:
         name: as printed.
         trials: at least one.
-        paper: the paper's figures.
+        paper: the paper's figures in our units, by our names; ``None`` where it prints none.
         file: of the weights, as it was given, where rows have weights of their own.
         training: how these were trained.
     """
 
     name: str
     trials: tuple[Trial[AnySettings], ...]
-    paper: Figures | None = None
+    paper: Mapping[str, float | None] | None = None
     file: str | None = None
     training: Training | None = None
 
@@ -201,14 +202,14 @@ class Line(Generic[AnyScore]):
         return min(values), max(values)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values; the paper's figures are fractions of 1, as ours of segmentation are."""
+        """JSON values; the paper's figures are in our units, J and F as fractions of 1."""
         row = self.row
         return {
             "name": row.name,
             "file": row.file,
             "weights_sha256": row.trials[0].weights or None,
             "training": row.training and row.training.to_dict(),
-            "paper": row.paper and row.paper.fractions(),
+            "paper": row.paper and dict(row.paper),
             "means": {figure: self.mean(figure) for figure in self.figures},
             "min_max": {figure: self.spread(figure) for figure in self.figures},
             "ages": [round(share, 6) for share in self.ages.tolist()],
@@ -246,14 +247,21 @@ def policy_rows(base: Trial[AnySettings], seeds: int, **growing: Any) -> list[Ro
     rows = []
     for name, trial in trials.items():
         paper = printed.get(name)
-        rows.append(Row((paper and paper.label) or name, seeded(trial, seeds), paper))
+        figures = None if paper is None else paper.fractions()
+        rows.append(Row((paper and paper.label) or name, seeded(trial, seeds), figures))
     return rows
 
 
 def slot_rows(base: Trial[AnySettings], seeds: int, counts: Iterable[int]) -> list[Row[AnySettings]]:
     """A row for each number of slots."""
     trials = {f"K = {count}": base.changed(slots=count) for count in counts}
-    return [Row(name, seeded(trial, seeds), TABLES[2].rows.get(name)) for name, trial in trials.items()]
+    return named_rows(2, trials, seeds)
+
+
+def named_rows(number: int, trials: Mapping[str, Trial[AnySettings]], seeds: int) -> list[Row[AnySettings]]:
+    """Rows by name, beside those of the paper's table that are called so."""
+    printed = {name: figures.fractions() for name, figures in TABLES[number].rows.items()}
+    return [Row(name, seeded(trial, seeds), printed.get(name)) for name, trial in trials.items()]
 
 
 def seeded(trial: Trial[AnySettings], seeds: int) -> tuple[Trial[AnySettings], ...]:

@@ -1,6 +1,6 @@
 """What the paper's tables say, as printed there, and figures of others. The one place of these numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = [
     "MOVING_MNIST",
@@ -23,7 +23,7 @@ class Figures:
 
     j: float | None
     f: float | None
-    j_and_f: float
+    j_and_f: float | None
     label: str | None = None
 
     def fractions(self) -> dict[str, float | None]:
@@ -36,12 +36,14 @@ class Figures:
 class PaperTable:
     """A table of the paper: what it compares, on what data by which weights, and its rows.
 
-    A row goes by our name of its policy, number of slots or way of testing.
+    A row goes by our name of its policy, number of slots or way of testing. ``test_dev`` has the columns of
+    DAVIS 2017 test-dev where ``rows`` are of validation.
     """
 
     title: str
     data: str
     rows: dict[str, Figures]
+    test_dev: dict[str, Figures] = field(default_factory=dict)
 
 
 TABLES = {
@@ -69,14 +71,29 @@ TABLES = {
             "K = 7": Figures(None, None, 77.3),
         },
     ),
-    # The paper post-processes everything (Sec. 4.1.1), so its rows stand beside ours with post-processing.
+    # The paper post-processes everything (Sec. 4.1.1), so its rows stand beside ours with post-processing;
+    # those of STM are STM's own. Its constant memory keeps the first and the previous frame.
     3: PaperTable(
         "ways of testing",
-        "DAVIS 2017 validation, stremn-r50 of the paper; growing memory is STM",
+        "DAVIS 2017 validation, stremn-r50 of the paper; growing memory, and first and latest frame, are STM",
         {
             "single scale, post-processed": Figures(81.3, 86.1, 83.7),
             "multi-scale, post-processed": Figures(83.4, 88.2, 85.8),
             "growing memory": Figures(79.2, 84.3, 81.8),
+            "first and latest frame": Figures(77.7, None, None),
+        },
+        {
+            "single scale, post-processed": Figures(74.8, 81.8, 78.3),
+            "multi-scale, post-processed": Figures(75.6, 82.7, 79.1),
+            "growing memory": Figures(69.3, 75.2, 72.2),
+        },
+    ),
+    6: PaperTable(
+        "memory fusion",
+        "DAVIS 2017 test-dev, a network before the learned choice (Appendix B)",
+        {
+            "with fusion, least-similar": Figures(None, None, 76.7),
+            "without fusion": Figures(None, None, 76.7),
         },
     ),
 }
@@ -96,6 +113,22 @@ class PredictionFigures:
     kth_psnr: float | None = None
     kth_ssim: float | None = None
     kth_lpips: float | None = None
+
+    def of(self, kind: str) -> dict[str, float | None]:
+        """What is printed of a kind of data (``human36m`` or ``kth``), in our units by our names.
+
+        Those of KTH are computed as PredRNN's are, whose row it cites; of other data there is nothing.
+        """
+        if kind == "human36m":
+            mse, mae = (
+                None if value is None else round(unit * value, 2)
+                for value, unit in ((self.mse, 10), (self.mae, 100))
+            )
+            return {"mse": mse, "mae": mae, "ssim": self.ssim}
+        if kind == "kth":
+            names = ("psnr_predrnn", "ssim_predrnn", "lpips_predrnn")
+            return dict(zip(names, (self.kth_psnr, self.kth_ssim, self.kth_lpips), strict=True))
+        return {}
 
 
 PREDICTION_DATA = "Human3.6M walking, 4 frames to 4 (MSE/10, MAE/100, SSIM), and KTH, 10 to 20; 128x128"

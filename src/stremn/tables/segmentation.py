@@ -1,6 +1,6 @@
 """Tables 1-3: sessions over sequences; those that differ in memory only share what it has no part in."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,22 @@ import numpy as np
 
 from stremn.data import PlayedFrame, Video, new_objects, play, played_frames
 from stremn.errors import StremnError
-from stremn.memory import MemoryHistory
+from stremn.memory import FUSIONS, NO_FUSION, MemoryHistory
 from stremn.metrics import ScoreTable, SequenceScorer
 from stremn.models import Segmenter
 from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession
 from stremn.sessions.settings import SegmentationSettings
-from stremn.tables.engine import GROWING, Row, Trial, policy_rows, seeded, slot_rows
+from stremn.tables.engine import GROWING, Row, Trial, named_rows, policy_rows, slot_rows
 from stremn.tables.paper import TABLES
 from stremn.tables.store import Result
 
-__all__ = ["GROWING_EVERY", "PlayedVideo", "Run", "SegmentVideos", "segment_video", "table_rows"]
+__all__ = ["CONSTANT", "GROWING_EVERY", "PlayedVideo", "Run", "SegmentVideos", "segment_video", "table_rows"]
 
 GROWING_EVERY = 5
 """The growing memory takes a template every so many frames, as STM does (M9)."""
+
+CONSTANT = "first and latest frame"
+"""The row of what STM calls constant memory."""
 
 
 @dataclass(frozen=True)
@@ -113,22 +116,30 @@ class SegmentVideos:
     """Runs trials over sequences, all that lack one at once.
 
     Args:
-        model: with the weights of all trials.
+        models: by the digest of their weights.
         on_frames: called with a number of frames that were segmented, those of each trial counted.
     """
 
-    def __init__(self, model: Segmenter, on_frames: Callable[[int], None] = lambda count: None) -> None:
-        self.model, self.on_frames = model, on_frames
+    def __init__(
+        self, models: Mapping[str, Segmenter], on_frames: Callable[[int], None] = lambda count: None
+    ) -> None:
+        self.models, self.on_frames = dict(models), on_frames
 
     def __call__(
         self, item: PlayedVideo, trials: Sequence[Trial[SegmentationSettings]]
     ) -> Iterator[tuple[Trial[SegmentationSettings], Result[ScoreTable]]]:
         """The result of each trial on a sequence, see :func:`stremn.tables.engine.run`."""
+        for weights in dict.fromkeys(trial.weights for trial in trials):
+            yield from self._run(item, weights, [trial for trial in trials if trial.weights == weights])
+
+    def _run(
+        self, item: PlayedVideo, weights: str, trials: Sequence[Trial[SegmentationSettings]]
+    ) -> Iterator[tuple[Trial[SegmentationSettings], Result[ScoreTable]]]:
         sessions = []
         for trial in trials:
-            sessions.append(SegmentationSession(self.model, trial.settings))
+            sessions.append(SegmentationSession(self.models[weights], trial.settings))
             # One copy of the weights, made ready to compute, serves all sessions.
-            self.model = sessions[-1].model
+            self.models[weights] = sessions[-1].model
         runs = segment_video(item.video, sessions, lambda frame, labels: self.on_frames(1), item.least)
         for trial, run in zip(trials, runs, strict=True):
             if not run.scored:
@@ -151,19 +162,23 @@ def table_rows(
     """The rows of a table.
 
     Args:
-        number: of the table in the paper, 1 to 3.
+        number: of the table in the paper, 1 to 3 or 6.
         base: with the settings that the table does not vary.
         seeds: how many runs a policy that draws random numbers gets.
 
     Raises:
-        StremnError: if there is no such table.
+        StremnError: if there is no such table, or the weights lack what it compares.
     """
     if number not in TABLES:
-        raise StremnError(f"there is no table {number} here: choose 1 (policies), 2 (slots) or 3 (testing)")
+        raise StremnError(
+            f"there is no table {number} here: choose 1 (policies), 2 (slots), 3 (testing) or 6 (fusion)"
+        )
     if number == 1:
         return policy_rows(base, seeds, candidate_every=GROWING_EVERY)
     if number == 2:
         return slot_rows(base, seeds, range(3, 8))
+    if number == 6:
+        return _fusion_rows(base, seeds)
     # The paper has no rows without post-processing, which it always uses; we show what it is worth.
     single = base.changed(views=ONE_VIEW, postprocess=False)
     multi = single.changed(views=MULTI_SCALE)
@@ -173,5 +188,21 @@ def table_rows(
         "multi-scale": multi,
         "multi-scale, post-processed": multi.changed(postprocess=True),
         GROWING: single.changed(policy="every-nth", candidate_every=GROWING_EVERY),
+        CONSTANT: single.changed(policy="first-and-last"),
     }
-    return [Row(name, seeded(trial, seeds), TABLES[3].rows.get(name)) for name, trial in trials.items()]
+    return named_rows(3, trials, seeds)
+
+
+def _fusion_rows(base: Trial[SegmentationSettings], seeds: int) -> list[Row[SegmentationSettings]]:
+    """First what the weights were trained with, then nothing, as the paper compares; then the rest."""
+    own = base.settings.fusion
+    if own == NO_FUSION:
+        raise StremnError(
+            "table 6 needs weights with a fusion module: give --model a file that was trained with "
+            "'fusion: least-similar' in its recipe"
+        )
+    trials = {}
+    for targets in dict.fromkeys([own, NO_FUSION, *FUSIONS]):
+        name = "without fusion" if targets == NO_FUSION else f"with fusion, {targets}"
+        trials[name] = base.changed(fusion=targets)
+    return named_rows(6, trials, seeds)
