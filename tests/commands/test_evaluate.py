@@ -5,14 +5,15 @@ import os
 import signal
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from command_runs import BAD_INPUT, INTERRUPTED, read_masks, run
+from command_runs import BAD_INPUT, INTERRUPTED, assert_complete_files_only, read_masks, run
 from PIL import Image
 
+from layouts import hide_truth, write_test_dev, write_youtube
 from small_data import labels, write_davis
-from stremn.files import read_mask, write_mask
 from stremn.models.checkpoint import SHIPPED
 
 
@@ -182,21 +183,100 @@ def test_real_frames_with_the_shipped_weights(shared_data: Path, tmp_path: Path)
         assert set(np.unique(image)) == {0, 1}
 
 
-def test_masks_where_objects_are_given_and_nowhere_else(weights: Path, tmp_path: Path) -> None:
-    root = write_davis(tmp_path / "public", {"a": 5}, joins={"a": 2})
-    for index in (1, 3, 4):
-        (root / "Annotations" / "480p" / "a" / f"{index:05d}.png").unlink()
-    masks = root / "Annotations" / "480p" / "a"
-    write_mask(masks / "00002.png", np.where(read_mask(masks / "00002.png").labels == 2, 2, 0))
-    done = run("evaluate", root, "--model", weights, "--size", 48)
-    assert done.status == BAD_INPUT
-    assert done.err.splitlines()[-1].endswith("no mask to score against: give --out to keep the predictions")
-    report = tmp_path / "report.json"
-    done = run(
-        *("evaluate", root, "--model", weights, "--size", 48),
-        *("--out", tmp_path / "out", "--json", report),
+TEST_DEV = [f"aerobatics/0000{i}.png" for i in range(4)] + [f"car-race/0000{i}.png" for i in range(3)]
+VALID = [f"Annotations/aa/{5 * i:05d}.png" for i in range(7)] + [
+    f"Annotations/bb/{5 * i:05d}.png" for i in range(3)
+]
+
+
+@pytest.fixture(params=["test-dev", "valid", "one part"])
+def without_truth(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A public test set, and the names in the zip that its server takes."""
+    if request.param == "test-dev":
+        return write_test_dev(tmp_path / "davis"), TEST_DEV
+    root = write_youtube(write_youtube(tmp_path / "youtube"), "valid")
+    hide_truth(root / "valid")
+    return root if request.param == "valid" else root / "valid", VALID
+
+
+def test_without_truth_the_server_gets_masks_and_a_zip(
+    without_truth: tuple[Path, list[str]], weights: Path, tmp_path: Path
+) -> None:
+    root, names = without_truth
+    tiny = ("--model", weights, "--size", 48)
+    assert refused("evaluate", root, *tiny).endswith(
+        "no mask to score against: give --out to keep the predictions"
     )
-    assert done.status == 0
-    assert "not scored" in done.err
-    assert len(list((tmp_path / "out" / "a").iterdir())) == 5
-    assert json.loads(report.read_text())["frames"] == 5
+    archives = []
+    for out in (tmp_path / "out", tmp_path / "again"):
+        done = run("evaluate", root, *tiny, "--out", out)
+        assert done.status == 0, done.err
+        archives.append(out / "submission.zip")
+        assert f"upload {archives[-1]} to its evaluation server" in " ".join(done.out.split())
+        assert_complete_files_only(out)
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with ZipFile(archives[0]) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == names
+        for name in names:
+            assert archive.read(name) == (tmp_path / "out" / name).read_bytes()
+            with Image.open(archive.open(name)) as image:
+                assert image.mode == "P"
+                assert image.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+                assert image.size == (96, 64)
+                assert set(np.unique(image)) <= {0, 1, 2}
+        # An object is there as it was given, and not before.
+        given = "Annotations/aa/00010.png" if names is VALID else "car-race/00000.png"
+        ids = {name: np.array(Image.open(archive.open(name))) for name in names}
+    assert (ids[given][labels(10 if names is VALID else 0) == 2] == 2).all()
+    assert not any((ids[name] == 2).any() for name in VALID[:2] if names is VALID)
+
+
+def test_the_labels_are_those_that_are_scored(weights: Path, tmp_path: Path) -> None:
+    """Truth or none, the masks are the same."""
+    root = write_youtube(tmp_path / "youtube", "valid")
+    tiny = ("--model", weights, "--size", 48)
+    assert run("evaluate", root, *tiny, "--out", tmp_path / "scored").status == 0
+    assert not (tmp_path / "scored" / "submission.zip").exists()
+    hide_truth(root / "valid")
+    assert run("evaluate", root, *tiny, "--out", tmp_path / "sent").status == 0
+    for name in ("aa", "bb"):
+        scored, sent = (
+            read_masks(tmp_path / "scored" / name),
+            read_masks(tmp_path / "sent/Annotations" / name),
+        )
+        assert list(scored) == list(sent)
+        assert all((scored[frame] == sent[frame]).all() for frame in scored)
+
+
+def test_masks_for_the_server_do_not_replace_those_that_give_objects(tmp_path: Path) -> None:
+    root = hide_truth(write_youtube(tmp_path, "valid") / "valid")
+    done = run("evaluate", root, "--out", root, "--overwrite", "--model", "none.safetensors")
+    assert done.err == (
+        f"stremn: output folder {root / 'Annotations'} is part of the data set: choose another one\n"
+    )
+
+
+def test_sequences_without_truth_beside_others_are_told(weights: Path, tmp_path: Path) -> None:
+    root = write_davis(tmp_path / "davis", {"given": 4, "true": 4})
+    for index in (1, 2, 3):
+        (root / "Annotations" / "480p" / "given" / f"{index:05d}.png").unlink()
+    report, out = tmp_path / "report.json", tmp_path / "out"
+    done = run("evaluate", root, "--model", weights, "--size", 48, "--out", out, "--json", report)
+    assert done.status == 0, done.err
+    assert "given: not scored, its masks only show objects where they are given" in done.err
+    data = json.loads(report.read_text())
+    assert (data["frames"], list(data["sequences"])) == (8, ["true"])
+    assert {path.name for path in out.iterdir()} == {"given", "true"}
+
+
+def test_training_videos_are_not_taken_for_evaluation(tmp_path: Path) -> None:
+    root = write_youtube(tmp_path)
+    message = f"{root}: has no part 'valid'; give {root / 'train'} to take that one"
+    assert refused("evaluate", root, "--model", "none.safetensors") == message
+
+
+def refused(*arguments: object) -> str:
+    done = run(*arguments)
+    assert (done.status, done.out, done.err.count("\n")) == (BAD_INPUT, "", 1)
+    return done.err.removeprefix("stremn: ").rstrip("\n")

@@ -15,7 +15,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from data.layouts import LAYOUTS, write_youtube
+from layouts import LAYOUTS, write_youtube
 from small_data import write_davis, write_stills
 from stremn import from_pretrained
 from stremn.runtime.device import Runtime

@@ -42,7 +42,11 @@ class Evaluated(options.DataOptions):
 
 @bundled
 def evaluate(asked: Evaluated, session: options.SessionOptions, clips: options.ClipOptions) -> None:
-    """Run a model over a data set and score it: J and F of masks, or the errors of predicted frames."""
+    """Run a model over a data set and score it: J and F of masks, or the errors of predicted frames.
+
+    Where masks only give objects (DAVIS 2017 test-dev, YouTube-VOS valid), --out gets what the evaluation
+    server takes, and submission.zip of it.
+    """
     options.check_writable(asked.json)
     predictor = options.predictor_of(session.model, clips)
     if predictor is None:
@@ -52,20 +56,27 @@ def evaluate(asked: Evaluated, session: options.SessionOptions, clips: options.C
 
 
 def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
+    from stremn.data import has_truth
     from stremn.files import write_json
     from stremn.metrics import ScoreTable
     from stremn.provenance import versions
     from stremn.sessions import SegmentationSession
+    from stremn.tables.submission import Submission
 
     root, sequences = asked.videos()
-    if asked.out is not None:
-        _check_folder(root, asked.out, asked.overwrite)
+    masks, submission = asked.out, None
+    if not any(map(has_truth, sequences)):
+        if asked.out is None:
+            raise StremnError(f"{root} has no mask to score against: give --out to keep the predictions")
+        submission = Submission(asked.out, sequences)
+        masks = submission.root
+    for folder in filter(None, (asked.out, masks)):
+        _check_folder(root, folder, asked.overwrite)
     session = SegmentationSession(chosen.model, chosen.segmentation())
     scores: list[ObjectScore] = []
     frames, started = 0, time.monotonic()
     for sequence in sequences:
-        folder = None if asked.out is None else asked.out / sequence.name
-        found = evaluate_sequence(session, sequence, folder)
+        found = evaluate_sequence(session, sequence, masks and masks / sequence.name)
         frames += len(sequence.frames)
         scores += found
         if found:
@@ -77,8 +88,10 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
     table = ScoreTable(tuple(scores)) if scores else None
     if table:
         show(render_scores(table))
-    elif asked.out is None:
-        raise StremnError(f"{root} has no mask to score against: give --out to keep the predictions")
+    if submission is not None:
+        upload = submission.folder / "submission.zip"
+        submission.write(upload)
+        say(f"{root.name} has no mask to score against: upload {upload} to its evaluation server")
     say(f"{frames} frames in {seconds:.0f} s, reading and scoring included")
     if asked.json is not None:
         report: dict[str, Any] = {"root": str(root), "split": asked.split and str(asked.split)}
@@ -92,10 +105,7 @@ def _check_folder(root: Path, out: Path, overwrite: bool) -> None:
     from stremn.files.outputs import check_folder
 
     check_folder(out, overwrite)
-    folders = [
-        root / part / name for part in ("", "train", "valid") for name in ("JPEGImages", "Annotations")
-    ]
-    inputs = [folder.resolve() for folder in folders]
+    inputs = [(root / name).resolve() for name in ("JPEGImages", "Annotations")]
     if any(place in (out.resolve(), *out.resolve().parents) for place in inputs):
         raise StremnError(f"output folder {out} is part of the data set: choose another one")
 
@@ -116,7 +126,7 @@ def evaluate_sequence(
     Raises:
         StremnError: if a file cannot be read or written, or no annotation has an object.
     """
-    from stremn.data import PlayedFrame
+    from stremn.data import PlayedFrame, has_truth
     from stremn.files import write_mask
     from stremn.files.outputs import make_folder
     from stremn.tables.segmentation import segment_video
@@ -131,7 +141,7 @@ def evaluate_sequence(
             progress.advance()
 
         (run,) = segment_video(sequence, [session], keep)
-    return run.scorer.result() if run.scored else []
+    return run.scorer.result() if has_truth(sequence) else []
 
 
 def _evaluate_frames(

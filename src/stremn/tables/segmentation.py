@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stremn.data import PlayedFrame, Video, new_objects, play, played_frames
+from stremn.data import PlayedFrame, Video, has_truth, new_objects, play, played_frames
 from stremn.errors import StremnError
 from stremn.memory import FUSIONS, NO_FUSION, MemoryHistory
 from stremn.metrics import ScoreTable, SequenceScorer
@@ -55,15 +55,12 @@ class PlayedVideo:
 
 
 class Run:
-    """One session over one sequence, with the scorer of its labels and the history of its memory.
-
-    ``scored`` tells whether a frame shows more than the objects that it gives.
-    """
+    """One session over one sequence, with the scorer of its labels and the history of its memory."""
 
     def __init__(self, session: SegmentationSession, video: Video) -> None:
         # Only YouTube-VOS says where objects join, and scores them from there.
         self.scorer = SequenceScorer(video.name, from_given=bool(video.joins))
-        self.session, self.scored = session, False
+        self.session = session
         self.history = MemoryHistory(limit=2)
         session.reset()
 
@@ -104,7 +101,6 @@ def segment_video(
                 result = run.session.step(frame.image, given, features=features)
                 if frame.truth is not None:
                     run.scorer.update(result.labels, frame.truth)
-                    run.scored |= given is None
                 run.history.add(result.frame_index, run.session.frames_in_memory())
                 on_frame(frame, result.labels)
     if not runs[0].session.object_ids:
@@ -142,7 +138,7 @@ class SegmentVideos:
             self.models[weights] = sessions[-1].model
         runs = segment_video(item.video, sessions, lambda frame, labels: self.on_frames(1), item.least)
         for trial, run in zip(trials, runs, strict=True):
-            if not run.scored:
+            if not has_truth(item.video):
                 raise StremnError(f"sequence '{item.name}': has no mask to score against, leave it out")
             held = {str(key): slots for key, slots in run.session.frames_in_memory().items()}
             result = Result(

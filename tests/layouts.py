@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from small_data import frame, labels, write_stills
-from stremn.files import write_mask
+from small_data import frame, labels, write_davis, write_stills
+from stremn.data import new_objects
+from stremn.files import read_mask, write_mask
 
 NAMES = ("first", "second")
 
@@ -137,6 +138,24 @@ def write_youtube(root: Path, part: str = "train") -> Path:
         meta["videos"][name] = {"objects": objects}
     (root / part / "meta.json").write_text(json.dumps(meta))
     return root
+
+
+def hide_truth(root: Path) -> Path:
+    """Leave only the masks that give objects, and of each the new objects, as public test sets do."""
+    for folder in {path.parent for path in (root / "Annotations").rglob("*.png")}:
+        known: list[int] = []
+        for path in sorted(folder.iterdir()):
+            given = new_objects(read_mask(path, allow_empty=True).labels, known)
+            path.unlink()
+            if given is not None:
+                known += np.unique(given).tolist()
+                write_mask(path, given)
+    return root
+
+
+def write_test_dev(root: Path) -> Path:
+    """DAVIS 2017 test-dev: two sequences of two objects, which the first mask gives."""
+    return hide_truth(write_davis(root, {"aerobatics": 4, "car-race": 3}))
 
 
 def _images(folder: Path, suffix: str) -> None:
