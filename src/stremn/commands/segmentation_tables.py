@@ -60,7 +60,7 @@ def segmentation_table(number: int, asked: TableOptions, session: SessionOptions
     }
     if printed.test_dev:
         said = (f"{name} {row.j} {row.f} {row.j_and_f}" for name, row in printed.test_dev.items())
-        facts["paper, test-dev"] = f"J, F and their mean: {', '.join(said)}"
+        facts["paper, test-dev"] = f"J, F and their mean: {'; '.join(said)}"
     facts |= notes_on(
         lines, asked.seeds, f"a template of {_every(GROWING_EVERY)}, whatever the other rows do"
     )

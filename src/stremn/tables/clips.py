@@ -119,6 +119,12 @@ class TestClips:
         """T of a clip, observed and predicted."""
         return self.protocol.observe + self.protocol.horizon
 
+    @property
+    def usual(self) -> bool:
+        """Whether lengths and size are those that this kind of data is measured by."""
+        own, ours = PROTOCOLS[self.kind], self.protocol
+        return (own.observe, own.horizon, own.size) == (ours.observe, ours.horizon, ours.size)
+
     def read(self, number: int) -> np.ndarray:
         """A clip as a video: frames ``(T, h, w, 3)``, or ``(T, h, w)`` where they are grey, uint8.
 
