@@ -195,7 +195,7 @@ def _fusion_rows(base: Trial[SegmentationSettings], seeds: int) -> list[Row[Segm
     if own == NO_FUSION:
         raise StremnError(
             "table 6 needs weights with a fusion module: give --model a file that was trained with "
-            "'fusion: least-similar' in its recipe"
+            "'config: {fusion: least-similar}' in its recipe"
         )
     trials = {}
     for targets in dict.fromkeys([own, NO_FUSION, *FUSIONS]):
