@@ -51,10 +51,11 @@ def test_evaluate_on_digits(digits: Path, models: dict[str, Path], tmp_path: Pat
     assert done.status == 0, done.err
     assert "3 clips of 32x32, grey, 3 frames to 2" in done.out
     assert "copy last frame" in done.out
+    assert "optical flow" in done.out
     data = read(report)
-    ours, copied = data["rows"]
+    ours, copied, moved = data["rows"]
     assert set(ours["means"]) == {"mse", "mae", "mse_pixel", "mae_pixel", "psnr", "ssim"}
-    assert [len(row["runs"][0]["score"]["curves"]["mse"]) for row in (ours, copied)] == [2, 2]
+    assert [len(row["runs"][0]["score"]["curves"]["mse"]) for row in (ours, copied, moved)] == [2, 2, 2]
     assert ours["means"]["mse"] == pytest.approx(ours["means"]["mse_pixel"] * 32**2)
     assert ours["training"]["steps"] == 30
     assert {"commit", "command", "machine", "date", "versions", "weights_sha256"} <= set(data)
@@ -114,19 +115,21 @@ def test_table_5(digits: Path, models: dict[str, Path], tmp_path: Path) -> None:
     assert_complete_files_only(out)
     assert {p.name for p in out.iterdir()} == {"results.jsonl", "table5.json", "table5.png"}
     data = read(out / "table5.json")
-    assert [row["name"] for row in data["rows"]] == ["copy last frame", "STReMN", "ConvLSTM"]
-    assert data["rows"][1]["training"] == {"steps": 30, "seconds": 61.0, "device": "cpu"}
+    assert [row["name"] for row in data["rows"]] == ["copy last frame", "optical flow", "STReMN", "ConvLSTM"]
+    assert data["rows"][2]["training"] == {"steps": 30, "seconds": 61.0, "device": "cpu"}
     assert data["paper"]["STReMN"]["mse"] == 37.89
     assert data["published"]["mse"]["TAU"] == 19.8
-    assert len({row["weights_sha256"] for row in data["rows"]}) == 3
-    assert data["frames_of_this_run"] == 3 * 4 * 2
+    digests = [row["weights_sha256"] for row in data["rows"]]
+    assert digests[:2] == [None, None]
+    assert len(set(digests)) == 3
+    assert data["frames_of_this_run"] == 4 * 4 * 2
 
     # A row more runs only that row, and what is copied is not a model's.
     again = run(*arguments, "--model", f"same={models['grey']}")
     assert again.status == 0, again.err
     assert read(out / "table5.json")["frames_of_this_run"] == 0
     more = read(out / "table5.json")["rows"]
-    assert more[3]["means"] == more[1]["means"] == data["rows"][1]["means"]
+    assert more[4]["means"] == more[2]["means"] == data["rows"][2]["means"]
 
 
 def test_table_5_in_the_units_of_the_paper(models: dict[str, Path], tmp_path: Path) -> None:
@@ -180,7 +183,7 @@ def test_an_interrupted_table_goes_on(
     monkeypatch.setattr(MemoryPredictor, "predict", interrupted)
     done = run(*arguments, "--out", tmp_path / "out")
     assert done.status == INTERRUPTED
-    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 3
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 4
     assert not (tmp_path / "out" / "predict-slots.json").exists()
     count = 1000
     assert run(*arguments, "--out", tmp_path / "out").status == 0
@@ -188,7 +191,7 @@ def test_an_interrupted_table_goes_on(
     assert run(*arguments, "--out", tmp_path / "whole").status == 0
     rows = [read(tmp_path / folder / "predict-slots.json")["rows"] for folder in ("out", "whole")]
     assert rows[0] == rows[1]
-    assert [row["name"] for row in rows[0][1:]] == [f"K = {k}" for k in range(1, 8)]
+    assert [row["name"] for row in rows[0][2:]] == [f"K = {k}" for k in range(1, 8)]
 
 
 def test_policies_by_either_command(digits: Path, models: dict[str, Path], tmp_path: Path) -> None:
@@ -203,7 +206,7 @@ def test_policies_by_either_command(digits: Path, models: dict[str, Path], tmp_p
         *("results.jsonl", "predict-policies.json", "predict-policies.png", "predict-policies-ages.png")
     }
     data = read(tmp_path / "predict-policies.json")
-    assert [len(row["runs"]) for row in data["rows"]] == [1, 1, 1, 2, 2, 1, 1, 1, 1]
+    assert [len(row["runs"]) for row in data["rows"]] == [1, 1, 1, 1, 2, 2, 1, 1, 1, 1]
     other = run("table", 1, digits, *options, "--out", tmp_path)
     assert other.status == 0, other.err
     assert read(tmp_path / "predict-policies.json")["frames_of_this_run"] == 0

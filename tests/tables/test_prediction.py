@@ -28,9 +28,10 @@ from stremn.tables import (
     run,
     summarise,
 )
-from stremn.tables.prediction import PART, copy_row, predict_clip
+from stremn.tables.prediction import PART, baseline_rows, predict_clip
 
 SETTINGS = PredictionSettings(size=0, device="cpu", precision="fp32")
+COPY, FLOW = (row.trials[0] for row in baseline_rows())
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +64,7 @@ def as_video(frames: np.ndarray) -> torch.Tensor:
 
 def test_the_figures_are_those_of_a_session_and_of_a_copied_frame(digits: Path, network: Predictor) -> None:
     test = clips_of(digits)
-    base, copied = base_trial(network, SETTINGS), copy_row().trials[0]
-    ours, copy = lines_of(test, network, base, copied)
+    ours, copy = lines_of(test, network, base_trial(network, SETTINGS), COPY)
     by_hand = {line.name: PredictionScorer() for line in (ours, copy)}
     session = PredictionSession(network, size=0, device="cpu", precision="fp32")
     for number in test.numbers:
@@ -85,7 +85,7 @@ def test_copying_a_still_video_is_perfect(tmp_path: Path, network: Predictor) ->
     sequences = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), dtype=np.uint8)
     np.save(tmp_path / "still.npy", np.repeat(sequences, 20, axis=0))
     test = open_clips(Wanted((str(tmp_path / "still.npy"),), 2, 2), grey=True)
-    (line,) = lines_of(test, network, copy_row().trials[0])
+    (line,) = lines_of(test, network, COPY)
     assert (line.mean("mse"), line.mean("mae")) == (0, 0)
     assert line.mean("ssim") == pytest.approx(1)
     assert line.scores[0].curves["psnr"] == (100.0, 100.0)
@@ -135,7 +135,7 @@ def test_random_policies_repeat_themselves_by_seed_and_differ_in_every_clip(
 
 
 def test_an_interrupted_table_goes_on_at_its_part(digits: Path, tmp_path: Path, network: Predictor) -> None:
-    test, path, trials = clips_of(digits, PART + 5), tmp_path / "results.jsonl", [copy_row().trials[0]]
+    test, path, trials = clips_of(digits, PART + 5), tmp_path / "results.jsonl", [COPY]
     parts, counted = parts_of(test), list[int]()
     assert [part.frames for part in parts] == [3 * PART, 15]
 
@@ -150,7 +150,7 @@ def test_an_interrupted_table_goes_on_at_its_part(digits: Path, tmp_path: Path, 
     assert frames_to_run(trials, parts, store) == 15
     results = run(trials, parts, store, PredictClips({}, more.append))
     assert sum(more) == 15
-    (line,) = summarise([copy_row()], results)
+    (line,) = summarise(baseline_rows()[:1], results)
     scorer = PredictionScorer()
     for number in test.numbers:
         clip = test.read(number)
@@ -161,6 +161,5 @@ def test_an_interrupted_table_goes_on_at_its_part(digits: Path, tmp_path: Path, 
 
 
 def test_other_clips_have_other_results(digits: Path) -> None:
-    trial = copy_row().trials[0]
     tests = [clips_of(digits), clips_of(digits, 1), clips_of(digits, 2, 2), clips_of(digits, 2, 3, 2)]
-    assert len({trial.key(part) for test in tests for part in parts_of(test)}) == 4
+    assert len({trial.key(part) for trial in (COPY, FLOW) for test in tests for part in parts_of(test)}) == 8

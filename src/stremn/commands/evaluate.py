@@ -147,11 +147,11 @@ def evaluate_sequence(
 def _evaluate_frames(
     model: Predictor, asked: Evaluated, session: options.SessionOptions, clips: options.ClipOptions
 ) -> None:
-    """The figures of a prediction model beside those of copying the last observed frame."""
+    """The figures of a prediction model beside those of the baselines."""
     from stremn.files import write_json
     from stremn.metrics.prediction.frames import FIGURES
     from stremn.tables import Row, base_trial
-    from stremn.tables.prediction import copy_row
+    from stremn.tables.prediction import baseline_rows
     from stremn.tables.trained import read_training
 
     name = session.model
@@ -167,7 +167,7 @@ def _evaluate_frames(
     trial = base_trial(model, session.prediction(size=0))
     test, parts = clips.open(asked, session, {name: model})
     row = Row(Path(name).name, (trial,), file=name, training=read_training(name))
-    lines, run = run_clips("evaluate", [row, copy_row()], parts, {trial.weights: model})
+    lines, run = run_clips("evaluate", [row, *baseline_rows()], parts, {trial.weights: model})
     view = new_table([""], [line.name for line in lines])
     for figure in lines[0].figures:
         view.add_row(FIGURES[figure].label, *(shown(figure, line.mean(figure)) for line in lines))

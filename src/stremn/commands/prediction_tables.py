@@ -15,7 +15,7 @@ from stremn.tables import Row, base_trial
 from stremn.tables.engine import policy_rows, slot_rows
 from stremn.tables.paper import MOVING_MNIST, MOVING_MNIST_SOURCE, PREDICTION, PREDICTION_DATA, TABLES
 from stremn.tables.plots import plot_horizon
-from stremn.tables.prediction import copy_row
+from stremn.tables.prediction import baseline_rows
 from stremn.tables.trained import Training, read_training
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def prediction_ablation(
     test, parts = clips.open(asked, session, {asked.model: model})
     rows = policy_rows(base, asked.seeds) if number == 1 else slot_rows(base, asked.seeds, range(1, 8))
     # The paper has these tables of segmentation only.
-    rows = [copy_row(), *(replace(row, paper=None, file=asked.model) for row in rows)]
+    rows = [*baseline_rows(), *(replace(row, paper=None, file=asked.model) for row in rows)]
     make_folder(asked.out)
     name = {1: "policies", 2: "slots"}[number]
     lines, run = run_clips(f"ablate {name}", rows, parts, {base.weights: model}, asked.results)
@@ -61,7 +61,7 @@ def prediction_ablation(
 def prediction_table(
     asked: TableOptions, session: options.SessionOptions, clips: options.ClipOptions
 ) -> None:
-    """Table 5: prediction models, each with weights of its own, beside copying the last frame."""
+    """Table 5: prediction models, each with weights of its own, beside the baselines."""
     options.refuse("table 5", policy=session.policy, slots=session.slots)
     _refuse_segmentation(asked, session, "table 5")
     files = asked.labelled("model")
@@ -76,7 +76,7 @@ def prediction_table(
         for label, file in files.items()
     }
     test, parts = clips.open(asked, session, models)
-    rows, by_digest = [copy_row()], {}
+    rows, by_digest = baseline_rows(), {}
     for label, model in models.items():
         trial = base_trial(model, session.prediction(size=0))
         by_digest[trial.weights] = model

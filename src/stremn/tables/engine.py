@@ -60,10 +60,14 @@ class Item(Protocol):
 
 @dataclass(frozen=True)
 class Trial(Generic[AnySettings]):
-    """A model, by the digest of its weights, with all settings of its session (:func:`base_trial`)."""
+    """A model, by the digest of its weights, with all settings of its session (:func:`base_trial`).
+
+    Without weights it is the baseline of that name (:data:`stremn.tables.baselines.BASELINES`).
+    """
 
     weights: str
     settings: AnySettings
+    baseline: str = ""
 
     @property
     def draws(self) -> bool:
@@ -76,8 +80,8 @@ class Trial(Generic[AnySettings]):
 
     def key(self, item: Item) -> str:
         """Of the trial's result on an item; it depends on the version of the package too."""
-        facts = {"weights": self.weights, "settings": self.settings.to_dict(), "item": item.facts}
-        return key_of(facts | {"version": __version__})
+        facts = {"weights": self.weights, "baseline": self.baseline, "settings": self.settings.to_dict()}
+        return key_of(facts | {"item": item.facts, "version": __version__})
 
 
 def base_trial(model: nn.Module, settings: AnySettings) -> Trial[AnySettings]:

@@ -14,17 +14,15 @@ from stremn.metrics.prediction.scores import PredictionScorer, PredictionScores
 from stremn.models import Predictor
 from stremn.sessions import PredictionSession
 from stremn.sessions.settings import PredictionSettings
+from stremn.tables.baselines import BASELINES
 from stremn.tables.clips import TestClips
 from stremn.tables.engine import Row, Trial
 from stremn.tables.store import Result
 
-__all__ = ["ClipsPart", "PredictClips", "copy_row", "parts_of", "predict_clip"]
+__all__ = ["ClipsPart", "PredictClips", "baseline_rows", "parts_of", "predict_clip"]
 
 PART = 100
 """Clips that are kept as one result, and lost at most for each trial when a table is interrupted."""
-
-COPY_LAST: Trial[PredictionSettings] = Trial("", PredictionSettings(size=0))
-"""No model at all: the last observed frame, again and again."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,8 @@ class PredictClips:
         self, trial: Trial[PredictionSettings], number: int, clip: np.ndarray, observe: int
     ) -> tuple[np.ndarray, list[int]]:
         horizon = len(clip) - observe
-        if trial == COPY_LAST:
-            return np.repeat(clip[observe - 1 : observe], horizon, axis=0), []
+        if trial.baseline:
+            return BASELINES[trial.baseline](clip[:observe], horizon), []
         if trial.draws:
             trial = trial.changed(seed=trial.settings.seed * 2**20 + number)
         session = PredictionSession(self.models[trial.weights], trial.settings)
@@ -131,9 +129,9 @@ def predict_clip(
     return np.stack(found), ages
 
 
-def copy_row() -> Row[PredictionSettings]:
-    """The last observed frame, again and again: what any model must beat."""
-    return Row("copy last frame", (COPY_LAST,))
+def baseline_rows() -> list[Row[PredictionSettings]]:
+    """A row for each of :data:`stremn.tables.baselines.BASELINES`, what any model must beat."""
+    return [Row(name, (Trial("", PredictionSettings(size=0), name),)) for name in BASELINES]
 
 
 def _ages(held: Sequence[int], frame_index: int) -> list[int]:
