@@ -36,7 +36,7 @@ def test_scores_are_those_of_the_masks_written(davis: Path, weights: Path, tmp_p
     assert "overall" in done.out
     assert "late: 6/6 frames" in done.err
 
-    assert {p.name for p in out.iterdir()} == {"early", "late"}
+    assert {p.name for p in out.iterdir()} == {"early", "late", "evaluation.json"}
     masks = read_masks(out / "late")
     assert list(masks) == [f"{i:05d}" for i in range(6)]
     assert not any((masks[f"{i:05d}"] == 2).any() for i in range(2))

@@ -225,7 +225,7 @@ def test_options_of_the_other_task_are_refused(
     digits: Path, models: dict[str, Path], weights: Path, tmp_path: Path
 ) -> None:
     evaluate = ("evaluate", digits, "--model", models["grey"])
-    for option in (("--postprocess",), ("--candidate-every", 2), ("--split", digits), ("--out", tmp_path)):
+    for option in (("--postprocess",), ("--candidate-every", 2), ("--split", digits)):
         assert refused(*evaluate, *option).startswith(f"{option[0]} cannot be given with '{models['grey']}'")
     assert refused("evaluate", digits, "--model", weights, "--horizon", 3).startswith(
         f"--horizon is of prediction, and '{weights}' segments"

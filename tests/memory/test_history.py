@@ -1,5 +1,7 @@
 """What sat in which slot, and how old it was when a frame was looked up in it."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -71,3 +73,19 @@ def test_old_templates_share_the_last_bin(held: list[int]) -> None:
     assert share.sum() == pytest.approx(1 if ages else 0)
     for age in range(11):
         assert share[age] == pytest.approx(ages.count(age) / max(1, len(ages)))
+
+
+@given(st.lists(st.lists(st.integers(-1, 5), min_size=1, max_size=3), min_size=1, max_size=30))
+def test_changes_tell_every_moment(moments: list[list[int]]) -> None:
+    # As in a growing memory, slots are added and never taken away.
+    moments = [held + [-1] * (len(moments[0]) - len(held)) for held in sorted(moments, key=len)]
+    history = MemoryHistory(limit=100)
+    for frame, held in enumerate(moments):
+        history.add(frame, {7: held})
+    (slots,) = history.changes().values()
+    for frame, held in enumerate(moments):
+        known = [[index for since, index in slot.items() if since <= frame] for slot in slots]
+        assert [indices[-1] for indices in known if indices] == held
+    for slot in slots:
+        indices = [*slot.values()]
+        assert all(before != after for before, after in pairwise(indices))

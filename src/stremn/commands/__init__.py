@@ -15,6 +15,7 @@ from stremn.commands.console import Interrupted, attended, note
 from stremn.commands.data import data
 from stremn.commands.demo import demo
 from stremn.commands.evaluate import evaluate, score
+from stremn.commands.figures import figures
 from stremn.commands.predict import predict
 from stremn.commands.segment import segment
 from stremn.commands.table import ablate, table
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Follow objects through a video of any length with constant memory.",
 )
-for command in (segment, predict, demo, score, evaluate, table, train, average):
+for command in (segment, predict, demo, score, evaluate, figures, table, train, average):
     app.command()(command)
 app.add_typer(ablate)
 app.add_typer(data)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stremn.metrics import ObjectScore, Score, ScoreTable
     from stremn.models import Predictor
     from stremn.sessions import SegmentationSession
+    from stremn.tables.segmentation import Run
 
 __all__ = ["evaluate", "evaluate_sequence", "render_scores", "score"]
 
@@ -33,7 +34,9 @@ log = logging.getLogger("stremn")
 class Evaluated(options.DataOptions):
     """The options of the command beside those of a session."""
 
-    out: Annotated[Path | None, typer.Option(help="Folder for the predicted masks.")] = None
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the predicted masks or frames, for 'stremn figures'.")
+    ] = None
     json: Annotated[Path | None, typer.Option(help="File for scores, settings and speed.")] = None
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = (
         False
@@ -61,6 +64,7 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
     from stremn.metrics import ScoreTable
     from stremn.provenance import versions
     from stremn.sessions import SegmentationSession
+    from stremn.tables.figures import RECORD, PlayedSequence
     from stremn.tables.submission import Submission
 
     root, sequences = asked.videos()
@@ -73,10 +77,17 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
     for folder in filter(None, (asked.out, masks)):
         _check_folder(root, folder, asked.overwrite)
     session = SegmentationSession(chosen.model, chosen.segmentation())
+    if asked.out is not None:
+        (asked.out / RECORD).unlink(missing_ok=True)
     scores: list[ObjectScore] = []
+    memory: dict[str, Any] = {}
     frames, started = 0, time.monotonic()
     for sequence in sequences:
-        found = evaluate_sequence(session, sequence, masks and masks / sequence.name)
+        folder = masks and masks / sequence.name
+        run = evaluate_sequence(session, sequence, folder)
+        if asked.out is not None and folder is not None:
+            memory[sequence.name] = PlayedSequence.to_dict(run, sequence, folder, asked.out)
+        found = run.scorer.result() if has_truth(sequence) else []
         frames += len(sequence.frames)
         scores += found
         if found:
@@ -93,11 +104,13 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
         submission.write(upload)
         say(f"{root.name} has no mask to score against: upload {upload} to its evaluation server")
     say(f"{frames} frames in {seconds:.0f} s, reading and scoring included")
+    report: dict[str, Any] = {"root": str(root), "split": asked.split and str(asked.split)}
+    report |= {"settings": chosen.describe_segmentation(session), "versions": versions()}
+    report |= {"frames": frames, "seconds": round(seconds, 2)} | (table.to_dict() if table else {})
     if asked.json is not None:
-        report: dict[str, Any] = {"root": str(root), "split": asked.split and str(asked.split)}
-        report |= {"settings": chosen.describe_segmentation(session), "versions": versions()}
-        report |= {"frames": frames, "seconds": round(seconds, 2)}
-        write_json(asked.json, report | (table.to_dict() if table else {}))
+        write_json(asked.json, report)
+    if asked.out is not None:
+        write_json(asked.out / RECORD, report | {"memory": memory})
 
 
 def _check_folder(root: Path, out: Path, overwrite: bool) -> None:
@@ -110,9 +123,7 @@ def _check_folder(root: Path, out: Path, overwrite: bool) -> None:
         raise StremnError(f"output folder {out} is part of the data set: choose another one")
 
 
-def evaluate_sequence(
-    session: SegmentationSession, sequence: Video, folder: Path | None = None
-) -> list[ObjectScore]:
+def evaluate_sequence(session: SegmentationSession, sequence: Video, folder: Path | None = None) -> Run:
     """Segment one sequence and score it frame by frame.
 
     Args:
@@ -121,7 +132,8 @@ def evaluate_sequence(
         folder: where predicted masks go, if anywhere.
 
     Returns:
-        Scores of each object; none if every annotation only gives new objects, as in a public test set.
+        The run with its scorer, which has no scores if every annotation only gives new objects, as in a
+        public test set.
 
     Raises:
         StremnError: if a file cannot be read or written, or no annotation has an object.
@@ -141,7 +153,7 @@ def evaluate_sequence(
             progress.advance()
 
         (run,) = segment_video(sequence, [session], keep)
-    return run.scorer.result() if has_truth(sequence) else []
+    return run
 
 
 def _evaluate_frames(
@@ -149,25 +161,32 @@ def _evaluate_frames(
 ) -> None:
     """The figures of a prediction model beside those of the baselines."""
     from stremn.files import write_json
+    from stremn.files.outputs import check_folder, make_folder
     from stremn.metrics.prediction.frames import FIGURES
     from stremn.tables import Row, base_trial
+    from stremn.tables.figures import RECORD, KeptClips
     from stremn.tables.prediction import baseline_rows
     from stremn.tables.trained import read_training
 
     name = session.model
     options.refuse(
         f"'{name}', which predicts",
-        out=asked.out,
         split=asked.split,
         candidate_every=session.candidate_every,
         multi_scale=session.multi_scale,
         postprocess=session.postprocess is not None,
-        overwrite=asked.overwrite,
     )
+    if asked.out is not None:
+        check_folder(asked.out, asked.overwrite)
     trial = base_trial(model, session.prediction(size=0))
     test, parts = clips.open(asked, session, {name: model})
     row = Row(Path(name).name, (trial,), file=name, training=read_training(name))
-    lines, run = run_clips("evaluate", [row, *baseline_rows()], parts, {trial.weights: model})
+    if asked.out is not None:
+        make_folder(asked.out)
+        (asked.out / RECORD).unlink(missing_ok=True)
+    kept = KeptClips()
+    rows, models = [row, *baseline_rows()], {trial.weights: model}
+    lines, run = run_clips("evaluate", rows, parts, models, on_clip=kept.add)
     view = new_table([""], [line.name for line in lines])
     for figure in lines[0].figures:
         view.add_row(FIGURES[figure].label, *(shown(figure, line.mean(figure)) for line in lines))
@@ -176,9 +195,12 @@ def _evaluate_frames(
     for title, text in facts.items():
         say(f"{title}: {text}")
     say(f"{run['frames_of_this_run']} frames predicted in {run['seconds_of_this_run']:.0f} s")
+    report = {"model": name, "weights_sha256": trial.weights, "facts": facts} | clips_report(test, lines)
+    report |= {"rows": [line.to_dict() for line in lines]} | run
     if asked.json is not None:
-        report = {"model": name, "weights_sha256": trial.weights, "facts": facts} | clips_report(test, lines)
-        write_json(asked.json, report | {"rows": [line.to_dict() for line in lines]} | run)
+        write_json(asked.json, report)
+    if asked.out is not None:
+        kept.write(asked.out, report)
 
 
 def score(

@@ -27,6 +27,7 @@ __all__ = [
     "SessionOptions",
     "Source",
     "check_writable",
+    "listed",
     "predictor_of",
     "refuse",
 ]
@@ -158,6 +159,20 @@ class SessionOptions:
         }
 
 
+def listed(sequences: str | None) -> tuple[str, ...] | None:
+    """Names that ``--sequences`` gives, each once; ``None`` if it was not given.
+
+    Raises:
+        StremnError: if it names none.
+    """
+    if sequences is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in sequences.split(",") if name.strip()))
+    if not names:
+        raise StremnError("--sequences names none: give names separated by commas")
+    return names
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """What a model is tried on."""
@@ -174,19 +189,6 @@ class DataOptions:
     split: Annotated[Path | None, typer.Option(help="File with one sequence name a line.")] = None
     sequences: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None
 
-    def names(self) -> tuple[str, ...] | None:
-        """Those of ``--sequences``, each once; ``None`` if it was not given.
-
-        Raises:
-            StremnError: if it names none.
-        """
-        if self.sequences is None:
-            return None
-        names = tuple(dict.fromkeys(name.strip() for name in self.sequences.split(",") if name.strip()))
-        if not names:
-            raise StremnError("--sequences names none: give names separated by commas")
-        return names
-
     def videos(self) -> "tuple[Path, list[Video]]":
         """The folder of the data set of segmentation and its sequences, in the order in which they are named.
 
@@ -201,7 +203,7 @@ class DataOptions:
             raise StremnError(
                 f"{self.data[1]} is one data set too many: a segmentation model takes one at a time"
             )
-        root, names = Path(self.data[0]), self.names()
+        root, names = Path(self.data[0]), listed(self.sequences)
         videos = read_videos(root, self.split, part="valid")
         root = find_part(root, "valid")
         if names is None:
@@ -275,7 +277,7 @@ class ClipOptions:
             horizon=self.horizon,
             size=session.size,
             clips=self.clips,
-            sequences=asked.names(),
+            sequences=listed(asked.sequences),
             digits=_digits(self.digits),
             seed=self.data_seed,
             gap=self.gap,

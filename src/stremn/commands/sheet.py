@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from stremn.models import Predictor
     from stremn.tables import Line, ResultStore, Row, TestClips
-    from stremn.tables.prediction import ClipsPart
+    from stremn.tables.prediction import ClipsPart, OnClip
 
 __all__ = [
     "MASK_FIGURES",
@@ -84,12 +84,14 @@ def run_clips(
     parts: Sequence[ClipsPart],
     models: Mapping[str, Predictor],
     results: Path | None = None,
+    on_clip: OnClip = lambda *clip: None,
 ) -> tuple[list[Line[Any]], dict[str, Any]]:
     """The same for rows of prediction: models by the digest of their weights, results in a file if in any."""
     from stremn.metrics.prediction.scores import PredictionScores
     from stremn.tables import PredictClips, ResultStore
 
-    return run_rows(label, rows, parts, ResultStore(results, PredictionScores), partial(PredictClips, models))
+    store = ResultStore(results, PredictionScores)
+    return run_rows(label, rows, parts, store, partial(PredictClips, models, on_clip=on_clip))
 
 
 @dataclass(frozen=True)

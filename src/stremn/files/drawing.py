@@ -1,4 +1,4 @@
-"""Pictures for people: objects over a frame, and predicted frames beside the true ones."""
+"""Pictures for people: objects over a frame, predicted frames beside the true ones, sheets of pictures."""
 
 import functools
 import math
@@ -12,7 +12,16 @@ from PIL import Image, ImageDraw, ImageFont
 from stremn.files.colours import PALETTE
 from stremn.files.images import grey_to_rgb
 
-__all__ = ["StripColumn", "film_strip", "overlay", "side_by_side"]
+__all__ = [
+    "SheetRow",
+    "StripColumn",
+    "cell_factor",
+    "film_strip",
+    "overlay",
+    "scaled",
+    "sheet",
+    "side_by_side",
+]
 
 # The palette, lifted: its dark tones would only dim the picture. Its steps stay apart.
 _LIFTED = np.interp(PALETTE, [0, 64, 128, 192, 224], [0, 110, 180, 235, 255]).round().astype(np.uint8)
@@ -27,12 +36,13 @@ _CELL = 160  # about the width of a cell of the strip
 _FULL_ERROR = 128  # levels that the brightest colour stands for
 
 
-def overlay(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def overlay(frame: np.ndarray, labels: np.ndarray, *, fill: bool = True) -> np.ndarray:
     """Draw every object in its palette colour, half transparent, with a thin light contour.
 
     Args:
         frame: ``(H, W, 3)`` uint8 RGB; not changed.
         labels: ``(H, W)`` uint8, 0 = background.
+        fill: False draws the contours only, in the full colour.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -51,15 +61,16 @@ def overlay(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
     part = np.ascontiguousarray(labels[rows, columns])
     below = np.ascontiguousarray(frame[rows, columns])
     objects = cv2.threshold(part, 0, 255, cv2.THRESH_BINARY)[1]
-    filled = cv2.addWeighted(below, 0.5, cv2.applyColorMap(part, _FILL), 0.5, 0)
     window = drawn[rows, columns]
-    cv2.copyTo(filled, objects, window)
+    if fill:
+        cv2.copyTo(cv2.addWeighted(below, 0.5, cv2.applyColorMap(part, _FILL), 0.5, 0), objects, window)
     # A line twice as wide on 960 rows looks the same as a single one on 480; it lies inside the object.
     reach = max(1, round(max(frame.shape[:2]) / 900))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     # Both extremes: where two objects meet, only one of them would have its line.
     rims = [cv2.compare(part, extreme(part, kernel), cv2.CMP_NE) for extreme in (cv2.erode, cv2.dilate)]
-    cv2.copyTo(cv2.applyColorMap(part, _LINE), cv2.bitwise_and(cv2.bitwise_or(*rims), objects), window)
+    rim = cv2.bitwise_and(cv2.bitwise_or(*rims), objects)
+    cv2.copyTo(cv2.applyColorMap(part, _LINE if fill else _FILL), rim, window)
     return drawn
 
 
@@ -92,14 +103,14 @@ def side_by_side(
     """
     width = prediction.shape[1]
     factor = math.ceil(_LEAST / width) if width < _LEAST else min(1.0, _MOST / width)
-    middle = _titled(_scaled(prediction, factor), f"prediction, {ahead} ahead")
+    middle = _titled(scaled(prediction, factor), f"prediction, {ahead} ahead")
     if alone:
         return middle
     if truth is None:
         left = right = _titled(_empty(prediction, factor), "no truth")
     else:
-        left = _titled(_scaled(truth, factor), "truth")
-        right = _titled(_scaled(_error(prediction, truth), factor), "error")
+        left = _titled(scaled(truth, factor), "truth")
+        right = _titled(scaled(_error(prediction, truth), factor), "error")
     return _joined([left, middle, right], axis=1)
 
 
@@ -121,23 +132,59 @@ def film_strip(columns: Sequence[StripColumn]) -> np.ndarray:
     Returns:
         ``(h, w, 3)`` uint8 RGB.
     """
-    width = columns[0].prediction.shape[1]
-    factor = max(1, round(_CELL / width)) if width < _CELL else _CELL / width
-    rows = {"prediction": [_scaled(column.prediction, factor) for column in columns]}
+    titles = [f"{column.ahead} ahead" for column in columns]
+    rows: dict[str, list[np.ndarray | None]] = {"prediction": [column.prediction for column in columns]}
     if any(column.truth is not None for column in columns):
-        above = [
-            _empty(column.prediction, factor) if column.truth is None else _scaled(column.truth, factor)
-            for column in columns
-        ]
-        rows = {"truth": above, **rows}
-    top = next(iter(rows.values()))
-    top[:] = [_titled(cell, f"{column.ahead} ahead") for cell, column in zip(top, columns, strict=True)]
-    margin = max(round(_font().getlength(name)) for name in rows) + 4 * _GAP
-    pictures = {name: _joined(cells, axis=1) for name, cells in rows.items()}
-    named = [
-        np.concatenate([_text(name, row.shape[0], margin), row], axis=1) for name, row in pictures.items()
-    ]
-    return _joined(named, axis=0)
+        rows = {"truth": [column.truth for column in columns], **rows}
+    factor = cell_factor(columns[0].prediction.shape[1])
+    lines: list[SheetRow] = []
+    for name, pictures in rows.items():
+        cells = [None if picture is None else scaled(picture, factor) for picture in pictures]
+        lines.append(SheetRow(name, cells, () if lines else titles))
+    return sheet(lines)
+
+
+class SheetRow(NamedTuple):
+    """A row of :func:`sheet`.
+
+    Attributes:
+        name: of one or more lines, for the margin.
+        cells: pictures ``(h, w, 3)`` uint8 of one size, at least one; ``None`` is an empty place.
+        titles: one above each cell, or none at all.
+    """
+
+    name: str
+    cells: Sequence[np.ndarray | None]
+    titles: Sequence[str] = ()
+
+
+def sheet(rows: Sequence[SheetRow]) -> np.ndarray:
+    """Rows of pictures below each other, their names in a margin on the left.
+
+    Args:
+        rows: at least one; those with fewer cells end earlier.
+
+    Returns:
+        ``(h, w, 3)`` uint8 RGB.
+    """
+    words = [line for row in rows for line in row.name.split("\n")]
+    margin = max(round(_font().getlength(word)) for word in words) + 4 * _GAP
+    pictures = []
+    for row in rows:
+        shape = next(cell.shape for cell in row.cells if cell is not None)
+        cells = [np.full(shape, _NOTHING, np.uint8) if cell is None else cell for cell in row.cells]
+        if row.titles:
+            cells = [_titled(cell, title) for cell, title in zip(cells, row.titles, strict=True)]
+        line = _joined(cells, axis=1)
+        pictures.append(np.concatenate([_text(row.name, line.shape[0], margin), line], axis=1))
+    width = max(picture.shape[1] for picture in pictures)
+    ends = [((0, 0), (0, width - picture.shape[1]), (0, 0)) for picture in pictures]
+    return _joined([np.pad(p, e, constant_values=_PAPER) for p, e in zip(pictures, ends)], axis=0)
+
+
+def cell_factor(width: int) -> float:
+    """By which a picture is scaled to be a cell of about the usual width, a small one by a whole factor."""
+    return max(1, round(_CELL / width)) if width < _CELL else _CELL / width
 
 
 def _joined(pictures: list[np.ndarray], axis: int) -> np.ndarray:
@@ -156,7 +203,8 @@ def _titled(panel: np.ndarray, title: str) -> np.ndarray:
 def _text(text: str, height: int, width: int) -> np.ndarray:
     """``(height, width, 3)``: light on dark, in the middle."""
     picture = Image.new("L", (width, height), _PAPER)
-    ImageDraw.Draw(picture).text((width / 2, height / 2), text, fill=_INK, font=_font(), anchor="mm")
+    place = (width / 2, height / 2)
+    ImageDraw.Draw(picture).text(place, text, fill=_INK, font=_font(), anchor="mm", align="center")
     return grey_to_rgb(np.asarray(picture))
 
 
@@ -167,7 +215,8 @@ def _font() -> ImageFont.FreeTypeFont:
     return font
 
 
-def _scaled(image: np.ndarray, factor: float) -> np.ndarray:
+def scaled(image: np.ndarray, factor: float) -> np.ndarray:
+    """A picture ``(H, W, 3)`` or ``(H, W)`` uint8 enlarged or reduced, as RGB ``(h, w, 3)``."""
     image = grey_to_rgb(image)
     if factor == 1:
         return image

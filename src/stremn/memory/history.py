@@ -56,6 +56,18 @@ class MemoryHistory:
                 i: [m for m in moments if m[0] % self.every == 0] for i, moments in self.moments.items()
             }
 
+    def changes(self) -> dict[int, list[dict[int, int]]]:
+        """The moments without what stayed: by object id, for each slot what it holds from which frame on."""
+        found = {}
+        for object_id, moments in self.moments.items():
+            slots: list[dict[int, int]] = [{} for _ in moments[-1][1]]
+            for frame, held in moments:
+                for slot, index in zip(slots, held, strict=False):
+                    if not slot or next(reversed(slot.values())) != index:
+                        slot[frame] = index
+            found[object_id] = slots
+        return found
+
     def share_of_ages(self) -> np.ndarray:
         """``d^K[t]``: share of chosen templates that lie ``t`` frames before the query, sum 1 (or all 0)."""
         return self.ages / max(1, self.ages.sum())

@@ -102,15 +102,16 @@ def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str,
         title: of the picture.
         bins: bars at most; neighbouring ages share one where there are more.
     """
-    lines = -(-len(shares) // 2)
-    figure, panels = _panels(lines, 2, (10, 1.0 + 1.5 * lines), sharex=True)
+    columns = min(2, len(shares))
+    lines = -(-len(shares) // columns)
+    figure, panels = _panels(lines, columns, (5 * columns, 1.0 + 1.5 * lines), sharex=True)
     last = max([len(share) for share in shares.values()] + [2])
     width = -(-last // bins)
     for panel, (name, share) in zip(panels, shares.items(), strict=False):
         padded = np.pad(share, (0, -len(share) % width))
         summed = padded.reshape(-1, width).sum(axis=1)
         panel.bar(np.arange(len(summed)) * width, 100 * summed, width=width, align="edge", color="C0")
-        panel.set_title(name, fontsize=9, loc="right", y=0.78)
+        panel.set_title(name, fontsize=9, loc="right", x=0.98, y=0.78)
         panel.set_xlim(0, last)
         panel.set_ylabel("percent", fontsize=8)
         if not share.any():
@@ -119,7 +120,7 @@ def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str,
     for panel in panels[len(shares) :]:
         panel.set_axis_off()
     per = "one frame" if width == 1 else f"{width} frames"
-    for panel in panels[max(0, len(shares) - 2) : len(shares)]:
+    for panel in panels[len(shares) - columns : len(shares)]:
         panel.set_xlabel(f"age of a chosen template in frames, a bar for {per}", fontsize=8)
         panel.tick_params(labelbottom=True)
     _save(figure, path, title)

@@ -55,6 +55,9 @@ def parts_of(test: TestClips, lpips: Lpips | None = None) -> list[ClipsPart]:
     ]
 
 
+OnClip = Callable[[Trial[PredictionSettings], int, np.ndarray, np.ndarray, PredictionScores], object]
+
+
 class PredictClips:
     """Runs trials over parts of the clips, each of which is read once for all of them.
 
@@ -64,12 +67,16 @@ class PredictClips:
     Args:
         models: by the digest of their weights.
         on_frames: called with a number of frames that were predicted.
+        on_clip: called with the trial, the number of a clip, its frames, those predicted, and their scores.
     """
 
     def __init__(
-        self, models: Mapping[str, Predictor], on_frames: Callable[[int], None] = lambda count: None
+        self,
+        models: Mapping[str, Predictor],
+        on_frames: Callable[[int], None] = lambda count: None,
+        on_clip: OnClip = lambda *clip: None,
     ) -> None:
-        self.models, self.on_frames = dict(models), on_frames
+        self.models, self.on_frames, self.on_clip = dict(models), on_frames, on_clip
 
     def __call__(
         self, part: ClipsPart, trials: Sequence[Trial[PredictionSettings]]
@@ -78,16 +85,19 @@ class PredictClips:
         protocol = part.test.protocol
         clips = [(number, part.test.read(number)) for number in part.numbers]
         for trial in trials:
-            scorer = PredictionScorer(conventions=protocol.conventions, lpips=part.lpips)
             ages: list[int] = []
+            scores = []
             for number, clip in clips:
                 found, old = self._predict(trial, number, clip, protocol.observe)
                 ages += old
+                scorer = PredictionScorer(conventions=protocol.conventions, lpips=part.lpips)
                 scorer.add(_tensor(found), _tensor(clip[protocol.observe :]))
+                scores.append(scorer.result())
                 self.on_frames(len(found))
+                self.on_clip(trial, number, clip, found, scores[-1])
             counted = tuple(np.bincount(np.array(ages, int)).tolist())
-            settings = trial.settings.to_dict()
-            yield trial, Result(part.name, settings, part.frames, scorer.result(), counted, {})
+            settings, score = trial.settings.to_dict(), PredictionScores.merged(scores)
+            yield trial, Result(part.name, settings, part.frames, score, counted, {})
 
     def _predict(
         self, trial: Trial[PredictionSettings], number: int, clip: np.ndarray, observe: int

@@ -1,5 +1,6 @@
 """Tables 1-3: sessions over sequences; those that differ in memory only share what it has no part in."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class Run:
         # Only YouTube-VOS says where objects join, and scores them from there.
         self.scorer = SequenceScorer(video.name, from_given=bool(video.joins))
         self.session = session
-        self.history = MemoryHistory(limit=2)
+        self.history = MemoryHistory(limit=sys.maxsize)
         session.reset()
 
 
