@@ -267,7 +267,7 @@ def test_sequences_without_truth_beside_others_are_told(weights: Path, tmp_path:
     assert "given: not scored, its masks only show objects where they are given" in done.err
     data = json.loads(report.read_text())
     assert (data["frames"], list(data["sequences"])) == (8, ["true"])
-    assert {path.name for path in out.iterdir()} == {"given", "true"}
+    assert {path.name for path in out.iterdir()} == {"given", "true", "evaluation.json"}
 
 
 def test_training_videos_are_not_taken_for_evaluation(tmp_path: Path) -> None:

@@ -74,8 +74,8 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
             raise StremnError(f"{root} has no mask to score against: give --out to keep the predictions")
         submission = Submission(asked.out, sequences)
         masks = submission.root
-    for folder in filter(None, (asked.out, masks)):
-        _check_folder(root, folder, asked.overwrite)
+    for place in filter(None, (asked.out, masks)):
+        _check_folder(root, place, asked.overwrite)
     session = SegmentationSession(chosen.model, chosen.segmentation())
     if asked.out is not None:
         (asked.out / RECORD).unlink(missing_ok=True)
@@ -132,13 +132,12 @@ def evaluate_sequence(session: SegmentationSession, sequence: Video, folder: Pat
         folder: where predicted masks go, if anywhere.
 
     Returns:
-        The run with its scorer, which has no scores if every annotation only gives new objects, as in a
-        public test set.
+        The finished run, with its scorer and the history of its memory.
 
     Raises:
         StremnError: if a file cannot be read or written, or no annotation has an object.
     """
-    from stremn.data import PlayedFrame, has_truth
+    from stremn.data import PlayedFrame
     from stremn.files import write_mask
     from stremn.files.outputs import make_folder
     from stremn.tables.segmentation import segment_video
