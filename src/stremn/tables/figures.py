@@ -228,8 +228,8 @@ class KeptClips:
         found: np.ndarray,
         scores: PredictionScores,
     ) -> None:
-        """Take in a clip, see :class:`~stremn.tables.PredictClips`; those of no model are passed over."""
-        if not trial.weights:
+        """Take in a clip, see :class:`~stremn.tables.PredictClips`; those of baselines are passed over."""
+        if trial.baseline:
             return
         self.scores[number] = scores.means
         self.frames[number] = clip, found
