@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import stremn
-from data.counted_videos import number_of, write_images
+from counted_videos import HELD_FRAMES, number_of, write_people
 from small_data import write_video
 from stremn.data import ClipRequest
 from stremn.errors import StremnError
@@ -177,27 +177,13 @@ def test_videos_train_too(digits: Path, tmp_path: Path) -> None:
     assert (picture.shape, picture.dtype) == ((64, 64, 3), np.uint8)
 
 
-HELD_FRAMES = 500
-"""The number of the first frame of people who are held out; all others count from 0."""
-
-
-def write_people(root: Path, kind: str, held: str) -> str:
-    """The training split as folders of 36 frames that show their numbers; gives the recipe's entry."""
-    people = [f"person{p:02d}" for p in range(1, 17)] if kind == "kth" else ["S1", "S5", "S6", "S7", "S8"]
-    for person in people:
-        first = HELD_FRAMES if person == held else 0
-        below = f"walking/{person}_walking_d1_uncomp" if kind == "kth" else f"{person}/Walking-1/54138969"
-        write_images(root / below, list(range(first, first + 36)))
-    return f"{kind}:{root}"
-
-
 @pytest.mark.parametrize(("kind", "held"), [("kth", "person16"), ("human36m", "S8")])
 def test_people_held_out_only_validate_and_the_gap_is_kept(
     digits: Path, tmp_path: Path, kind: str, held: str
 ) -> None:
     people = {
         "digits": "",
-        "videos": (write_people(tmp_path, kind, held),),
+        "videos": (write_people(tmp_path, kind, [held]),),
         "held_out": (held,),
         "frames": (8,),
         "observed": 4,

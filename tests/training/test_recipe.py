@@ -71,6 +71,23 @@ def test_the_recipes_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (one.videos, one.video_share, two.stills, two.video_share) == ((), 0, (), 1)
 
 
+def test_the_prediction_recipes_of_the_paper() -> None:
+    """P3-P5: frames, size, losses, optimiser, rate, the mean of the best, and who validates."""
+    for name, frames, gap, people in (
+        ("kth", (10, 20), 1, {f"person{person:02d}" for person in range(1, 17)}),
+        ("human36m", (4, 4), 5, {"S1", "S5", "S6", "S7", "S8"}),
+    ):
+        recipe = load_recipe(RECIPES / "paper" / f"{name}.yaml")
+        assert isinstance(recipe, PredictionRecipe)
+        assert (recipe.model, recipe.start, recipe.size) == ("stremn-predict", "", (128,))
+        assert (recipe.observed, recipe.frames[0] - recipe.observed, recipe.gap) == (*frames, gap)
+        assert (recipe.optimizer, recipe.weight_decay, recipe.mse_weight) == ("adam", 0, 0)
+        assert min(recipe.l1_weight, recipe.l2_weight, recipe.gradient_weight) > 0
+        assert {recipe.learning_rate * rate_share(step, recipe) for step in (0, recipe.steps)} == {1e-3}
+        assert recipe.average_best > 1
+        assert set(recipe.held_out) < people
+
+
 def test_there_are_recipes() -> None:
     assert len(SHIPPED) >= 2
 

@@ -2,7 +2,8 @@
 
 Reduced for the test: a step of one tiny clip; in those of the paper (stremn-r50, 384x384, 5 and 10 frames)
 two steps with one object (for 3) and random weights for ImageNet's, in bfloat16 where the processor
-computes it fast (elsewhere it is emulated, and a step takes minutes).
+computes it fast (elsewhere it is emulated, and a step takes minutes); in those of prediction two tiny steps
+that predict two frames.
 """
 
 import json
@@ -15,11 +16,12 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+from counted_videos import write_people
 from layouts import LAYOUTS, write_youtube
 from small_data import write_davis, write_stills
 from stremn import from_pretrained
 from stremn.runtime.device import Runtime
-from stremn.training import SegmentationRecipe, load_recipe, train
+from stremn.training import PredictionRecipe, SegmentationRecipe, load_recipe, train
 
 RECIPES = Path(str(files("stremn"))) / "recipes"
 LITE = sorted((RECIPES / "lite").iterdir(), key=lambda path: int(path.stem.removeprefix("stage")))
@@ -88,3 +90,31 @@ def test_two_steps_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for stage, rate in ((1, 1e-4), (2, pytest.approx((1e-5 + 1e-7) / 2))):
         (record,) = map(json.loads, (runs / f"paper-stage{stage}" / "log.jsonl").read_text().splitlines())
         assert (record["step"], record["learning_rate"]) == (2, rate)
+
+
+@pytest.mark.parametrize(("name", "folder"), [("kth", "KTH"), ("human36m", "Human36M")])
+def test_two_steps_of_prediction_and_the_mean_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
+) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setenv("STREMN_DATA", str(tmp_path))
+    path = RECIPES / "paper" / f"{name}.yaml"
+    whole = load_recipe(path)
+    assert isinstance(whole, PredictionRecipe)
+    held, two_ahead = whole.held_out, f"frames={whole.observed + 2}"
+    write_people(tmp_path / folder, name, held)
+    small = ("steps=2", "batch=1", "size=32", "workers=0", "validate_every=1", "validate_clips=1")
+    out = tmp_path / "run"
+    train(load_recipe(path, (*small, two_ahead)), out)
+    one, two = (load_file(out / "best" / f"step-00000{step}.safetensors") for step in (1, 2))
+    mean = load_file(out / "average.safetensors")
+    assert any(not torch.equal(one[key], two[key]) for key in mean)
+    for key in mean:
+        torch.testing.assert_close(mean[key], (one[key] + two[key]) / 2)
+    data = json.loads((out / "data.json").read_text())
+    for person in held:
+        assert sum(person in video["name"] for video in data["held_out"]) == 1
+        assert not any(person in video["name"] for video in data["videos"])
+    model = from_pretrained(out / "average.safetensors")
+    assert (model.config.architecture, model.config.slots) == ("predict", 5)
+    assert model.config.channels == whole.channels

@@ -1,5 +1,6 @@
 """Videos whose every frame shows its own number, in all the layouts that are read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -52,3 +53,17 @@ def write_images(folder: Path, numbers: list[int], name: str = "image_{:04d}.jpg
     for number in numbers:
         cv2.imwrite(str(folder / name.format(number)), numbered(number))
     return folder
+
+
+HELD_FRAMES = 500
+"""The number of the first frame of people who are held out; all others count from 0."""
+
+
+def write_people(root: Path, kind: str, held: Sequence[str]) -> str:
+    """KTH's or Human3.6M's training split, a folder of 36 frames for each person; gives a recipe's entry."""
+    people = [f"person{p:02d}" for p in range(1, 17)] if kind == "kth" else ["S1", "S5", "S6", "S7", "S8"]
+    for person in people:
+        first = HELD_FRAMES if person in held else 0
+        below = f"walking/{person}_walking_d1_uncomp" if kind == "kth" else f"{person}/Walking-1/54138969"
+        write_images(root / below, list(range(first, first + 36)))
+    return f"{kind}:{root}"
