@@ -116,7 +116,7 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-def write_youtube(root: Path, part: str = "train") -> Path:
+def write_youtube(root: Path, part: str = "train", categories: tuple[str, str] = ("box", "box")) -> Path:
     """YouTube-VOS: sequence ``aa`` of frames 0, 5, … 30, the second object joins at 10; ``bb`` of three."""
     meta: dict[str, Any] = {"videos": {}}
     for name, count, join in (("aa", 7, 10), ("bb", 3, 0)):
@@ -132,8 +132,8 @@ def write_youtube(root: Path, part: str = "train") -> Path:
             Image.fromarray(image).save(images / f"{number:05d}.jpg", quality=95)
             write_mask(masks / f"{number:05d}.png", ids)
         objects = {
-            "1": {"category": "box", "frames": [f"{n:05d}" for n in numbers]},
-            "2": {"category": "box", "frames": [f"{n:05d}" for n in numbers if n >= join]},
+            "1": {"category": categories[0], "frames": [f"{n:05d}" for n in numbers]},
+            "2": {"category": categories[1], "frames": [f"{n:05d}" for n in numbers if n >= join]},
         }
         meta["videos"][name] = {"objects": objects}
     (root / part / "meta.json").write_text(json.dumps(meta))

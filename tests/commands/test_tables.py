@@ -205,8 +205,12 @@ def test_bad_input_is_refused_in_one_line_before_the_work(davis: Path, weights: 
     assert policies("--slots", 1, *NOWHERE).startswith("--slots 1 is too few")
     assert policies("--candidate-every", 0, *NOWHERE).startswith("--candidate-every 0 is too few")
     assert policies("--size", 9000, *NOWHERE).startswith("--size 9000 is not from 0 to 8192")
+    assert refused("table", 7, davis, "--out", out, *NOWHERE) == (
+        "there is no table 7 here: choose 1 (policies), 2 (slots), 3 (testing), "
+        "4 (YouTube-VOS), 5 (prediction) or 6 (fusion)"
+    )
     assert refused("table", 4, davis, "--out", out, *NOWHERE) == (
-        "there is no table 4 here: choose 1 (policies), 2 (slots), 3 (testing), 5 (prediction) or 6 (fusion)"
+        f"{davis}: has no meta.json with objects: table 4 is of YouTube-VOS, give its root"
     )
     for number, option in ((1, ("--policy", "oldest")), (2, ("--slots", 5)), (3, ("--postprocess",))):
         message = refused("table", number, davis, "--out", out, *option, *NOWHERE)

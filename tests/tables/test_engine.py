@@ -26,7 +26,7 @@ from stremn.tables import (
     table_rows,
 )
 from stremn.tables.engine import policy_rows, seeded, slot_rows, weights_digest
-from stremn.tables.paper import MOVING_MNIST, PREDICTION, TABLES
+from stremn.tables.paper import MOVING_MNIST, PREDICTION, TABLES, SeenFigures
 from stremn.tables.segmentation import GROWING_EVERY
 
 BASE = Trial(
@@ -62,7 +62,10 @@ def test_each_row_of_the_paper_stands_beside_one_of_ours(number: int) -> None:
     assert set(printed.test_dev) <= {row.name for row in rows}
     for figures in [*printed.rows.values(), *printed.test_dev.values()]:
         # The paper rounds each figure on its own.
-        if figures.j is not None and figures.f is not None:
+        if isinstance(figures, SeenFigures):
+            four = (figures.j_seen, figures.f_seen, figures.j_unseen, figures.f_unseen)
+            assert figures.g == pytest.approx(np.mean(four), abs=0.051)
+        elif figures.j is not None and figures.f is not None:
             assert figures.j_and_f == pytest.approx((figures.j + figures.f) / 2, abs=0.051)
 
 
@@ -74,8 +77,16 @@ def test_ways_of_testing_and_growing_memory() -> None:
     assert ways["first and latest frame"].policy == "first-and-last"
     for growing in (ways["growing memory"], table_rows(1, BASE)[-1].trials[0].settings):
         assert (growing.policy, growing.candidate_every) == ("every-nth", GROWING_EVERY)
-    with pytest.raises(StremnError, match="no table 4"):
-        table_rows(4, BASE)
+    with pytest.raises(StremnError, match="no table 5"):
+        table_rows(5, BASE)
+
+
+def test_youtube_vos_at_one_scale_and_at_several() -> None:
+    rows = {row.name: row.trials[0].settings for row in table_rows(4, BASE)}
+    assert {name: settings.views for name, settings in rows.items()} == {
+        "STReMN": ONE_VIEW,
+        "STReMN-MS": MULTI_SCALE,
+    }
 
 
 def test_fusion_is_removed_and_its_targets_changed() -> None:

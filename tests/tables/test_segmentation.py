@@ -72,7 +72,7 @@ def test_sequences_that_cannot_be_scored(
     model: Segmenter, davis: Path, trials: list[Trial[SegmentationSettings]]
 ) -> None:
     video, store = read_videos(davis)[0], ResultStore(None, ScoreTable)
-    for masks, words in (((), "no annotation has an object"), (video.masks[:1], "no mask to score against")):
+    for masks, words in (((), "no mask to score against"), (video.masks[:1], "no mask to score against")):
         with pytest.raises(StremnError, match=words):
             run(
                 trials[:1],

@@ -146,7 +146,7 @@ def evaluate_sequence(session: SegmentationSession, sequence: Video, folder: Pat
         make_folder(folder)
     with FrameProgress(sequence.name, len(sequence.frames)) as progress:
 
-        def keep(frame: PlayedFrame, labels: Any) -> None:
+        def keep(session: SegmentationSession, frame: PlayedFrame, labels: Any) -> None:
             if folder is not None:
                 write_mask(folder / f"{frame.path.stem}.png", labels)
             progress.advance()

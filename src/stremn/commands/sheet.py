@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MASK_FIGURES",
+    "SEEN_FIGURES",
     "Sheet",
     "axis",
     "clips_report",
@@ -34,6 +35,17 @@ __all__ = [
 
 MASK_FIGURES = {"j_mean": "J", "f_mean": "F", "j_and_f": "J&F"}
 """Headings of the figures of segmentation that are printed."""
+
+SEEN_FIGURES = {
+    "j_seen": "J seen",
+    "f_seen": "F seen",
+    "j_unseen": "J unseen",
+    "f_unseen": "F unseen",
+    "g": "G",
+}
+"""The same of YouTube-VOS."""
+
+PERCENT = MASK_FIGURES | SEEN_FIGURES
 
 USUAL = ("mse", "mae", "psnr", "ssim", "lpips")
 COLUMNS = {
@@ -143,11 +155,15 @@ class Sheet:
             view.add_column("trained", no_wrap=True)
         for line, paper in zip(lines, papers, strict=True):
             known = "" if line.row.file is None else str(line.row.training or "not known")
-            low, high = (self._shown(self.main, value) for value in line.spread(self.main))
-            spread = f"{low}-{high}" if len(line.scores) > 1 else ""
+            spread = ""
+            if len(line.scores) > 1 and self.main in line.figures:
+                spread = "-".join(self._shown(self.main, value) for value in line.spread(self.main))
             view.add_row(
                 line.name,
-                *(self._shown(name, line.mean(name)) for name in self.columns),
+                *(
+                    self._shown(name, line.mean(name)) if name in line.figures else "-"
+                    for name in self.columns
+                ),
                 *([spread] if drawn else []),
                 *(self._printed(name, paper.get(name)) for name in printed),
                 *([known] if trained else []),
@@ -161,7 +177,7 @@ class Sheet:
 
     def _printed(self, figure: str, value: float | None) -> str:
         """The paper's, with the digits that it has there."""
-        if value is None or figure in MASK_FIGURES:
+        if value is None or figure in PERCENT:
             return "-" if value is None else shown(figure, value)
         return f"{value / self.units.get(figure, 1):g}"
 
@@ -177,15 +193,19 @@ class Sheet:
         from stremn.tables.plots import Bar, plot_ages, plot_rows
 
         lines = [line for line in self.lines if line.row.trials[0].weights]
-        unit = 100 if self.main in MASK_FIGURES else 1
+        unit = 100 if self.main in PERCENT else 1
         bars = []
         for line in lines:
+            if self.main not in line.figures:
+                continue
             low, high = line.spread(self.main)
             printed = (line.row.paper or {}).get(self.main)
             printed = None if printed is None else unit * printed
             bars.append(Bar(line.name, unit * line.mean(self.main), unit * low, unit * high, printed))
         picture = path.with_suffix(".png")
-        plot_rows(bars, picture, title=self.title, ours=self.facts["data"], paper=paper, axis=axis(self.main))
+        if bars:
+            ours = self.facts["data"]
+            plot_rows(bars, picture, title=self.title, ours=ours, paper=paper, axis=axis(self.main))
         ages = {line.name: line.ages for line in lines}
         title = f"{self.title}: age of the chosen templates, $d^K[t]$"
         plot_ages(ages, path.with_name(f"{path.name}-ages.png"), title=title)
@@ -193,7 +213,7 @@ class Sheet:
 
 def shown(figure: str, value: float) -> str:
     """A figure as it is printed; J and F are in percent."""
-    if figure in MASK_FIGURES:
+    if figure in PERCENT:
         return f"{100 * value:.1f}"
     return format(value, FORMATS.get(figure, FORMATS.get(figure.partition("_")[0], ".4f")))
 
@@ -202,14 +222,14 @@ def heading(figure: str) -> str:
     """Of a figure's column."""
     from stremn.metrics.prediction.frames import FIGURES
 
-    return MASK_FIGURES[figure] if figure in MASK_FIGURES else FIGURES[figure].label
+    return PERCENT[figure] if figure in PERCENT else FIGURES[figure].label
 
 
 def axis(figure: str) -> str:
     """What an axis of a figure says."""
     from stremn.metrics.prediction.frames import FIGURES
 
-    if figure in MASK_FIGURES:
+    if figure in PERCENT:
         return f"{heading(figure)} in percent"
     return f"{heading(figure)} ({'lower' if FIGURES[figure].lower_is_better else 'higher'} is better)"
 

@@ -87,7 +87,7 @@ class TableOptions(options.DataOptions):
         return found
 
 
-VARIED = {1: "policy", 2: "slots", 3: "postprocess", 6: "fusion"}
+VARIED = {1: "policy", 2: "slots", 3: "postprocess", 4: "views", 6: "fusion"}
 """Settings that the rows of a table differ in."""
 
 NOT_OF_TABLES = ("model", "seed", "multi_scale")
@@ -104,7 +104,9 @@ ablate = typer.Typer(
 def table(
     number: Annotated[
         int,
-        typer.Argument(help="1 (policies), 2 (slots), 3 (ways of testing), 5 (prediction) or 6 (fusion)."),
+        typer.Argument(
+            help="1 (policies), 2 (slots), 3 (testing), 4 (YouTube-VOS), 5 (prediction) or 6 (fusion)."
+        ),
     ],
     asked: TableOptions,
     session: options.SessionOptions,
@@ -140,8 +142,8 @@ def _run(
     """
     if number != 5 and number not in VARIED:
         raise StremnError(
-            f"there is no table {number} here: choose 1 (policies), 2 (slots), 3 (testing), 5 (prediction) "
-            "or 6 (fusion)"
+            f"there is no table {number} here: choose 1 (policies), 2 (slots), 3 (testing), "
+            "4 (YouTube-VOS), 5 (prediction) or 6 (fusion)"
         )
     if number != 5:
         varied = getattr(session, VARIED[number], None) is not None

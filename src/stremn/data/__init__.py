@@ -18,6 +18,7 @@ from stremn.data.segmentation.videos import (
     play,
     played_frames,
     read_videos,
+    training_categories,
 )
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "read_kth",
     "read_reels",
     "read_videos",
+    "training_categories",
 ]

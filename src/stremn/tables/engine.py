@@ -180,9 +180,9 @@ class Line(Generic[AnyScore]):
 
     @cached_property
     def scores(self) -> tuple[AnyScore, ...]:
-        """Over all items, one for each seed."""
-        kind = type(self.results[0][0].score)
-        return tuple(kind.merged([result.score for result in run]) for run in self.results)
+        """Over all items, one for each seed; none where there is no truth."""
+        scores = [[result.score for result in run if result.score is not None] for run in self.results]
+        return tuple(type(run[0]).merged(run) for run in scores if run)
 
     @cached_property
     def ages(self) -> np.ndarray:
@@ -194,7 +194,7 @@ class Line(Generic[AnyScore]):
     @property
     def figures(self) -> tuple[str, ...]:
         """Names of the figures there are."""
-        return tuple(self.scores[0].means)
+        return tuple(self.scores[0].means) if self.scores else ()
 
     def mean(self, figure: str) -> float:
         """Mean of a figure over the seeds."""
@@ -220,10 +220,10 @@ class Line(Generic[AnyScore]):
             "runs": [
                 {
                     "settings": results[0].settings,
-                    "score": score.to_dict(),
+                    "score": score and score.to_dict(),
                     "items": {r.item: {"frames": r.frames} | r.details for r in results},
                 }
-                for score, results in zip(self.scores, self.results, strict=True)
+                for score, results in zip_longest(self.scores, self.results)
             ],
         }
 

@@ -48,7 +48,7 @@ class Result(Generic[AnyScore]):
         item: its name.
         settings: of the session, to be read by people.
         frames: how many were segmented or predicted.
-        score: of the item.
+        score: of the item; ``None`` where it has no truth.
         ages: by ``t``, how many chosen templates were ``t`` frames older than the frame looked up in them.
         details: what else is worth reading, as JSON values.
     """
@@ -56,7 +56,7 @@ class Result(Generic[AnyScore]):
     item: str
     settings: dict[str, Any]
     frames: int
-    score: AnyScore
+    score: AnyScore | None
     ages: tuple[int, ...]
     details: dict[str, Any]
 
@@ -99,6 +99,10 @@ class ResultStore(Generic[AnyScore]):
         except OSError as error:
             raise write_error(self.path, error) from error
 
+    def forget(self, key: str) -> None:
+        """Let a result be made again; the file keeps it until then."""
+        self._results.pop(key, None)
+
     def _read(self, path: Path) -> None:
         try:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
@@ -111,7 +115,8 @@ class ResultStore(Generic[AnyScore]):
                 key, digest = data.pop("key"), data.pop("digest")
                 if digest != key_of(data):
                     raise ValueError("changed since it was written")
-                score, ages = self._score.from_dict(data["score"]), tuple(data["ages"])
+                score = None if data["score"] is None else self._score.from_dict(data["score"])
+                ages = tuple(data["ages"])
                 self._results[key] = Result(**(data | {"score": score, "ages": ages}))
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 lost += 1

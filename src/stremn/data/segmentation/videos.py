@@ -29,6 +29,7 @@ __all__ = [
     "read_meta",
     "read_videos",
     "resolution_folder",
+    "training_categories",
 ]
 
 META_FILE = "meta.json"
@@ -196,6 +197,16 @@ def read_meta(root: Path) -> Meta:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise StremnError(f"{path}: not the meta.json of YouTube-VOS ({said}); extract it again") from error
+
+
+def training_categories(part: Path) -> frozenset[str]:
+    """The categories of ``train`` beside a part of YouTube-VOS; none if its ``meta.json`` is not there.
+
+    Raises:
+        StremnError: if that is damaged.
+    """
+    meta = read_meta(part.resolve().parent / "train")
+    return frozenset(o.category for objects in meta.values() for o in objects.values() if o.category)
 
 
 @dataclass(frozen=True)
