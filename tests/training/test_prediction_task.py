@@ -77,6 +77,8 @@ def test_the_recipe_that_ships_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"feed_truth": 1.5}, "'feed_truth'"),
         ({"mse_weight": -1.0}, "'mse_weight'"),
         ({"policy": "best"}, "best"),
+        ({"gap": 5}, "'gap' is of 'videos'"),
+        ({"held_out": ("a",)}, "'held_out' is of 'videos'"),
     ],
 )
 def test_bad_recipes_are_refused_by_key(digits: Path, changes: dict[str, Any], words: str) -> None:

@@ -100,6 +100,9 @@ class PredictionRecipe(Recipe):
         """Refuse what cannot be run, naming the key."""
         if bool(self.digits) == bool(self.videos):
             raise StremnError("recipe: give either 'digits' or 'videos' to train on")
+        for name in ("held_out", "squash", "zoom", "gap"):
+            if self.digits and getattr(self, name) != getattr(PredictionRecipe, name):
+                raise StremnError(f"recipe: '{name}' is of 'videos'; leave it out for moving digits")
         super().__post_init__()
         if min(self.frames) <= self.observed:
             raise StremnError(
