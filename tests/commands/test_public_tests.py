@@ -181,6 +181,11 @@ def test_youtube_vos_seen_and_unseen(youtube: Path, weights: Path, tmp_path: Pat
     }
     assert told == {("aa", 1): True, ("aa", 2): False, ("bb", 1): True, ("bb", 2): False}
 
+    # So does score, which is told by the meta.json that this is YouTube-VOS.
+    report = tmp_path / "score.json"
+    assert run("score", masks, youtube / "valid", "--json", report).status == 0
+    assert json.loads(report.read_text())["overall"]["j_mean"] == pytest.approx(scores[:, 0].mean())
+
     # Without the training part there are no groups, and nothing is run again to say so.
     (youtube / "train" / "meta.json").unlink()
     done = run("table", 4, youtube, "--out", out, *tiny)

@@ -222,7 +222,8 @@ def score(
 ) -> None:
     """Score predicted masks: region similarity J and contour accuracy F, as DAVIS 2017 defines them.
 
-    The table is in percent; JSON and CSV hold fractions of 1. The first and the last frame are not scored.
+    The table is in percent; JSON and CSV hold fractions of 1. The first and the last frame are not scored;
+    of YouTube-VOS each object is, from the frame after the one that gives it to the last.
     """
     from stremn.files import write_text
     from stremn.metrics import score_folders

@@ -177,8 +177,9 @@ def score_folders(
 
     ``predictions`` holds one folder of masks per sequence, or is such a folder itself; a folder whose masks
     lie in ``masks/`` (an output of ``stremn segment``) is taken too. ``truth`` is laid out likewise, or is
-    the root of a DAVIS copy. Files pair by name; the truth's first and last frame need no prediction. Masks
-    hold ids: what ``stremn.files.read_mask`` would repair is scored as it is.
+    the root of a DAVIS copy, or a part of YouTube-VOS, which its ``meta.json`` tells and which is scored by
+    its own convention (:class:`SequenceScorer`). Files pair by name; frames that are not scored need no
+    prediction. Masks hold ids: what ``stremn.files.read_mask`` would repair is scored as it is.
 
     Args:
         predictions: the folder of predictions.
@@ -203,7 +204,8 @@ def score_folders(
         >>> score_folders(Path("predictions"), Path("truth")).overall.j_and_f
         1.0
     """
-    sequences = _find_sequences(Path(predictions), Path(truth), split)
+    from_given = (Path(truth) / "meta.json").is_file()
+    sequences = _find_sequences(Path(predictions), Path(truth), split, from_given)
     total = sum(map(len, sequences.values()))
     pool = ThreadPoolExecutor(jobs or _usable_cores())
     done = 0
@@ -212,7 +214,7 @@ def score_folders(
         # Frames are handed out singly, so that one long sequence keeps every core busy.
         pending = {n: [pool.submit(_score_files, *pair) for pair in pairs] for n, pairs in sequences.items()}
         for name, frames in pending.items():
-            scorer = SequenceScorer(name)
+            scorer = SequenceScorer(name, from_given=from_given)
             for frame in frames:
                 scorer.add(frame.result())
                 done += 1
@@ -240,7 +242,9 @@ def _score_files(prediction: Path | None, truth: Path) -> FrameScores:
     return score_frame(predicted, true)
 
 
-def _find_sequences(predictions: Path, truth: Path, split: Path | None) -> dict[str, list[Pair]]:
+def _find_sequences(
+    predictions: Path, truth: Path, split: Path | None, from_given: bool
+) -> dict[str, list[Pair]]:
     for folder, what in ((predictions, "predictions"), (truth, "truth")):
         if not folder.is_dir():
             raise StremnError(f"{folder} is not a folder: give the folder that holds the {what}")
@@ -248,14 +252,14 @@ def _find_sequences(predictions: Path, truth: Path, split: Path | None) -> dict[
     if _images(annotations):
         if not _images(predictions):
             raise StremnError(f"{predictions} holds no mask: give the folder that pairs with {truth}")
-        return {_name(annotations): _pairs(predictions, annotations)}
+        return {_name(annotations): _pairs(predictions, annotations, from_given)}
     if _images(predictions) and split is None:
         name = _name(predictions)
         if not (annotations / name).is_dir():
             raise StremnError(
                 f"{annotations} has no sequence {name}: give the folder of its true masks as truth"
             )
-        return {name: _pairs(predictions, annotations / name)}
+        return {name: _pairs(predictions, annotations / name, from_given)}
     names = read_split(split) if split else _sequence_names(annotations)
     if not names:
         raise StremnError(f"{truth} holds neither masks nor sequences: give the folder of true masks")
@@ -266,7 +270,7 @@ def _find_sequences(predictions: Path, truth: Path, split: Path | None) -> dict[
             logger.warning("%s lacks %s: not scored", annotations, listed)
     _check_present(names, annotations, "give the whole truth, or correct the list of sequences")
     _check_present(names, predictions, "segment them, or list the sequences to score as 'split'")
-    return {name: _pairs(predictions / name, annotations / name) for name in names}
+    return {name: _pairs(predictions / name, annotations / name, from_given) for name in names}
 
 
 def _name(folder: Path) -> str:
@@ -290,9 +294,9 @@ def _check_present(names: list[str], folder: Path, remedy: str) -> None:
         raise StremnError(f"{folder} lacks {_count(missing, 'sequence', len(names))}: {remedy}")
 
 
-def _pairs(predictions: Path, truth: Path) -> list[Pair]:
+def _pairs(predictions: Path, truth: Path, from_given: bool) -> list[Pair]:
     true, predicted = _images(truth), _images(predictions)
-    scored = list(true)[1:-1]
+    scored = list(true)[1 : None if from_given else -1]
     if missing := [stem for stem in scored if stem not in predicted]:
         raise StremnError(
             f"{predictions} lacks {_count(missing, 'frame', len(scored))}: "
