@@ -196,13 +196,9 @@ def plot(record: dict[str, Any], path: Path) -> None:
     ):
         panel.set_title(title, fontsize=10)
         panel.set_xlabel("frame")
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.25 * max(np.percentile(line.get_ydata(), 98) for line in panel.lines))
         panel.grid(color="0.9")
         panel.legend(fontsize=8, frameon=False)
-    times.set_ylim(
-        top=1.2
-        * max(np.percentile(1000 * np.array(lane["seconds"]), 97) for lane in record["lanes"].values())
-    )
     s = record["settings"]
     figure.suptitle(
         f"{s['model']} at {s['size']} pixels, {s['precision']}, {s['device']} ({record['machine']['cpu']})",
