@@ -119,6 +119,8 @@ def test_an_interrupted_table_has_no_zip_and_goes_on(
 
     monkeypatch.setattr(SegmentationSession, "step", interrupted)
     out, whole = tmp_path / "out", tmp_path / "whole"
+    out.mkdir()
+    (out / "table2-k-3.zip").write_text("of an earlier run")
     assert table(out) == INTERRUPTED
     assert_complete_files_only(out)
     assert not [*out.glob("*.zip")]

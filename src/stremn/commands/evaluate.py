@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "evaluate_sequence", "render_scores", "score"]
 
+SUBMISSION = "submission.zip"
+
 log = logging.getLogger("stremn")
 
 
@@ -61,6 +63,7 @@ def evaluate(asked: Evaluated, session: options.SessionOptions, clips: options.C
 def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
     from stremn.data import has_truth
     from stremn.files import write_json
+    from stremn.files.outputs import remove
     from stremn.metrics import ScoreTable
     from stremn.provenance import versions
     from stremn.sessions import SegmentationSession
@@ -78,7 +81,9 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
         _check_folder(root, place, asked.overwrite)
     session = SegmentationSession(chosen.model, chosen.segmentation())
     if asked.out is not None:
-        (asked.out / RECORD).unlink(missing_ok=True)
+        # What tells of the masks of an earlier run must not outlive them.
+        for name in (RECORD, SUBMISSION):
+            remove(asked.out / name)
     scores: list[ObjectScore] = []
     memory: dict[str, Any] = {}
     frames, started = 0, time.monotonic()
@@ -100,7 +105,7 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
     if table:
         show(render_scores(table))
     if submission is not None:
-        upload = submission.folder / "submission.zip"
+        upload = submission.folder / SUBMISSION
         submission.write(upload)
         say(f"{root.name} has no mask to score against: upload {upload} to its evaluation server")
     say(f"{frames} frames in {seconds:.0f} s, reading and scoring included")

@@ -14,7 +14,7 @@ from stremn.commands.sheet import MASK_FIGURES, SEEN_FIGURES, Sheet, counted, fi
 from stremn.data import Video, has_truth, training_categories
 from stremn.data.segmentation.videos import META_FILE
 from stremn.errors import StremnError
-from stremn.files.outputs import make_folder
+from stremn.files.outputs import make_folder, remove
 from stremn.metrics import ScoreTable
 from stremn.models import Segmenter, as_model
 from stremn.sessions.settings import SegmentationSettings
@@ -52,10 +52,13 @@ def segmentation_table(number: int, asked: TableOptions, session: SessionOptions
     items = [PlayedVideo(video, root, asked.long) for video in videos]
     store = ResultStore(asked.results, ScoreTable)
     forget_lost_masks(store, items, [trial for row in rows for trial in row.trials], submissions)
+    zips = {asked.out / f"table{number}-{s.folder.name}.zip": s for s in submissions.values()}
+    for path in zips:
+        remove(path)
     make = partial(SegmentVideos, models, submissions=submissions)
     lines, run = run_rows(f"table {number}", rows, items, store, make)
-    for submission in submissions.values():
-        submission.write(asked.out / f"table{number}-{submission.folder.name}.zip")
+    for path, submission in zips.items():
+        submission.write(path)
     results = lines[0].results[0]
     frames = sum(r.frames for r in results)
     objects = sum(len(r.score.objects if r.score else r.details[HELD]) for r in results)

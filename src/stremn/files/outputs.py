@@ -21,6 +21,7 @@ __all__ = [
     "check_folder",
     "make_folder",
     "part_name",
+    "remove",
     "replacing",
     "write_error",
     "write_json",
@@ -102,6 +103,18 @@ def write_png(path: str | Path, image: Image.Image) -> None:
     with replacing(Path(path)) as part, open(part, "wb") as file:
         # Level 3 is the best size at the speed of level 1 on label maps.
         image.save(file, format="PNG", compress_level=3)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of an earlier run, if there is one.
+
+    Raises:
+        StremnError: if it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def write_zip(path: Path, files: Mapping[str, Path]) -> None:
