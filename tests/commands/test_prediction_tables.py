@@ -52,6 +52,7 @@ def test_evaluate_on_digits(digits: Path, models: dict[str, Path], tmp_path: Pat
     assert "3 clips of 32x32, grey, 3 frames to 2" in done.out
     assert "copy last frame" in done.out
     assert "optical flow" in done.out
+    assert "worst clip: PSNR against copying" in done.out
     data = read(report)
     ours, copied, moved = data["rows"]
     assert set(ours["means"]) == {"mse", "mae", "mse_pixel", "mae_pixel", "psnr", "ssim"}

@@ -28,7 +28,8 @@ from stremn.tables import (
     run,
     summarise,
 )
-from stremn.tables.prediction import PART, baseline_rows, predict_clip
+from stremn.tables.baselines import BASELINES
+from stremn.tables.prediction import PART, baseline_rows, least_gain, predict_clip
 
 SETTINGS = PredictionSettings(size=0, device="cpu", precision="fp32")
 COPY, FLOW = (row.trials[0] for row in baseline_rows())
@@ -158,6 +159,21 @@ def test_an_interrupted_table_goes_on_at_its_part(digits: Path, tmp_path: Path, 
     assert line.scores[0].sequences == PART + 5
     for name, curve in scorer.result().curves.items():
         assert line.scores[0].curves[name] == pytest.approx(curve)
+
+
+def test_the_worst_clip_is_named_by_its_gain(digits: Path, network: Predictor) -> None:
+    test = clips_of(digits, 3)
+    lines = lines_of(test, network, COPY, FLOW)
+    by_hand = []
+    for number in test.numbers:
+        clip, each = test.read(number), []
+        for foresee in BASELINES.values():
+            scorer = PredictionScorer()
+            scorer.add(as_video(foresee(clip[:3], 3)), as_video(clip[3:]))
+            each.append(scorer.result()["psnr"])
+        by_hand.append(each[1] - each[0])
+    assert len({round(gain, 2) for gain in by_hand}) > 1
+    assert least_gain(lines[1], lines[0]) == pytest.approx(min(by_hand), abs=1e-3)
 
 
 def test_other_clips_have_other_results(digits: Path) -> None:

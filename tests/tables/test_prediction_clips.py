@@ -1,6 +1,7 @@
 """The clips of a test are the same ones always, and those that the data set's protocol asks for."""
 
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 from PIL import Image
 
 from small_data import write_davis, write_digits, write_video
-from stremn.data import ClipRequest, MovingMnist, read_digits
+from stremn.data import ClipRequest, MovingMnist, read_digits, read_reels
 from stremn.errors import StremnError
+from stremn.files.names import read_names
 from stremn.metrics.prediction.frames import CONVENTIONS
 from stremn.tables import Wanted, open_clips
+
+PARTS = ("train", "choose", "report")
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,19 @@ def test_the_published_sets_are_read_by_their_protocol(tmp_path: Path) -> None:
     human = open_clips(Wanted((f"human36m:{tmp_path / 'human'}",)), grey=False)
     # Folders of frames are taken to be those that count.
     assert (human.frames, human.facts["gap"], len(human.numbers)) == (8, 1, 2)
+
+
+def test_no_video_is_trained_on_chosen_by_and_reported(shared_data: Path) -> None:
+    split = Path(str(files("stremn"))) / "recipes" / "predict" / "split"
+    davis = shared_data / "DAVIS2016"
+    every = {
+        "davis": read_names(davis / "ImageSets" / "2016" / "train.txt"),
+        "clips": [reel.name for reel in read_reels(shared_data / "clips")],
+    }
+    for kind, names in every.items():
+        found = [name for part in PARTS for name in read_names(split / f"{kind}-{part}.txt")]
+        assert sorted(found) == sorted(names)
+    assert {path.stem for path in split.iterdir()} == {f"{kind}-{part}" for kind in every for part in PARTS}
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def _evaluate_frames(
     for figure in lines[0].figures:
         view.add_row(FIGURES[figure].label, *(shown(figure, line.mean(figure)) for line in lines))
     show(view)
-    facts = prediction_facts(test, lines[0].figures)
+    facts = prediction_facts(test, lines, lines[0].figures)
     for title, text in facts.items():
         say(f"{title}: {text}")
     say(f"{run['frames_of_this_run']} frames predicted in {run['seconds_of_this_run']:.0f} s")

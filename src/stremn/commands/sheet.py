@@ -137,7 +137,7 @@ class Sheet:
             if name in lines[0].figures
         }
         main = "psnr" if test.kind in ("kth", "videos") else "mse"
-        return cls(title, lines, columns, main, prediction_facts(test, columns) | facts, units)
+        return cls(title, lines, columns, main, prediction_facts(test, lines, columns) | facts, units)
 
     def show(self, *beside: Table, trained: bool = False) -> None:
         """Print it, then other tables beside it, then the facts."""
@@ -234,16 +234,21 @@ def axis(figure: str) -> str:
     return f"{heading(figure)} ({'lower' if FIGURES[figure].lower_is_better else 'higher'} is better)"
 
 
-def prediction_facts(test: TestClips, figures: Iterable[str]) -> dict[str, str]:
+def prediction_facts(test: TestClips, lines: Sequence[Line[Any]], figures: Iterable[str]) -> dict[str, str]:
     """What a reader must know of figures of prediction, each in a sentence."""
     from stremn.metrics.prediction.frames import CONVENTIONS, FIGURES
+    from stremn.tables.baselines import COPY
+    from stremn.tables.prediction import least_gain
 
+    copied = next(line for line in lines if line.name == COPY)
+    gains = (f"{line.name} {least_gain(line, copied):+.2f}" for line in lines if line is not copied)
     used = {FIGURES[figure].convention for figure in figures}
     return {
         "data": test.note,
         "figures": "MSE and MAE are sums over the pixels and channels of a frame unless they say per pixel "
         "(MSE/10 is a tenth of it, MAE/100 a hundredth); "
         "all are means over the frames ahead, of predictions rounded to 8 bits as a session gives them",
+        "worst clip": f"PSNR against copying where it is least, in dB: {', '.join(gains)}",
     } | {name: text for name, text in CONVENTIONS.items() if name in used}
 
 

@@ -5,7 +5,10 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-__all__ = ["BASELINES", "carry_on", "copy_last"]
+__all__ = ["BASELINES", "COPY", "carry_on", "copy_last"]
+
+COPY = "copy last frame"
+"""The name of the first row."""
 
 SMALLEST = 12
 """Pixels that OpenCV's flow asks of each side."""
@@ -52,7 +55,7 @@ def carry_on(observed: np.ndarray, horizon: int) -> np.ndarray:
 
 
 BASELINES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "copy last frame": copy_last,
+    COPY: copy_last,
     "optical flow": carry_on,
 }
 """By the names of their rows; each foresees N frames from those observed, without a model."""

@@ -16,10 +16,10 @@ from stremn.sessions import PredictionSession
 from stremn.sessions.settings import PredictionSettings
 from stremn.tables.baselines import BASELINES
 from stremn.tables.clips import TestClips
-from stremn.tables.engine import Row, Trial
+from stremn.tables.engine import Line, Row, Trial
 from stremn.tables.store import Result
 
-__all__ = ["ClipsPart", "PredictClips", "baseline_rows", "parts_of", "predict_clip"]
+__all__ = ["ClipsPart", "PredictClips", "baseline_rows", "least_gain", "parts_of", "predict_clip"]
 
 PART = 100
 """Clips that are kept as one result, and lost at most for each trial when a table is interrupted."""
@@ -97,7 +97,8 @@ class PredictClips:
                 self.on_clip(trial, number, clip, found, scores[-1])
             counted = tuple(np.bincount(np.array(ages, int)).tolist())
             settings, score = trial.settings.to_dict(), PredictionScores.merged(scores)
-            yield trial, Result(part.name, settings, part.frames, score, counted, {})
+            psnr = [round(each["psnr"], 4) for each in scores]
+            yield trial, Result(part.name, settings, part.frames, score, counted, {"psnr": psnr})
 
     def _predict(
         self, trial: Trial[PredictionSettings], number: int, clip: np.ndarray, observe: int
@@ -142,6 +143,23 @@ def predict_clip(
 def baseline_rows() -> list[Row[PredictionSettings]]:
     """A row for each of :data:`stremn.tables.baselines.BASELINES`, what any model must beat."""
     return [Row(name, (Trial("", PredictionSettings(size=0), name),)) for name in BASELINES]
+
+
+def least_gain(line: Line[PredictionScores], baseline: Line[PredictionScores]) -> float:
+    """How far a row is ahead of another in the clip where it is the least ahead, or the most behind.
+
+    Args:
+        line: the row; of seeds their mean counts.
+        baseline: a row of the same clips.
+
+    Returns:
+        A difference of PSNR in dB.
+    """
+    ours, theirs = (
+        np.mean([np.concatenate([part.details["psnr"] for part in run]) for run in each.results], axis=0)
+        for each in (line, baseline)
+    )
+    return float((ours - theirs).min())
 
 
 def _ages(held: Sequence[int], frame_index: int) -> list[int]:
