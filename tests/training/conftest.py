@@ -26,6 +26,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> SegmentationRecipe:
         size=(32,),
         objects=2,
         chosen=1,
+        candidate_every=1,
         batch=(2,),
         steps=3,
         warmup=1,

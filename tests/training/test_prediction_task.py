@@ -76,7 +76,6 @@ def test_the_recipe_that_ships_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"train_digits": (3,)}, "'train_digits'"),
         ({"feed_truth": 1.5}, "'feed_truth'"),
         ({"mse_weight": -1.0}, "'mse_weight'"),
-        ({"policy": "best"}, "best"),
         ({"gap": 5}, "'gap' is of 'videos'"),
         ({"held_out": ("a",)}, "'held_out' is of 'videos'"),
     ],
@@ -92,10 +91,17 @@ def test_models_and_data_that_do_not_fit_are_refused(digits: Path, tmp_path: Pat
         PredictionTask(recipe(digits, channels=3), CPU)
     with pytest.raises(StremnError, match="LiteSegmenter where a Predictor"):
         PredictionTask(recipe(digits, model="stremn-lite"), CPU)
-    task = PredictionTask(recipe(digits, model="convlstm-small", slots=3), CPU)
-    model, batch = task.new_model(), batch_of(task)
-    with pytest.raises(StremnError, match="no memory slots"):
-        task.loss(model, batch, draw())
+    refused = {
+        "model 'convlstm-small': its config has no slots; it has channels,": {
+            "model": "convlstm-small",
+            "config": {"slots": 3},
+        },
+        "unknown policy 'best'": {"config": {"policy": "best"}},
+        "its weights do not fit channels": {"start": "stremn-predict-mnist", "channels": 3},
+    }
+    for message, changes in refused.items():
+        with pytest.raises(StremnError, match=message):
+            PredictionTask(recipe(digits, **changes), CPU)
     write_video(tmp_path / "a.mp4", 6)
     videos = {"digits": "", "videos": (str(tmp_path),), "channels": 1}
     with pytest.raises(StremnError, match=r"'held_out' names \['b'\]"):
@@ -124,8 +130,8 @@ def test_the_weights_of_the_loss_are_weights(digits: Path) -> None:
 
 
 def test_the_truth_is_fed_less_and_less(digits: Path) -> None:
-    task = PredictionTask(recipe(digits, feed_truth=1.0, feed_until=0.5, steps=100, slots=2), CPU)
-    never = PredictionTask(recipe(digits, steps=100, slots=2), CPU)
+    task = PredictionTask(recipe(digits, feed_truth=1.0, feed_until=0.5, steps=100, config={"slots": 2}), CPU)
+    never = PredictionTask(recipe(digits, steps=100, config={"slots": 2}), CPU)
     model, batch = task.new_model(), batch_of(task)
 
     def loss(of: PredictionTask, step: int) -> float:
@@ -147,9 +153,10 @@ def test_validation_is_the_same_for_every_seed_and_of_other_digits(digits: Path)
 
 
 def test_a_run_of_the_engine_leaves_a_model_that_predicts(digits: Path, tmp_path: Path) -> None:
-    path = train(recipe(digits, validate_every=2, slots=2), tmp_path / "run")
+    path = train(recipe(digits, validate_every=2, config={"slots": 2}), tmp_path / "run")
     model = from_pretrained(path)
     assert isinstance(model, Predictor)
+    assert model.rules().layout.slots == 2
     log = (tmp_path / "run" / "log.jsonl").read_text()
     assert all(f'"{name}"' in log for name in ("score", "ssim", "psnr", "mse", "mae"))
 

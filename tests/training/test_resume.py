@@ -285,7 +285,7 @@ def test_prediction_killed(precision: str, digits: Path, tmp_path: Path) -> None
         size=(32,),
         batch=(2,),
         observed=3,
-        slots=2,
+        config={"slots": 2},
         feed_truth=1.0,
         steps=10,
         warmup=1,

@@ -27,7 +27,7 @@ RECIPES = Path(str(files("stremn"))) / "recipes"
 LITE = sorted((RECIPES / "lite").iterdir(), key=lambda path: int(path.stem.removeprefix("stage")))
 SMALL = ("steps=1", "batch=1", "size=32", "workers=0", "precision='no'", "validate_every=0")
 PRECISION = "bf16" if Runtime.choose("cpu", "auto").dtype == torch.bfloat16 else "'no'"
-REDUCED = ("batch=1", "objects=1", "steps=2", "workers=0", f"precision={PRECISION}", "save_every=1000")
+REDUCED = ("batch=1", "objects=1", "steps=2", "workers=0", f"precision={PRECISION}", "validate_size=64")
 
 
 def write_split(path: Path, names: Iterable[str]) -> None:
@@ -62,8 +62,9 @@ def test_two_steps_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     data, runs = tmp_path / "data", tmp_path / "runs"
     for layout in ("COCO", "ECSSD", "SBD", "MSRA10K", "HKU-IS"):
         LAYOUTS[layout](data / layout)
-    write_davis(data / "DAVIS2017", {"train-a": 12, "train-b": 12, "other": 12})
-    write_split(data / "DAVIS2017" / "ImageSets" / "2017" / "train.txt", ("train-a", "train-b"))
+    names = ("train-a", "train-b", *load_recipe(RECIPES / "paper" / "stage1.yaml").held_out)
+    write_davis(data / "DAVIS2017", {"other": 12} | {name: 12 if "train" in name else 2 for name in names})
+    write_split(data / "DAVIS2017" / "ImageSets" / "2017" / "train.txt", names)
     write_youtube(data / "YouTubeVOS")
     # Its own sequences are shorter than a clip.
     write_davis(tmp_path / "long", {"long": 12})
@@ -88,8 +89,10 @@ def test_two_steps_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     model = from_pretrained(runs / "paper-stage2")
     assert (model.config.architecture, model.config.slots) == ("stm", 6)
     for stage, rate in ((1, 1e-4), (2, pytest.approx((1e-5 + 1e-7) / 2))):
-        (record,) = map(json.loads, (runs / f"paper-stage{stage}" / "log.jsonl").read_text().splitlines())
-        assert (record["step"], record["learning_rate"]) == (2, rate)
+        lines = (runs / f"paper-stage{stage}" / "log.jsonl").read_text().splitlines()
+        record, figures = map(json.loads, lines)
+        assert (record["step"], record["learning_rate"], figures["step"]) == (2, rate, 2)
+        assert 0 <= figures["score"] <= 100
 
 
 @pytest.mark.parametrize(("name", "folder"), [("kth", "KTH"), ("human36m", "Human36M")])

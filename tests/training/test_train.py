@@ -21,6 +21,7 @@ from stremn.data import ClipRequest, VideoClips
 from stremn.errors import StremnError
 from stremn.training import (
     TASKS,
+    Recipe,
     SegmentationRecipe,
     SegmentationTask,
     StepDraw,
@@ -28,6 +29,7 @@ from stremn.training import (
     load_recipe,
     train,
 )
+from stremn.training.processes import open_accelerator
 
 FROZEN = 3
 
@@ -167,6 +169,35 @@ def test_a_loss_that_is_no_number_stops_the_run(bad: str, tmp_path: Path) -> Non
         assert facts == {"step": 2, "part": 0, "process": 0, "seed": recipe.seed}
         second = [ToyTask(recipe, torch.device("cpu")).clips[ClipRequest(n, 2, 32)] for n in (2, 3)]
         assert torch.equal(file.get_tensor("frames"), torch.stack([clip["frames"] for clip in second]))
+
+
+def test_half_precision_needs_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(StremnError, match="'precision' fp16 needs a GPU, which is not there; set bf16 or no"):
+        train(toy(precision="fp16"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_gradients_that_overflow_in_half_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their steps are left out and the loss is scaled less, down to 1; the scale is part of a checkpoint."""
+
+    def scaled(recipe: Recipe) -> Any:
+        accelerator = open_accelerator(recipe)
+        scaler = accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        # What accelerate does in half precision, which it does not have on a CPU.
+        accelerator.unscale_gradients = lambda: scaler.unscale_(accelerator._optimizers[0].optimizer)
+        return accelerator
+
+    monkeypatch.setattr("stremn.training.engine.open_accelerator", scaled)
+    recipe = breaking(bad="gradient", breaks_at=1, save_every=1, keep=9)
+    for resume in (False, True):
+        with pytest.raises(StremnError, match=r"the gradient is (nan|inf) at step 4"):
+            train(recipe, tmp_path, resume)
+    one, two, three = (tmp_path / "checkpoints" / f"step-00000{step}" for step in (1, 2, 3))
+    states = [json.loads((folder / "state.json").read_text()) for folder in (one, two, three)]
+    assert [state["scaler"]["scale"] for state in states] == [4, 2, 1]
+    first, last = (load_file(folder / "raw.safetensors") for folder in (one, three))
+    assert all(torch.equal(tensor, last[name]) for name, tensor in first.items())
 
 
 def test_what_is_refused_before_its_first_step_leaves_no_run(tmp_path: Path) -> None:

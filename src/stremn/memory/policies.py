@@ -110,7 +110,7 @@ def get_policy(name: str) -> Policy:
         >>> get_policy("learned").compares
         'update_key'
     """
-    if name not in POLICIES:
+    if not isinstance(name, str) or name not in POLICIES:
         raise StremnError(f"unknown policy '{name}': choose one of {', '.join(POLICIES)}")
     return POLICIES[name]
 

@@ -70,6 +70,7 @@ class Rules:
         generator: source of every random number.
         tau: temperature of that sample; the paper uses 1.
         fusion: which templates take up what a replaced one held, one of :data:`~stremn.memory.FUSIONS`.
+        candidate_every: every how many frames the template of the latest slot competes.
     """
 
     layout: MemoryLayout
@@ -79,3 +80,8 @@ class Rules:
     generator: torch.Generator | None = None
     tau: float = 1.0
     fusion: str = NO_FUSION
+    candidate_every: int = 1
+
+    def candidate(self, frame_index: int, before: int) -> bool:
+        """Whether the latest template competes at a frame, as its turn came since the frame ``before``."""
+        return (frame_index - 1) // self.candidate_every > (before - 1) // self.candidate_every

@@ -3,7 +3,14 @@
 from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained, ships
 from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
 from stremn.models.predictor import Predictor, PredictorState
-from stremn.models.registry import MODELS, PREDICTORS, build_model, create_model, model_names
+from stremn.models.registry import (
+    MODELS,
+    PREDICTORS,
+    build_model,
+    create_model,
+    model_names,
+    reconfigured,
+)
 from stremn.models.segmenter import ImageFeatures, SegmentationState, Segmenter
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "create_model",
     "from_pretrained",
     "model_names",
+    "reconfigured",
     "save_pretrained",
     "ships",
 ]

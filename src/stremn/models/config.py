@@ -3,8 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Self, get_args, get_type_hints
 
 from stremn.errors import StremnError
@@ -99,7 +99,7 @@ _Flag = Annotated[bool, Must("true or false", lambda value: isinstance(value, bo
 _Channels = Annotated[int, Must("1 (grey) or 3 (RGB)", lambda value: value in (1, 3))]
 _Colour = Annotated[
     tuple[float, float, float],
-    Must("three numbers", lambda value: len(value) == 3 and all(map(_is_number, value))),
+    Must("three numbers", lambda v: isinstance(v, tuple) and len(v) == 3 and all(map(_is_number, v))),
 ]
 
 
@@ -139,6 +139,18 @@ class ModelConfig:
     def to_json(self) -> str:
         """As JSON text."""
         return json.dumps(asdict(self))
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """The same config with some of its fields replaced; lists become tuples.
+
+        Raises:
+            StremnError: if there is no field of such a name, or a value cannot be.
+        """
+        known = [f.name for f in fields(self) if f.name != "architecture"]
+        unknown = sorted(set(changes) - set(known))
+        if unknown:
+            raise StremnError(f"its config has no {', '.join(unknown)}; it has {', '.join(known)}")
+        return replace(self, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})
 
     @property
     def fingerprint(self) -> str:
@@ -203,7 +215,7 @@ class SegmenterConfig(ModelConfig):
     update_dim: _Dim = 128
     similarity: _Similarity = "dot"
     scale: _Number | None = None
-    skip: bool = False
+    skip: _Flag = False
     slots: Annotated[int, whole(2)] = 6
     policy: str = "learned"
     tau: _Tau = 1.0
@@ -286,9 +298,9 @@ class PredictorConfig(ModelConfig):
     update_dim: _Dim = 128
     similarity: _Similarity = "dot"
     scale: _Number | None = None
-    skip: bool = False
+    skip: _Flag = False
     motion: Annotated[int, _odd(15, zero=True)] = 0
-    still: bool = True
+    still: _Flag = True
     slots: Annotated[int, whole(1)] = 5
     policy: str = "learned"
     tau: _Tau = 1.0

@@ -1,7 +1,8 @@
 """One factory for all models of both tasks."""
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -20,7 +21,10 @@ __all__ = [
     "config_from_json",
     "create_model",
     "model_names",
+    "reconfigured",
 ]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[nn.Module]]] = {
     "lite": (SegmenterConfig, LiteSegmenter),
@@ -129,9 +133,34 @@ def create_model(name: str, **changes: Any) -> Any:
     if config is None:
         raise StremnError(f"unknown model '{name}': choose one of {', '.join(model_names())}")
     try:
-        return build_model(replace(config, **changes))
-    except TypeError as error:
+        return build_model(config.changed(changes))
+    except StremnError as error:
         raise StremnError(f"model '{name}': {error}") from error
+
+
+def reconfigured(model: Model, changes: Mapping[str, Any], source: Path | str) -> Model:
+    """A model of the same weights whose config differs in some fields.
+
+    Args:
+        model: which is not changed.
+        changes: values by the names of fields; with none it is the model itself that is returned.
+        source: where the model is from, for errors.
+
+    Raises:
+        StremnError: if a field is unknown, a value cannot be, or the weights do not fit.
+    """
+    if not changes:
+        return model
+    own: Any = model.config
+    try:
+        changed: Model = build_model(own.changed(changes))
+    except StremnError as error:
+        raise StremnError(f"{source}: {error}") from error
+    try:
+        changed.load_state_dict(model.state_dict())
+    except RuntimeError as error:
+        raise StremnError(f"{source}: its weights do not fit {', '.join(sorted(changes))}") from error
+    return changed.train(model.training)
 
 
 def config_from_json(text: str) -> ModelConfig:

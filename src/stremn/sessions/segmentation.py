@@ -68,8 +68,17 @@ class SegmentationSession(Session):
         layout = MemoryLayout.of_slots(chosen.slots)
         policy = get_policy(chosen.policy)
         assert chosen.fusion is not None
-        tau, fusion = self.model.config.tau, chosen.fusion
-        self.rules = Rules(layout, policy, chosen.certainty, chosen.sample, self.generator, tau, fusion)
+        assert chosen.candidate_every is not None
+        self.rules = Rules(
+            layout,
+            policy,
+            chosen.certainty,
+            chosen.sample,
+            self.generator,
+            self.model.config.tau,
+            chosen.fusion,
+            chosen.candidate_every,
+        )
         backend = "inductor" if chosen.compile is True else chosen.compile
         self._compiled = compiled_step(self.rules, backend) if backend else None
         self.reset()
@@ -134,10 +143,7 @@ class SegmentationSession(Session):
         before, self.frame_index, self.frame_size = self.frame_index, index, size
         if not given and not self.object_ids:
             return SegmentationResult(index, np.zeros(size, np.uint8), ())
-        # The template of the frame before competes if its turn came since the frame before that.
-        every = self.settings.candidate_every
-        assert every is not None
-        candidate = (index - 1) // every > (before - 1) // every
+        candidate = self.rules.candidate(index, before)
         with self.runtime.active():
             labels, probabilities = self._observe(image, given, features, candidate)
         for object_id, mask in given.items():

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from stremn.errors import StremnError
 from stremn.files.outputs import write_error
-from stremn.models import build_model, from_pretrained
+from stremn.models import from_pretrained, reconfigured
 from stremn.training.run import RunState, load_state
 from stremn.training.task import Task
 
@@ -51,10 +51,10 @@ def average_models(
         raise StremnError(f"share {share} of the first: must be from 0 to 1, of two or more weights")
     first = 1 / len(sources) if share is None else share
     rest = (1 - first) / max(1, len(sources) - 1)
-    model = _changed(load(sources[0]), changes or {}, sources[0])
+    model = reconfigured(load(sources[0]), changes or {}, sources[0])
     total = {name: first * tensor.double() for name, tensor in model.state_dict().items()}
     for source in sources[1:]:
-        other = _changed(load(source), changes or {}, source)
+        other = reconfigured(load(source), changes or {}, source)
         differing = _differing(model, other)
         if differing:
             raise StremnError(f"{source}: of another config than {sources[0]} ({differing})")
@@ -64,21 +64,6 @@ def average_models(
         for name, tensor in model.state_dict().items():
             tensor.copy_(total[name] if tensor.is_floating_point() else total[name].round())
     return model
-
-
-def _changed(model: Any, changes: Mapping[str, Any], source: Path | str) -> Any:
-    """Replace fields of a model's config, as long as its weights fit the new one."""
-    if not changes:
-        return model
-    unknown = sorted(set(changes) - {f.name for f in fields(model.config)})
-    if unknown:
-        raise StremnError(f"{source}: its config has no {', '.join(unknown)}")
-    changed = build_model(replace(model.config, **changes))
-    try:
-        changed.load_state_dict(model.state_dict())
-    except RuntimeError as error:
-        raise StremnError(f"{source}: its weights do not fit {', '.join(sorted(changes))}") from error
-    return changed.eval()
 
 
 def _differing(one: Any, other: Any) -> str:

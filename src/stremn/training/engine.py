@@ -159,6 +159,8 @@ class _Run:
             self.average.module.load_state_dict(averaged)
             self.average.n_averaged.fill_(self.state.step)
             load_optimizer(newest, self.optimizer)
+            if accelerator.scaler is not None:
+                accelerator.scaler.load_state_dict(self.state.scaler)
         if self.main:
             log.info("%s at step %d of %d", "resumed" if newest else "begun", self.state.step, recipe.steps)
 
@@ -231,7 +233,9 @@ class _Run:
             images += _images(batch) * len(losses)
         limit = recipe.clip_norm or math.inf
         norm = float(accelerator.clip_grad_norm_(self.model.parameters(), limit))
-        if not math.isfinite(norm):
+        # In half precision a step whose gradients overflow is left out, and the next loss is scaled less.
+        scaler = accelerator.scaler
+        if not math.isfinite(norm) and (scaler is None or scaler.get_scale() <= 1):
             self._refuse(batch, part, "gradient", [norm] * accelerator.num_processes)
         self.stepper.step()
         self.average.multi_avg_fn = get_ema_multi_avg_fn(ema_decay(step + 1, recipe))
@@ -295,6 +299,8 @@ class _Run:
             self.task.save_model(cast(nn.Module, self.average.module), part / AVERAGED)
             save_state(part, self.state, self.optimizer)
 
+        if self.accelerator.scaler is not None:
+            self.state.scaler = self.accelerator.scaler.state_dict()
         if self.main:
             self.folder.checkpoints.write(self.state.step, fill)
             self.best.clean(self.folder.checkpoints.all(), self.state)

@@ -23,7 +23,13 @@ PATIENCE = timedelta(hours=2)
 
 
 def open_accelerator(recipe: Recipe) -> Any:
-    """Join the processes that train together; this one is alone where nothing else was started."""
+    """Join the processes that train together; this one is alone where nothing else was started.
+
+    Raises:
+        StremnError: if the recipe needs a GPU and there is none.
+    """
+    if recipe.precision == "fp16" and not torch.cuda.is_available():
+        raise StremnError("recipe: 'precision' fp16 needs a GPU, which is not there; set bf16 or no")
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 

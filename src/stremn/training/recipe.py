@@ -14,7 +14,7 @@ from stremn.errors import StremnError
 __all__ = ["Recipe", "bounded", "expand", "read_values"]
 
 OPTIMIZERS = ("adamw", "adam")
-PRECISIONS = ("bf16", "no")
+PRECISIONS = ("bf16", "fp16", "no")
 STRIDE = 32
 """What ``size`` must be divisible by."""
 
@@ -22,6 +22,7 @@ MOST = 2**31 - 1
 """Largest number that a key can have."""
 
 _KINDS = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
+_MAPPING = "dict[str, typing.Any]"
 
 
 def bounded(default: Any, least: float, most: float = MOST, *, while_running: bool = False) -> Any:
@@ -43,6 +44,10 @@ class Recipe:
     """Registered name."""
     start: str = ""
     """Checkpoint to start from, a file or folder; empty for a new model."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Fields of the model's config to change, such as ``{slots: 3, policy: oldest}``: those of
+    :class:`stremn.models.SegmenterConfig` or the config of a predictor. The saved weights carry them. With
+    ``start``, as far as its weights fit."""
     frames: tuple[int, ...] = bounded((4,), 2, 10_000)
     """T of a clip. Like ``batch`` and ``size`` a number, or a list: then each step draws one entry of the
     three lists."""
@@ -71,7 +76,7 @@ class Recipe:
     workers: int = bounded(1, 0, 512, while_running=True)
     """Processes that make clips."""
     precision: str = "bf16"
-    """``"bf16"`` or ``"no"``."""
+    """``"bf16"``, ``"fp16"`` (on a GPU) or ``"no"``."""
     deterministic: bool = True
     """Only algorithms that repeat themselves bit by bit; slower on a GPU."""
     seed: int = bounded(0, 0)
@@ -120,6 +125,11 @@ class Recipe:
         most = max(len(self.batch), len(self.frames), len(self.size))
         lists = [v * most if len(v) == 1 else v for v in (self.batch, self.frames, self.size)]
         return list(zip(*lists, strict=True))
+
+    @property
+    def config_changes(self) -> dict[str, Any]:
+        """What becomes another in the model's config."""
+        return self.config
 
     @property
     def session_precision(self) -> str:
@@ -237,6 +247,12 @@ def _typed(where: Path | str, key: str, value: Any, kind: str) -> Any:
         if isinstance(values, list) and all(isinstance(v, str) and v for v in values):
             return tuple(_typed(where, key, text, "str") for text in values)
         raise StremnError(f"{where}: key '{key}' cannot be {_shown(value)}; give a list of texts")
+    if kind == _MAPPING:
+        names, values = (list(value), list(value.values())) if isinstance(value, dict) else ([None], [])
+        parts = [part for one in values for part in (one if isinstance(one, list) else [one])]
+        if all(isinstance(name, str) for name in names) and all(map(_is_plain, [*names, *parts])):
+            return value
+        raise StremnError(f"{where}: key '{key}' cannot be {_shown(value)}; give {{field: value, ...}}")
     if isinstance(value, int) and abs(value) > MOST:
         raise StremnError(f"{where}: key '{key}' is too large a number; give at most {MOST}")
     if kind == "str" and isinstance(value, str) and any(_unusual(character) for character in value):
@@ -248,6 +264,13 @@ def _typed(where: Path | str, key: str, value: Any, kind: str) -> Any:
     elif type(value).__name__ == kind:
         return value
     raise StremnError(f"{where}: key '{key}' cannot be {_shown(value)}; give {_KINDS[kind]}")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be written down and read again."""
+    if isinstance(value, str):
+        return not any(map(_unusual, value))
+    return value is None or (isinstance(value, (int, float)) and abs(value) <= MOST)
 
 
 def _unusual(character: str) -> bool:

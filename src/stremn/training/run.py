@@ -61,6 +61,7 @@ class RunState:
         best_score: the best score of the validations so far.
         best_step: the step at which it was reached.
         best_weights: scores of the weights that are averaged, by the names of their files.
+        scaler: state of the scaling of the loss in half precision; empty in other precisions.
     """
 
     step: int = 0
@@ -71,6 +72,7 @@ class RunState:
     best_score: float | None = None
     best_step: int | None = None
     best_weights: dict[str, float] = field(default_factory=dict)
+    scaler: dict[str, float] = field(default_factory=dict)
 
     def check(self, name: str) -> None:
         """Refuse values that no run has.
@@ -89,9 +91,10 @@ class RunState:
             self.loss_sum,
             0 if self.best_score is None else self.best_score,
             *self.best_weights.values(),
+            *self.scaler.values(),
         )
         if any(type(value) not in (int, float) or not math.isfinite(value) for value in real):
-            raise ValueError(f"seconds, loss_sum, best_score or best_weights of {real!r:.60}")
+            raise ValueError(f"seconds, loss_sum, best_score, best_weights or scaler of {real!r:.60}")
         if not all(re.fullmatch(r"step-\d+\.safetensors", weights) for weights in self.best_weights):
             raise ValueError("best_weights names other files")
         if re.fullmatch(r"step-\d+", name) and self.step != int(name.removeprefix("step-")):

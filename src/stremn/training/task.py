@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from stremn.errors import StremnError
-from stremn.models import Predictor, Segmenter, as_model, save_pretrained
+from stremn.models import Predictor, Segmenter, as_model, create_model, reconfigured, save_pretrained
 from stremn.training.recipe import Recipe, expand
 
 __all__ = ["SCORE", "StepDraw", "Task", "hold_out"]
@@ -61,12 +61,15 @@ class Task(ABC):
 
     def new_model(self) -> Any:
         """Make the model that training begins with: the recipe's ``start``, or an untrained one."""
-        start = self.recipe.start
-        return as_model(expand(start), self.model_class) if start else self.untrained_model()
+        if not self.recipe.start:
+            return self.untrained_model()
+        start = expand(self.recipe.start)
+        return reconfigured(as_model(start, self.model_class), self.recipe.config_changes, start)
 
-    @abstractmethod
     def untrained_model(self) -> nn.Module:
-        """Make the model of a recipe without ``start``."""
+        """Make the model of a recipe without ``start``: a registered one, with the recipe's ``config``."""
+        model: nn.Module = create_model(self.recipe.model, **self.recipe.config_changes)
+        return as_model(model, self.model_class)
 
     def load_model(self, path: Path) -> Any:
         """Read a model that :meth:`save_model` wrote."""

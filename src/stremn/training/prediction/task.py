@@ -23,9 +23,8 @@ from stremn.data.prediction.any_videos import open_reels
 from stremn.data.prediction.human_actions import person_of
 from stremn.data.prediction.reels import Reel
 from stremn.errors import StremnError
-from stremn.memory import Rules, get_policy
 from stremn.metrics.prediction.scores import PredictionScorer
-from stremn.models import Predictor, as_model, create_model
+from stremn.models import Predictor
 from stremn.models.predictor import forecast_clip
 from stremn.runtime import Runtime
 from stremn.training.prediction.losses import prediction_loss
@@ -74,10 +73,6 @@ class PredictionRecipe(Recipe):
     """Whether clips of videos are mirrored half of the time."""
     gap: int = bounded(1, 1)
     """Frames of a clip are this far apart in the video, in training and validation."""
-    slots: int = bounded(0, 0, 10_000)
-    """K in training; 0 for the model's own."""
-    policy: str = ""
-    """In training; empty for the model's own."""
     feed_truth: float = bounded(0.0, 0, 1)
     """Share of predictions that are replaced by the truth at the first step, before the next one is
     predicted; falls linearly."""
@@ -116,10 +111,13 @@ class PredictionRecipe(Recipe):
             self.train_digits[1], self.held_digits[1]
         ):
             raise StremnError("recipe: 'train_digits' and 'held_digits' overlap; part them")
-        if self.policy:
-            get_policy(self.policy)
         if self.validate_every and not self.digits and not self.held_out:
             raise StremnError("recipe: 'validate_every' needs videos in 'held_out' to validate on")
+
+    @property
+    def config_changes(self) -> dict[str, Any]:
+        """What becomes another in the model's config; ``channels`` has a key of its own."""
+        return ({"channels": self.channels} if self.channels else {}) | self.config
 
 
 class PredictionTask(Task):
@@ -157,11 +155,6 @@ class PredictionTask(Task):
                 gap=recipe.gap,
             )
 
-    def untrained_model(self) -> Predictor:
-        """Make a new model of the recipe's ``model`` and ``channels``."""
-        changes = {"channels": self.recipe.channels} if self.recipe.channels else {}
-        return as_model(create_model(self.recipe.model, **changes), Predictor)
-
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Train all parameters at one rate."""
         return [{"params": list(model.parameters()), "lr": self.recipe.learning_rate}]
@@ -169,7 +162,7 @@ class PredictionTask(Task):
     def loss(self, model: nn.Module, batch: FrameClip, draw: StepDraw) -> Tensor:
         """Predict what follows the observed frames, and compute its loss."""
         recipe, network = self.recipe, cast(Predictor, model)
-        rules = self._rules(network)
+        rules = network.rules()
         if rules is not None:
             rules = replace(rules, noise=True, generator=draw.own)
         frames, observed = batch.frames, recipe.observed
@@ -185,9 +178,6 @@ class PredictionTask(Task):
         before, after = found.split([observed - 1, frames.shape[1] - observed], dim=1)
         loss = self._distance(after, frames[:, observed:])
         return loss + recipe.observed_weight * self._distance(before, frames[:, 1:observed])
-
-    def _rules(self, network: Predictor) -> Rules | None:
-        return network.rules(self.recipe.slots or None, self.recipe.policy or None)
 
     def _distance(self, found: Tensor, truth: Tensor) -> Tensor:
         recipe = self.recipe
@@ -208,7 +198,7 @@ class PredictionTask(Task):
             first clip from left to right in time, truth above prediction.
         """
         network, scorer, shown = cast(Predictor, model), PredictionScorer(), None
-        rules = self._rules(network)
+        rules = network.rules()
         for frames in self.held_clips(self.recipe.batch[0]):
             frames = frames.to(self.device)
             with self.runtime.active():

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from stremn.data import Clip
 from stremn.memory import Rules
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 
-__all__ = ["damaged", "segment_clip"]
+__all__ = ["damaged", "forget_activations", "segment_clip"]
 
 ABSENT_LOGIT = -20.0
 """Logit of an object slot that holds no object, so that it takes no part in the aggregation."""
@@ -31,8 +33,8 @@ def segment_clip(
     Args:
         model: in training mode or not.
         clip: a batch, frames ``(B, T, 3, h, w)``.
-        rules: of the memory; fewer chosen slots than frames make the policy choose. Their generator, on the
-            device of the clip, is that of the damage too.
+        rules: of the memory; fewer chosen slots than frames that compete make the policy choose. Their
+            generator, on the device of the clip, is that of the damage too.
         guide: False withholds the previous probabilities from the decoder.
         damage: share of the objects of a frame whose mask is spoilt before it goes on, see
             :func:`damaged`.
@@ -56,10 +58,27 @@ def segment_clip(
     states: tuple[SegmentationState, ...] = ()
     _, states = model.observe([features[0]], states, rules, 0, given=[masks])
     for t in range(1, length - 1):
-        _, states = model.observe([features[t]], states, rules, t, guide=guide, settle=settle)
+        _, states = model.observe(
+            [features[t]],
+            states,
+            rules,
+            t,
+            candidate=rules.candidate(t, t - 1),
+            guide=guide,
+            settle=settle,
+        )
     # What the last frame would leave to the next teaches nothing.
     found.append(model.segment(features[-1], states[0], guide=guide).masked_fill(absent, ABSENT_LOGIT))
     return torch.stack(found, dim=1).unflatten(0, (batch, objects)).squeeze(3).transpose(1, 2)
+
+
+def forget_activations(model: Segmenter) -> None:
+    """Let encoders, read and decoder compute again in the backward pass what they need for it.
+
+    Nothing random is drawn in them, and the choice of a slot is not made again.
+    """
+    for verb in ("encode_image", "segment", "encode_template"):
+        setattr(model, verb, partial(checkpoint, getattr(model, verb), use_reentrant=False))
 
 
 def _encoded(model: Segmenter, frames: Tensor) -> list[ImageFeatures]:

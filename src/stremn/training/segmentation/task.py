@@ -27,12 +27,12 @@ from stremn.errors import StremnError
 from stremn.files.drawing import overlay
 from stremn.memory import MemoryLayout, Rules, get_policy
 from stremn.metrics import SequenceScorer
-from stremn.models import Segmenter, create_model
+from stremn.models import Segmenter
 from stremn.sessions import SegmentationSession
 from stremn.training.recipe import Recipe, bounded, expand
 from stremn.training.segmentation.backbone import depthwise_in_float32, load_imagenet
 from stremn.training.segmentation.losses import segmentation_loss
-from stremn.training.segmentation.segment_clip import segment_clip
+from stremn.training.segmentation.segment_clip import forget_activations, segment_clip
 from stremn.training.task import SCORE, StepDraw, Task, hold_out
 
 __all__ = ["SegmentationRecipe", "SegmentationTask"]
@@ -49,7 +49,8 @@ class SegmentationRecipe(Recipe):
     """A training run of segmentation, which has the keys of :class:`stremn.training.Recipe` besides."""
 
     backbone_weights: str = ""
-    """File with ImageNet weights; empty for the default of the model. Without ``start`` only."""
+    """File with ImageNet weights for the encoders. Empty for the default of the model, or with ``start`` to
+    keep those of the checkpoint."""
     videos: tuple[str, ...] = ()
     """DAVIS-layout folders, each ``root`` or ``root:split file``."""
     stills: tuple[str, ...] = ()
@@ -77,9 +78,15 @@ class SegmentationRecipe(Recipe):
     damage_share: float = bounded(0.0, 0, 1)
     """Share of the objects of a frame whose mask is spoilt before it is written into the memory, see
     :func:`stremn.training.segmentation.segment_clip.damaged`."""
-    chosen: int = bounded(1, 0, 10_000)
-    """Chosen slots in training. The update keys are trained only where there is a choice: at least 2 chosen
-    slots, in clips of at least ``chosen + 4`` frames."""
+    chosen: int = bounded(0, 0, 10_000)
+    """Chosen slots in training, where they are to be fewer than the model's; 0 for all of them. The update
+    keys are trained only where there is a choice: at least 2 chosen slots, and more frames that compete."""
+    candidate_every: int = bounded(0, 0, 10_000)
+    """Every how many frames of a clip a template competes; 0 for the model's own. Frames of a clip are up to
+    ``max_gap`` apart, so that it may be fewer than in a whole video."""
+    activation_checkpointing: bool = False
+    """Compute encoders, read and decoder again in the backward pass: a step takes longer, and far less
+    memory."""
     backbone_rate: float = bounded(2e-5, 0)
     """Learning rate of the backbone; ``learning_rate`` is that of all else."""
     frozen_blocks: int = bounded(3, 0)
@@ -144,15 +151,24 @@ class SegmentationTask(Task):
             raise StremnError("recipe: nothing to train on; check 'videos', 'stills' and 'video_share'")
         return ClipMixture(parts, shares, recipe.seed)
 
-    def untrained_model(self) -> Segmenter:
-        """Make a new model of the recipe's ``model``, with ImageNet weights in its backbone."""
-        model = create_model(self.recipe.model)
-        load_imagenet(model, expand(self.recipe.backbone_weights) or None)
+    def new_model(self) -> Segmenter:
+        """Make the model that training begins with; encoders of a new one have ImageNet weights."""
+        model: Segmenter = super().new_model()
+        path = expand(self.recipe.backbone_weights)
+        if path or not self.recipe.start:
+            load_imagenet(model, path or None)
+        if self.recipe.chosen > model.config.layout.chosen:
+            raise StremnError(
+                f"recipe: 'chosen' must be at most {model.config.layout.chosen}, the chosen slots of the "
+                f"model, not {self.recipe.chosen}; set more 'slots' in 'config'"
+            )
         return model
 
     def prepare(self, model: nn.Module) -> None:
-        """Let depthwise convolutions that are trained on a CPU run in float32."""
+        """Let depthwise convolutions that are trained on a CPU run in float32; forget activations."""
         depthwise_in_float32(model)
+        if self.recipe.activation_checkpointing:
+            forget_activations(cast(Segmenter, model))
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Train the backbone, but for frozen blocks and batch norm, at a rate of its own."""
@@ -173,8 +189,17 @@ class SegmentationTask(Task):
     def loss(self, model: nn.Module, batch: Clip, draw: StepDraw) -> Tensor:
         """Segment whole clips from the masks of their first frames, and compute the loss of the others."""
         recipe, network = self.recipe, cast(Segmenter, model)
-        layout, policy = MemoryLayout(chosen=recipe.chosen), get_policy(network.config.policy)
-        rules = Rules(layout, policy, network.config.certainty, noise=True, generator=draw.own)
+        config = network.config
+        rules = Rules(
+            MemoryLayout(chosen=recipe.chosen or config.layout.chosen),
+            get_policy(config.policy),
+            config.certainty,
+            noise=True,
+            generator=draw.own,
+            tau=config.tau,
+            fusion=config.fusion,
+            candidate_every=recipe.candidate_every or config.candidate_every,
+        )
         guide = bool(torch.rand((), generator=draw.shared) < recipe.guide_share)
         logits = segment_clip(network, batch, rules, guide=guide, damage=recipe.damage_share)
         weights = {"dice_weight": recipe.dice_weight, "hard_share": recipe.hard_share}
