@@ -124,7 +124,7 @@ def test_a_rule_is_trained_by_the_command_and_stays_with_the_weights(
         ({"slots": True}, "slots must be a whole number at least 2, not True"),
         ({"policy": "best"}, "unknown policy 'best'"),
         ({"policy": [1]}, r"unknown policy '\(1,\)'"),
-        ({"scale": "small"}, "scale 'small' a number or nothing"),
+        ({"scale": "small"}, "scale must be a number or nothing, not 'small'"),
         ({"skip": 1}, "skip must be true or false, not 1"),
         ({"mean": 3}, "mean must be three numbers, not 3"),
         ({"certainty": "x"}, "certainty must be from 0 to 1"),

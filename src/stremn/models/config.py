@@ -150,7 +150,8 @@ class ModelConfig:
         unknown = sorted(set(changes) - set(known))
         if unknown:
             raise StremnError(f"its config has no {', '.join(unknown)}; it has {', '.join(known)}")
-        return replace(self, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+        return replace(self, **values)
 
     @property
     def fingerprint(self) -> str:
