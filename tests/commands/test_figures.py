@@ -117,6 +117,25 @@ def test_frames_in_memory_are_those_that_were_held(masks: Path, tmp_path: Path) 
         }
 
 
+def test_of_a_growing_memory_filled_slots_are_shown(davis: Path, weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = run(
+        *("evaluate", davis, "--model", weights, "--size", 64, "--out", out, "--sequences", "late"),
+        *("--policy", "every-nth", "--candidate-every", 1),
+    )
+    assert done.status == 0, done.err
+    slots = record_of(out)["memory"]["late"]["held"]["1"]
+    assert len(slots) > 8
+    assert run("figures", out).status == 0
+    drawn = picture(out / "figures" / "memory-late.png")
+    # Queries 2, 5, 8, 10: the query, the first frame, and all up to the one before it, nine cells at most.
+    bottoms = [(number + 1) * (120 + 22 + 4) - 4 for number in range(4)]
+    left = drawn.shape[1] - 9 * 180 - 8 * 4
+    for bottom, cells in zip(bottoms, (3, 6, 9, 9)):
+        paper = drawn[bottom - 60, left + 90 :: 184]
+        assert [bool((pixel != 24).any()) for pixel in paper] == [True] * cells + [False] * (9 - cells)
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 30])
 def test_best_and_worst(count: int) -> None:
     scores = {name: (name * 7 % count) / count for name in range(count)}

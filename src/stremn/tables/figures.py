@@ -133,7 +133,7 @@ class PlayedSequence:
     def most_changed(self) -> tuple[int, int] | None:
         """The object whose chosen slots changed most often, and how often; ``None`` if none was looked up."""
         counts = {
-            key: sum(map(len, slots[CHOSEN:]))
+            key: sum(index >= 0 for slot in slots[CHOSEN:] for index in slot.values())
             for key, slots in self.held.items()
             if min(slots[0]) < self.frames - 1
         }
@@ -183,7 +183,7 @@ def memory_sheet(sequence: PlayedSequence, object_id: int) -> np.ndarray:
     """A row for each of some queries: the frame, and those that the memory held for it (Fig. 6, 7).
 
     A frame is looked up in what the memory held before it, so the latest slot holds the frame before. Chosen
-    slots stand between the first and the latest; of many, as of growing memory, some are shown.
+    slots stand between the first and the latest; of many, as of growing memory, some of the filled are shown.
 
     Args:
         sequence: of a run.
@@ -200,8 +200,13 @@ def memory_sheet(sequence: PlayedSequence, object_id: int) -> np.ndarray:
     for query in _spread(first, sequence.frames - 1, _QUERIES + 1)[1:]:
         cells: list[np.ndarray | None] = [sequence.picture(query, 180, object_id)]
         titles = ["query"]
-        for slot in (order[place] for place in _spread(0, len(order) - 1, _SLOTS)):
-            index = [-1, *(held for since, held in slots[slot].items() if since < query)][-1]
+        held = {
+            slot: [-1, *(index for since, index in slots[slot].items() if since < query)][-1]
+            for slot in order
+        }
+        shown = order if len(order) <= _SLOTS else [slot for slot in order if held[slot] >= 0]
+        for slot in (shown[place] for place in _spread(0, len(shown) - 1, _SLOTS)):
+            index = held[slot]
             cells.append(None if index < 0 else sequence.picture(index, 180, object_id))
             titles.append(f"{names[slot]}: {'empty' if index < 0 else index}")
         rows.append(SheetRow(f"frame {query}", cells, titles))
