@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from small_data import write_davis, write_digits, write_video
-from stremn.data import ClipRequest, MovingMnist, read_digits, read_reels
+from stremn.data import ClipRequest, MemoryClips, MovingMnist, read_digits, read_reels
 from stremn.errors import StremnError
 from stremn.files.names import read_names
 from stremn.metrics.prediction.frames import CONVENTIONS
@@ -98,6 +98,28 @@ def test_the_published_sets_are_read_by_their_protocol(tmp_path: Path) -> None:
     human = open_clips(Wanted((f"human36m:{tmp_path / 'human'}",)), grey=False)
     # Folders of frames are taken to be those that count.
     assert (human.frames, human.facts["gap"], len(human.numbers)) == (8, 1, 2)
+
+
+def test_clips_to_be_remembered() -> None:
+    wanted = Wanted(("memory:5",), size=32)
+    clips = open_clips(wanted, grey=False)
+    assert (clips.kind, clips.frames, clips.numbers) == ("memory", 40, tuple(range(99)))
+    expected = MemoryClips(5)[ClipRequest(4, 40, 32)].frames
+    assert np.array_equal(clips.read(4), (255 * expected).round().permute(0, 2, 3, 1).numpy())
+    assert "seed 5 (periodic, panning, uncovering), 99 clips of 32x32, colour, 30 frames to 10" in clips.note
+    assert open_clips(wanted, grey=True).read(4).shape == (40, 32, 32)
+    some = open_clips(replace(wanted, sequences=("uncovering", "periodic"), clips=5), grey=False)
+    assert some.numbers == (0, 2, 3, 5, 6)
+    others = [replace(wanted, data=("memory:6",)), replace(wanted, observe=20)]
+    assert all(open_clips(other, grey=False).facts != clips.facts for other in others)
+    for changes, words in (
+        ({"data": ("memory:two",)}, "memory:two: has no seed; give a number"),
+        ({"data": ("memory:1", "memory:2")}, "give a table each"),
+        ({"sequences": ("walking",)}, "no sequence 'walking'.*periodic, panning, uncovering"),
+        ({"gap": 2}, "give no gap"),
+    ):
+        with pytest.raises(StremnError, match=words):
+            open_clips(replace(wanted, **changes), grey=False)
 
 
 def test_no_video_is_trained_on_chosen_by_and_reported(shared_data: Path) -> None:

@@ -182,8 +182,8 @@ class DataOptions:
         typer.Argument(
             help="DAVIS-layout folder: JPEGImages and Annotations; or YouTube-VOS, of which valid is "
             "taken unless the folder of a part is given. For a prediction model: MNIST image file, "
-            "Moving MNIST test file, kth:ROOT, human36m:ROOT, or videos and folders of them, PATH or "
-            "PATH:NAMES."
+            "Moving MNIST test file, kth:ROOT, human36m:ROOT, memory:SEED, or videos and folders of "
+            "them, PATH or PATH:NAMES."
         ),
     ]
     split: Annotated[Path | None, typer.Option(help="File with one sequence name a line.")] = None

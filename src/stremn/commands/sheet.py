@@ -48,10 +48,12 @@ SEEN_FIGURES = {
 PERCENT = MASK_FIGURES | SEEN_FIGURES
 
 USUAL = ("mse", "mae", "psnr", "ssim", "lpips")
+REAL = ("mse_pixel", "mae_pixel", "psnr", "ssim", "lpips")
 COLUMNS = {
     "human36m": ("mse", "mae", "ssim"),
     "kth": ("psnr", "ssim", "lpips", "psnr_predrnn", "ssim_predrnn", "lpips_predrnn", "ssim_openstl"),
-    "videos": ("mse_pixel", "mae_pixel", "psnr", "ssim", "lpips"),
+    "videos": REAL,
+    "memory": REAL,
 }
 """Figures that are printed, by kind of data, as far as there are; the others are in the JSON file."""
 
@@ -136,7 +138,7 @@ class Sheet:
             for name in wanted
             if name in lines[0].figures
         }
-        main = "psnr" if test.kind in ("kth", "videos") else "mse"
+        main = "psnr" if test.kind in ("kth", "memory", "videos") else "mse"
         return cls(title, lines, columns, main, prediction_facts(test, lines, columns) | facts, units)
 
     def show(self, *beside: Table, trained: bool = False) -> None:

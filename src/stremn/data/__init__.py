@@ -5,6 +5,7 @@ from stremn.data.prediction.any_videos import read_reels
 from stremn.data.prediction.clips import FrameClips, FrameWindows
 from stremn.data.prediction.human_actions import kth_stride, read_human36m, read_kth
 from stremn.data.prediction.mnist import MovingMnist, MovingMnistFile, read_digits
+from stremn.data.prediction.recall import MemoryClips
 from stremn.data.segmentation.still_clips import SyntheticClips
 from stremn.data.segmentation.stills import Still, StillFolder, StillLayout, StillSet, open_stills
 from stremn.data.segmentation.video_clips import VideoClips
@@ -28,6 +29,7 @@ __all__ = [
     "FrameClip",
     "FrameClips",
     "FrameWindows",
+    "MemoryClips",
     "MovingMnist",
     "MovingMnistFile",
     "PlayedFrame",

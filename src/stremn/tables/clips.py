@@ -14,12 +14,14 @@ from stremn.data import (
     ClipRequest,
     FrameClip,
     FrameWindows,
+    MemoryClips,
     MovingMnist,
     MovingMnistFile,
     kth_stride,
     read_digits,
 )
 from stremn.data.prediction.any_videos import kind_of, open_reels
+from stremn.data.prediction.recall import RECALLED
 from stremn.data.prediction.reels import VideoReel
 from stremn.errors import StremnError
 from stremn.files.names import some_of
@@ -27,8 +29,8 @@ from stremn.metrics.prediction.frames import CONVENTIONS
 
 __all__ = ["PROTOCOLS", "Protocol", "TestClips", "Wanted", "open_clips"]
 
-GENERATED = 1000
-"""Clips of moving digits where no number is given."""
+GENERATED = {"moving-mnist": 1000, "memory": 99}
+"""Clips that are generated where no number is given."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,12 @@ PROTOCOLS = {
     "moving-mnist-file": Protocol(10, 10, 64, grey=True),
     "kth": Protocol(10, 20, 128, grey=True, squash=True, conventions=tuple(CONVENTIONS)),
     "human36m": Protocol(4, 4, 128, squash=True),
+    "memory": Protocol(30, 10, 64),
     "videos": Protocol(5, 10, 128),
 }
 """By kind of data; KTH and Human3.6M as in Sec. 4.2."""
+
+_MEMORY = "memory:"
 
 _DIGITS = (b"\x1f\x8b", b"\0\0\x08\x03")  # a gzipped file, and an idx file of images
 
@@ -141,8 +146,9 @@ def open_clips(wanted: Wanted, *, grey: bool) -> TestClips:
 
     Args:
         wanted: ``data`` is an MNIST image file, from whose digits clips are generated; the public Moving
-            MNIST test file ``.npy``; or one or more entries (:func:`open_reels`),
-            of which the test split is taken where there is one.
+            MNIST test file ``.npy``; ``memory:SEED`` for :class:`~stremn.data.MemoryClips`, of which
+            ``sequences`` names kinds; or one or more entries (:func:`open_reels`), of which the test split is
+            taken where there is one.
         grey: what the models see, where the data set leaves it open.
 
     Raises:
@@ -161,7 +167,8 @@ def open_clips(wanted: Wanted, *, grey: bool) -> TestClips:
         size=wanted.size or known.size,
         grey=grey,
     )
-    make = {"moving-mnist": _generated, "moving-mnist-file": _public}.get(kind, _videos)
+    makers = {"moving-mnist": _generated, "moving-mnist-file": _public, "memory": _remembered}
+    make = makers.get(kind, _videos)
     source, numbers, facts, note = make(wanted, kind, protocol)
     shape = f"{protocol.size}x{protocol.size}, {'grey' if grey else 'colour'}"
     note = f"{note}, {len(numbers)} clips of {shape}, {protocol.observe} frames to {protocol.horizon}"
@@ -180,6 +187,8 @@ def _kind_of(entry: str) -> str:
     if kind := kind_of(entry):
         return kind
     path = Path(entry)
+    if entry.startswith(_MEMORY) and not path.exists():
+        return "memory"
     if path.suffix == ".npy" and path.is_file():
         try:
             return "moving-mnist-file" if np.load(path, mmap_mode="r").ndim == 4 else "moving-mnist"
@@ -195,6 +204,8 @@ def _kind_of(entry: str) -> str:
 
 def _resolved(entry: str) -> str:
     kind = kind_of(entry)
+    if _kind_of(entry) == "memory":
+        return entry
     path = Path(entry.removeprefix(f"{kind}:")).resolve()
     return f"{kind}:{path}" if kind else str(path)
 
@@ -212,7 +223,7 @@ def _generated(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
             f"{wanted.data[0]}: clips of {protocol.size} pixels are smaller than a digit; "
             f"give a size of {side} or more"
         )
-    numbers = range(GENERATED if wanted.clips is None else wanted.clips)
+    numbers = range(GENERATED[kind] if wanted.clips is None else wanted.clips)
     note = f"Moving MNIST generated from digits {first} to {end - 1} of {Path(wanted.data[0]).name}"
     facts = {"digits": [first, end], "seed": wanted.seed}
     return MovingMnist(digits, seed=wanted.seed), numbers, facts, f"{note} with seed {wanted.seed}"
@@ -229,15 +240,23 @@ def _public(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
     return source, range(_count(wanted, len(source))), {"sequences": len(source)}, note
 
 
+def _remembered(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
+    seed, names = wanted.data[0].removeprefix(_MEMORY), wanted.sequences or tuple(RECALLED)
+    if not seed.isdecimal():
+        raise StremnError(f"{wanted.data[0]}: has no seed; give a number after the colon, as memory:2")
+    _without_gap(wanted)
+    _check_names(names, [*RECALLED])
+    count = GENERATED[kind] if wanted.clips is None else wanted.clips
+    # A clip has the same number whatever else is taken.
+    numbers = [number for number in range(count * len(RECALLED)) if MemoryClips.name(number) in names][:count]
+    note = f"generated to be remembered with seed {seed} ({', '.join(names)})"
+    return MemoryClips(int(seed), grey=bool(protocol.grey)), numbers, {}, note
+
+
 def _videos(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
     reels = [reel for entry in wanted.data for reel in open_reels(entry, "test")]
     if wanted.sequences is not None:
-        known = sorted({reel.name for reel in reels})
-        if unknown := [name for name in wanted.sequences if name not in known]:
-            raise StremnError(
-                f"there is no sequence '{unknown[0]}' in the data set or split: "
-                f"choose from {some_of(known, 8)}"
-            )
+        _check_names(wanted.sequences, sorted({reel.name for reel in reels}))
         reels = [reel for reel in reels if reel.name in wanted.sequences]
     gap = wanted.gap
     if gap is None:
@@ -265,8 +284,19 @@ def _videos(wanted: Wanted, kind: str, protocol: Protocol) -> Found:
 def _without_videos(wanted: Wanted) -> None:
     if wanted.sequences is not None:
         raise StremnError(f"{wanted.data[0]} has no videos to choose by name: name no sequences")
+    _without_gap(wanted)
+
+
+def _without_gap(wanted: Wanted) -> None:
     if wanted.gap is not None:
         raise StremnError(f"{wanted.data[0]} has no videos whose frames could lie apart: give no gap")
+
+
+def _check_names(names: Sequence[str], known: list[str]) -> None:
+    if unknown := [name for name in names if name not in known]:
+        raise StremnError(
+            f"there is no sequence '{unknown[0]}' in the data set or split: choose from {some_of(known, 8)}"
+        )
 
 
 def _count(wanted: Wanted, there: int) -> int:
