@@ -63,7 +63,7 @@ def test_two_steps_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for layout in ("COCO", "ECSSD", "SBD", "MSRA10K", "HKU-IS"):
         LAYOUTS[layout](data / layout)
     names = ("train-a", "train-b", *load_recipe(RECIPES / "paper" / "stage1.yaml").held_out)
-    write_davis(data / "DAVIS2017", {"other": 12} | {name: 12 if "train" in name else 2 for name in names})
+    write_davis(data / "DAVIS2017", {"other": 12} | {name: 12 if "train" in name else 3 for name in names})
     write_split(data / "DAVIS2017" / "ImageSets" / "2017" / "train.txt", names)
     write_youtube(data / "YouTubeVOS")
     # Its own sequences are shorter than a clip.
