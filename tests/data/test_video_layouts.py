@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import write_youtube
 
+from layouts import write_youtube
 from small_data import labels, write_davis
 from stremn.data import ClipRequest, Video, VideoClips, has_truth, open_videos, read_videos
 from stremn.data.segmentation.images import read_object_labels
