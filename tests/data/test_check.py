@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from layouts import LAYOUTS, write_coco, write_youtube
 
+from layouts import LAYOUTS, write_coco, write_youtube
 from small_data import labels, write_davis, write_stills
 from stremn.data.segmentation.check import Report, check_folder
 from stremn.files import write_mask

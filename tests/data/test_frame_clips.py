@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from counted_videos import number_of, write_images, write_numbered
 from torch.utils.data import DataLoader
 
+from counted_videos import number_of, write_images, write_numbered
 from stremn.data import ClipRequest, FrameClips, FrameWindows, collate_frames, read_reels
 from stremn.errors import StremnError
 from stremn.training.plan import StepSampler

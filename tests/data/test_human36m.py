@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from counted_videos import number_of, write_images, write_numbered
 
+from counted_videos import number_of, write_images, write_numbered
 from stremn.data import FrameWindows, read_human36m
 from stremn.errors import StremnError
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from counted_videos import number_of, write_images, write_numbered
 
+from counted_videos import number_of, write_images, write_numbered
 from stremn.data import ClipRequest, FrameClips, FrameWindows, kth_stride, read_kth
 from stremn.errors import StremnError
 

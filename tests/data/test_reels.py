@@ -5,8 +5,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from counted_videos import number_of, numbered, write_images, write_numbered
 
+from counted_videos import number_of, numbered, write_images, write_numbered
 from stremn.data.prediction import reels as video_reel
 from stremn.data.prediction.any_videos import read_reels
 from stremn.data.prediction.reels import FrameCache, Framing, ImageReel, Reel, VideoReel

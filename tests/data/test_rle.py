@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from layouts import pack, runs
 
+from layouts import pack, runs
 from stremn.data.segmentation.coco import decode_runs, unpack_runs
 
 # Written by pycocotools 2.0.11 for the mask of `test_a_string_of_the_coco_tool`.

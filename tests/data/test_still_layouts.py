@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import LAYOUTS, coco_json, polygon, write_coco, write_ecssd, write_sbd
 from PIL import Image
 from scipy.io import savemat
 
+from layouts import LAYOUTS, coco_json, polygon, write_coco, write_ecssd, write_sbd
 from small_data import frame, labels, write_stills
 from stremn.data import ClipRequest, SyntheticClips, open_stills
 from stremn.data.segmentation.coco import draw_instance
