@@ -188,11 +188,11 @@ def test_an_interrupted_table_goes_on(
     assert not (tmp_path / "out" / "predict-slots.json").exists()
     count = 1000
     assert run(*arguments, "--out", tmp_path / "out").status == 0
-    assert count == 1000 + 5 * 4
+    assert count == 1000 + 6 * 4
     assert run(*arguments, "--out", tmp_path / "whole").status == 0
     rows = [read(tmp_path / folder / "predict-slots.json")["rows"] for folder in ("out", "whole")]
     assert rows[0] == rows[1]
-    assert [row["name"] for row in rows[0][2:]] == [f"K = {k}" for k in range(1, 8)]
+    assert [row["name"] for row in rows[0][2:]] == [*(f"K = {k}" for k in range(1, 8)), "readout set to zero"]
 
 
 def test_policies_by_either_command(digits: Path, models: dict[str, Path], tmp_path: Path) -> None:
@@ -207,7 +207,11 @@ def test_policies_by_either_command(digits: Path, models: dict[str, Path], tmp_p
         *("results.jsonl", "predict-policies.json", "predict-policies.png", "predict-policies-ages.png")
     }
     data = read(tmp_path / "predict-policies.json")
-    assert [len(row["runs"]) for row in data["rows"]] == [1, 1, 1, 1, 2, 2, 1, 1, 1, 1]
+    assert [len(row["runs"]) for row in data["rows"]] == [1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
+    unread = data["rows"][-1]
+    assert unread["name"] == "readout set to zero"
+    assert unread["runs"][0]["settings"]["readout"] is False
+    assert unread["ages"] == []
     other = run("table", 1, digits, *options, "--out", tmp_path)
     assert other.status == 0, other.err
     assert read(tmp_path / "predict-policies.json")["frames_of_this_run"] == 0

@@ -93,6 +93,19 @@ def test_what_is_foreseen_depends_on_every_observed_frame(model: Predictor) -> N
 
 
 @torch.no_grad()
+def test_with_a_readout_of_zero_it_does_not_matter_what_the_memory_holds(model: Predictor) -> None:
+    if model.rules() is None:
+        pytest.skip("has no memory")
+    # The first frame is in memory to the end, and in nothing else that is carried.
+    rules = model.rules(slots=2, policy="first-and-last")
+    one, other = clip(model, length=8), clip(model, length=8)
+    other[:, 0] = 1 - other[:, 0]
+    for readout in (True, False):
+        found = [forecast(model, c, 3, replace(rules, readout=readout)) for c in (one, other)]
+        assert torch.equal(*found) is not readout
+
+
+@torch.no_grad()
 def test_predicting_twice_gives_the_same_and_leaves_the_state(model: Predictor) -> None:
     state = model.observe(clip(model)[:, 0])
     before = {name: t.clone() for name, t in state.tensors().items()}

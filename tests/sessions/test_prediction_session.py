@@ -201,6 +201,8 @@ def test_bad_input_is_one_line(
         ("convlstm", {"slots": 4}, "no memory slots"),
         ("predrnn", {"policy": "oldest"}, "no memory slots"),
         ("predrnn", {"sample": True}, "no choice"),
+        ("predrnn", {"readout": False}, "no memory slots to read"),
+        ("stremn-predict", {"readout": 0}, "readout must be True or False"),
     ],
 )
 def test_bad_settings_are_one_line(name: str, settings: dict[str, Any], words: str) -> None:

@@ -12,7 +12,7 @@ from stremn.errors import StremnError
 from stremn.files.outputs import make_folder
 from stremn.models import Predictor, as_model
 from stremn.tables import Row, base_trial
-from stremn.tables.engine import policy_rows, slot_rows
+from stremn.tables.engine import UNREAD, policy_rows, slot_rows
 from stremn.tables.paper import MOVING_MNIST, MOVING_MNIST_SOURCE, PREDICTION, PREDICTION_DATA, TABLES
 from stremn.tables.plots import plot_horizon
 from stremn.tables.prediction import baseline_rows
@@ -42,6 +42,7 @@ def prediction_ablation(
         )
     test, parts = clips.open(asked, session, {asked.model: model})
     rows = policy_rows(base, asked.seeds) if number == 1 else slot_rows(base, asked.seeds, range(1, 8))
+    rows.append(Row(UNREAD, (base.changed(readout=False),)))
     # The paper has these tables of segmentation only.
     rows = [*baseline_rows(), *(replace(row, paper=None, file=asked.model) for row in rows)]
     make_folder(asked.out)

@@ -71,6 +71,8 @@ class Rules:
         tau: temperature of that sample; the paper uses 1.
         fusion: which templates take up what a replaced one held, one of :data:`~stremn.memory.FUSIONS`.
         candidate_every: every how many frames the template of the latest slot competes.
+        readout: False puts zeros in the place of all that a prediction model reads from the memory, to
+            measure what that is worth.
     """
 
     layout: MemoryLayout
@@ -81,6 +83,7 @@ class Rules:
     tau: float = 1.0
     fusion: str = NO_FUSION
     candidate_every: int = 1
+    readout: bool = True
 
     def candidate(self, frame_index: int, before: int) -> bool:
         """Whether the latest template competes at a frame, as its turn came since the frame ``before``."""

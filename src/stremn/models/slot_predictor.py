@@ -220,6 +220,8 @@ class MemoryPredictor(Predictor):
                 tau=rules.tau,
                 generator=rules.generator,
             )
+        if not rules.readout:
+            readout = torch.zeros_like(readout)
         grid = (coarse.shape[2], coarse.shape[3])
         carried = {"recent": recent, "frame_index": index, "readout": to_map(readout, grid), "value": value}
         return PredictorState(carried | {f"fine.{place}": m for place, m in fine.items()}, memory)

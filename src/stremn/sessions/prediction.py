@@ -67,9 +67,10 @@ class PredictionSession(Session):
     ) -> None:
         super().__init__(model, settings, changes)
         rules = self.model.rules(self.settings.slots, self.settings.policy)
-        self.rules = (
-            None if rules is None else replace(rules, noise=self.settings.sample, generator=self.generator)
-        )
+        if rules is not None:
+            noise, readout = self.settings.sample, self.settings.readout
+            rules = replace(rules, noise=noise, generator=self.generator, readout=readout)
+        self.rules = rules
         self.reset()
 
     def reset(self) -> None:

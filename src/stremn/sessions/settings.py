@@ -18,6 +18,7 @@ __all__ = ["PredictionSettings", "SegmentationSettings", "Settings"]
 
 
 _Name = Annotated[str, Must("a name", lambda value: isinstance(value, str))]
+_Flag = Annotated[bool, Must("True or False", lambda value: isinstance(value, bool))]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Settings:
     size: Annotated[int, whole(0)] | None = None
     device: _Name = "auto"
     precision: _Name = "auto"
-    sample: Annotated[bool, Must("True or False", lambda value: isinstance(value, bool))] = False
+    sample: _Flag = False
     seed: Annotated[int, whole(0, 2**63 - 1)] = 0
 
     def changed(self, **changes: Any) -> Self:
@@ -158,7 +159,13 @@ class PredictionSettings(Settings):
     """Everything that a prediction session can be told; ``None`` is the model's own.
 
     A model without slots has neither a policy nor a number of slots.
+
+    Attributes:
+        readout: False puts zeros in the place of all that is read from the memory, to measure what that is
+            worth.
     """
+
+    readout: _Flag = True
 
     def resolved(self, config: ModelConfig) -> Self:
         """The same settings, whole and checked.
@@ -171,4 +178,6 @@ class PredictionSettings(Settings):
                 raise StremnError(f"a model '{config.architecture}' has no memory slots and no policy")
             if self.sample:
                 raise StremnError(f"a model '{config.architecture}' has no choice of slots to sample")
+            if not self.readout:
+                raise StremnError(f"a model '{config.architecture}' has no memory slots to read")
         return super().resolved(config)

@@ -21,6 +21,7 @@ from stremn.tables.trained import Training
 
 __all__ = [
     "GROWING",
+    "UNREAD",
     "Item",
     "Line",
     "Row",
@@ -38,6 +39,9 @@ __all__ = [
 
 GROWING = "growing memory"
 """The row of the memory without bound, STM's."""
+
+UNREAD = "readout set to zero"
+"""The row of a prediction model that sees nothing of its memory."""
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 

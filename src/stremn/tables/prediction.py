@@ -89,7 +89,7 @@ class PredictClips:
             scores = []
             for number, clip in clips:
                 found, old = self._predict(trial, number, clip, protocol.observe)
-                ages += old
+                ages += old if trial.settings.readout else []
                 scorer = PredictionScorer(conventions=protocol.conventions, lpips=part.lpips)
                 scorer.add(_tensor(found), _tensor(clip[protocol.observe :]))
                 scores.append(scorer.result())
