@@ -64,19 +64,17 @@ def test_a_contender_asks_by_a_layer_of_its_own() -> None:
             session.step(shown)
         return session.frames_in_memory()[1]
 
-    before = held()
-    contender, stored = (model.get_submodule(n) for n in ("contender_key", "update_key"))
-    changed = []
-    for layer in (contender, stored):
-        kept = {n: p.clone() for n, p in layer.state_dict().items()}
-        found = []
-        for seed in range(6):
-            torch.manual_seed(seed)
-            layer.reset_parameters()  # type: ignore[operator]
-            found.append(held())
+    def changes_with(layer: torch.nn.Module, seed: int) -> bool:
+        kept = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+        torch.manual_seed(seed)
+        layer.reset_parameters()  # type: ignore[operator]
+        found = held()
         layer.load_state_dict(kept)
-        changed.append(any(one != before for one in found))
-    assert changed == [True, True]
+        return found != before
+
+    before = held()
+    for name in ("contender_key", "update_key"):
+        assert any(changes_with(model.get_submodule(name), seed) for seed in range(6)), name
     assert held() == before
 
 
