@@ -24,13 +24,21 @@ def numbers(kind: str, count: int = 8) -> range:
 
 
 @pytest.mark.parametrize("grey", [False, True])
-def test_a_period_before_all_was_the_same(grey: bool) -> None:
+def test_a_period_before_the_figure_was_the_same(grey: bool) -> None:
     periods = set()
     for number in numbers("periodic"):
         frames = clip(number, grey=grey)
-        same = [p for p in range(1, 20) if np.array_equal(frames[p:], frames[:-p])]
-        assert 5 <= same[0] <= 10
-        periods.add(same[0])
+        # A pixel is as it was, or went by with the background by one a frame, or was behind the figure.
+        known = []
+        for period in range(1, 15):
+            now, before = frames[20 + period :], frames[20:-period]
+            passed = [np.roll(before, step * period, axis=2) for step in (-1, 1)]
+            shares = [((now == before) | (now == other)).all(axis=-1)[..., 20:-20].mean() for other in passed]
+            known.append(max(shares))
+        found = [p for p, share in enumerate(known, 1) if share > max(known) - 0.02]
+        assert 5 <= found[0] <= 10
+        assert set(found) <= {found[0], 2 * found[0]}
+        periods.add(found[0])
     assert len(periods) > 2
 
 

@@ -41,12 +41,13 @@ def texture(rng: np.random.Generator, size: int, views: int = 1) -> np.ndarray:
 
 
 def periodic(rng: np.random.Generator, size: int) -> Draw:
-    """A figure in front of a still background, whose limbs each repeat a movement of their own.
+    """A figure whose limbs each repeat a movement of their own, followed by a camera over a background.
 
     The period is 5 to 10 frames. A movement is a random sum of three harmonics, which a few frames do not
-    tell; what follows was shown one period before.
+    tell; what the figure does was shown one period before. The background goes by for 20 frames and back for
+    20, so that the last observed frame does not come again.
     """
-    background, period = texture(rng, size), int(rng.integers(5, 11))
+    background, period, back = texture(rng, size, 2), int(rng.integers(5, 11)), bool(rng.integers(2))
     amplitude = rng.uniform(0.4, 1.0, (10, 3)) / (1, 2, 3)
     phase, home = rng.uniform(0, 2 * np.pi, (10, 3)), rng.uniform(-0.3, 0.3, 8)
     colours, centre = [_colour(rng) for _ in range(5)], rng.uniform(0.42, 0.58, 2) * size
@@ -55,7 +56,10 @@ def periodic(rng: np.random.Generator, size: int) -> Draw:
     def draw(t: int) -> np.ndarray:
         angles = 2 * np.pi * (t % period) / period * np.arange(1, 4) + phase
         swing = (amplitude * np.sin(angles)).sum(axis=1)
-        frame, body = background.copy(), centre + 0.04 * size * swing[8:]
+        way = (20 - abs(t % 40 - 20)) * size / 64
+        left = size - way if back else way
+        frame = cv2.getRectSubPix(background, (size, size), (left + (size - 1) / 2, size - 0.5))
+        body = centre + 0.04 * size * swing[8:]
         for limb, (away, colour) in enumerate(zip(np.pi / 4 * np.arange(1, 9, 2), colours, strict=False)):
             joint = body
             for part in (0, 1):
