@@ -257,7 +257,7 @@ def test_the_gradient_of_the_clamp_only_leads_back_into_the_range() -> None:
         ("stremn-predict", {"scale": "large"}, "scale"),
         ("stremn-predict", {"size": -1}, "size"),
         ("stremn-predict", {"hidden": (8,)}, "hidden"),
-        ("stremn-predict", {"architecture": "lite"}, "SegmenterConfig"),
+        ("stremn-predict", {"architecture": "lite"}, "no architecture"),
         ("convlstm", {"hidden": ()}, "hidden"),
         ("convlstm", {"hidden": 8}, "hidden"),
         ("convlstm", {"kernel": 4}, "kernel"),
