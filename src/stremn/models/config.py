@@ -156,8 +156,11 @@ class ModelConfig:
     @property
     def fingerprint(self) -> str:
         """A digest, to tell whether the state of a session is of a model; keys that came later have none."""
-        values = {k: v for k, v in asdict(self).items() if k not in LATER_KEYS or v != LATER_KEYS[k]}
-        return _digest(json.dumps(values))
+        return _digest(json.dumps(self._first_version()))
+
+    def _first_version(self) -> dict[str, Any]:
+        """The values that a file of the first version would have, in its order."""
+        return {k: v for k, v in asdict(self).items() if k not in LATER_KEYS or v != LATER_KEYS[k]}
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -246,9 +249,7 @@ class SegmenterConfig(ModelConfig):
     def fingerprint(self) -> str:
         """A digest of the text as the first version wrote it, so that its saved states are still told."""
         values: dict[str, Any] = {}
-        for name, value in asdict(self).items():
-            if name in LATER_KEYS and value == LATER_KEYS[name]:
-                continue
+        for name, value in self._first_version().items():
             values[name] = value
             for key in {"scale": EARLIER_KEYS[:2], "skip": EARLIER_KEYS[2:]}.get(name, ()):
                 values[key] = self.architecture == "lite"
