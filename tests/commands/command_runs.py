@@ -3,15 +3,18 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from small_data import decode
+from stremn import SegmentationSession
 from stremn.commands import main
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -91,3 +94,19 @@ def assert_complete_files_only(out: Path) -> None:
                 image.load()
         elif path.suffix == ".mp4":
             assert decode(path)[0]
+
+
+def interrupt_at(frame: int, monkeypatch: pytest.MonkeyPatch) -> list[SegmentationSession]:
+    """Ctrl-C at the frame of that number, from 1, once; gives the session of every frame that was begun."""
+    step, begun, told = SegmentationSession.step, list[SegmentationSession](), False
+
+    def interrupted(session: SegmentationSession, *given: object, **named: object) -> object:
+        nonlocal told
+        begun.append(session)
+        if len(begun) == frame and not told:
+            told = True
+            signal.raise_signal(signal.SIGINT)
+        return step(session, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SegmentationSession, "step", interrupted)
+    return begun

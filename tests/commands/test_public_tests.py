@@ -1,18 +1,16 @@
 """Tables where the truth is not public: masks and zips for the servers; and YouTube-VOS, seen and unseen."""
 
 import json
-import signal
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from command_runs import BAD_INPUT, INTERRUPTED, assert_complete_files_only, run
+from command_runs import BAD_INPUT, INTERRUPTED, assert_complete_files_only, interrupt_at, run
 
 from layouts import hide_truth, write_test_dev, write_youtube
 from stremn.files import read_mask
 from stremn.metrics import contour_accuracy, region_similarity
-from stremn.sessions import SegmentationSession
 
 CAR_RACE = [f"car-race/0000{index}.png" for index in range(3)]
 BB = [f"Annotations/bb/{frame}.png" for frame in ("00000", "00005", "00010")]
@@ -108,26 +106,17 @@ def test_an_interrupted_table_has_no_zip_and_goes_on(
     def table(out: Path) -> int:
         return run("table", 2, test_dev, "--out", out, "--model", weights, "--size", 48).status
 
-    step, count = SegmentationSession.step, 0
-
-    def interrupted(session: SegmentationSession, *given: object, **named: object) -> object:
-        nonlocal count
-        count += 1
-        if count == 5 * 4 + 7:
-            signal.raise_signal(signal.SIGINT)
-        return step(session, *given, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SegmentationSession, "step", interrupted)
+    begun = interrupt_at(5 * 4 + 7, monkeypatch)
     out, whole = tmp_path / "out", tmp_path / "whole"
     out.mkdir()
     (out / "table2-k-3.zip").write_text("of an earlier run")
     assert table(out) == INTERRUPTED
     assert_complete_files_only(out)
     assert not [*out.glob("*.zip")]
-    count = 1000
+    begun.clear()
     assert table(out) == 0
     # Only the second sequence was left.
-    assert count == 1000 + 5 * 3
+    assert len(begun) == 5 * 3
     assert table(whole) == 0
     for path in whole.glob("*.zip"):
         assert (out / path.name).read_bytes() == path.read_bytes()

@@ -1,19 +1,17 @@
 """``stremn ablate`` and ``stremn table`` on a small data set."""
 
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from command_runs import BAD_INPUT, INTERRUPTED, assert_complete_files_only, run
+from command_runs import BAD_INPUT, INTERRUPTED, assert_complete_files_only, interrupt_at, run
 from PIL import Image
 
 from small_data import write_davis
 from stremn import create_model, save_pretrained
-from stremn.sessions import SegmentationSession
 
 NOWHERE = ("--model", "none.safetensors")
 
@@ -163,24 +161,15 @@ def test_an_interrupted_table_goes_on(
 ) -> None:
     out = tmp_path / "out"
     arguments = ("ablate", "slots", davis, "--out", out, "--model", weights, "--size", 48)
-    step, count = SegmentationSession.step, 0
-
-    def interrupted(session: SegmentationSession, *given: object, **named: object) -> object:
-        nonlocal count
-        count += 1
-        if count == 5 * 4 + 7:
-            signal.raise_signal(signal.SIGINT)
-        return step(session, *given, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SegmentationSession, "step", interrupted)
+    begun = interrupt_at(5 * 4 + 7, monkeypatch)
     done = run(*arguments)
     assert done.status == INTERRUPTED
     assert len((out / "results.jsonl").read_text().splitlines()) == 5
     assert not (out / "table2.json").exists()
-    count = 1000
+    begun.clear()
     assert run(*arguments).status == 0
     # Only the second sequence was left.
-    assert count == 1000 + 5 * 4
+    assert len(begun) == 5 * 4
     whole = tmp_path / "whole"
     assert run(*arguments[:4], whole, *arguments[5:]).status == 0
     rows = [json.loads((folder / "table2.json").read_text())["rows"] for folder in (out, whole)]

@@ -7,6 +7,7 @@ the frames of the data set.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -139,21 +140,26 @@ class PlayedSequence:
         }
         return max(counts.items(), key=lambda entry: entry[1], default=None)
 
-    def picture(self, index: int, width: int, object_id: int | None = None) -> np.ndarray:
-        """A frame of so many pixels in width with all objects drawn on, or with the outline of one.
-
-        Raises:
-            StremnError: if the frame or its mask is not where it was.
-        """
+    @cached_property
+    def _files(self) -> list[Path]:
         files = image_files(self.images)
         if len(files) != self.frames:
             raise StremnError(
                 f"{self.images} holds {len(files)} frames, and {self.frames} were played: "
                 "put the data back where it was, or run 'stremn evaluate' again"
             )
-        image = read_rgb(files[index])
+        return files
+
+    def picture(self, index: int, width: int, object_id: int | None = None) -> np.ndarray:
+        """A frame of so many pixels in width with all objects drawn on, or with the outline of one.
+
+        Raises:
+            StremnError: if the frame or its mask is not where it was.
+        """
+        path = self._files[index]
+        image = read_rgb(path)
         image = scaled(image, width / image.shape[1])
-        ids = read_ids(self.masks / f"{files[index].stem}.png")
+        ids = read_ids(self.masks / f"{path.stem}.png")
         ids = np.asarray(cv2.resize(ids, image.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
         if object_id is None:
             return overlay(image, ids)
