@@ -1,17 +1,16 @@
 """Safetensors files with a text inside: weights and saved sessions. Nothing here can run code from a file."""
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from stremn.errors import StremnError, one_line
-from stremn.files.outputs import replacing, write_error
+from stremn.files.outputs import replacing
 
 __all__ = ["read_tensors", "tensors_digest", "write_tensors"]
 
@@ -29,15 +28,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], key: str, text: str) -
         StremnError: if the file cannot be written; what was there before is then unchanged.
     """
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    try:
-        with replacing(path) as part:
-            part.touch()
-            usual_mode = part.stat().st_mode
-            save_file(plain, part, metadata={key: text, "format": "pt"})
-            part.chmod(usual_mode)  # safetensors makes files that only their owner can read
-    except SafetensorError as error:
-        number = re.search(r"os error ([0-9]+)", str(error))  # all that it tells of the system's error
-        raise write_error(path, OSError(int(number[1]), str(error)) if number else error) from error
+    with replacing(path) as part:
+        # Not save_file, which writes under a random name first: a killed process would leave that behind.
+        part.write_bytes(save(plain, metadata={key: text, "format": "pt"}))
 
 
 def read_tensors(path: Path, key: str, what: str) -> tuple[dict[str, Tensor], str]:
