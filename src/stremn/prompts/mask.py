@@ -1,0 +1,68 @@
+"""The door for prompts: a picture and what was drawn on it in, the mask of one object out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stremn.errors import StremnError
+from stremn.prompts.grabcut import grab_cut
+from stremn.prompts.shapes import Prompt
+from stremn.sessions.inputs import as_frame
+
+__all__ = ["prompt_mask"]
+
+
+def prompt_mask(
+    image: Any,
+    *,
+    box: Sequence[float] | None = None,
+    points: Sequence[Sequence[float]] = (),
+    scribble: Sequence[Sequence[Sequence[float]]] = (),
+    polygon: Sequence[Sequence[float]] | None = None,
+) -> np.ndarray:
+    """Make the mask of one object from what shows it.
+
+    Coordinates are pixels from the upper left corner, x to the right and y down.
+
+    Args:
+        image: see :func:`stremn.sessions.inputs.as_frame`.
+        box: ``(x, y, width, height)`` around the object; what juts out of the picture is cut off.
+        points: ``(x, y)`` on the object, or ``(x, y, positive)``, where False means beside it.
+        scribble: lines, each a sequence of such points that are joined, all on the object or all beside it.
+        polygon: corners ``(x, y)`` of the object; it is the mask itself, and stands alone.
+
+    Returns:
+        ``(H, W)`` bool, not empty.
+
+    Raises:
+        StremnError: if nothing is given, or it is empty, outside the picture or contradicts itself.
+
+    Examples:
+        >>> image = np.zeros((64, 96, 3), np.uint8)
+        >>> image[20:40, 30:60] = 255
+        >>> int(prompt_mask(image, box=(25, 15, 40, 30)).sum())
+        600
+    """
+    frame = as_frame(image)
+    prompt = Prompt(box, points, scribble, () if polygon is None else (polygon,))
+    size = (frame.shape[0], frame.shape[1])
+    bounds, seeds = prompt.box_in(size), prompt.seeds(size)
+    if prompt.polygons:
+        if bounds or seeds.any():
+            raise StremnError("a polygon is the mask itself: leave out its box, points and scribble")
+        return prompt.drawn(size)
+    if not bounds and not (seeds > 0).any():
+        raise StremnError(
+            "nothing shows where the object is: give a box, a point on it, a scribble or a polygon"
+        )
+    mask = grab_cut(frame, bounds, seeds)
+    if mask.any():
+        return mask
+    # The colours of the object are those around it: what was drawn is all that is known.
+    if bounds:
+        mask[bounds[1] : bounds[3], bounds[0] : bounds[2]] = True
+        mask &= seeds >= 0
+    if not mask.any():
+        raise StremnError("points beside the object leave nothing of its box: take some away")
+    return mask

@@ -1,0 +1,76 @@
+"""Masks from boxes, points, scribbles and polygons."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stremn import StremnError
+from stremn.metrics import region_similarity
+from stremn.prompts import prompt_mask
+
+SIZE = (64, 96)
+corner = st.tuples(st.floats(-20, 116), st.floats(-20, 84))
+
+
+@pytest.fixture(scope="module")
+def ball() -> tuple[np.ndarray, np.ndarray]:
+    """A red ball on a noisy green ground, and its mask."""
+    image = np.random.default_rng(0).normal((60, 140, 60), 12, (*SIZE, 3)).clip(0, 255).astype(np.uint8)
+    mask = np.zeros(SIZE, np.uint8)
+    cv2.circle(mask, (45, 30), 14, 1, -1)
+    image[mask > 0] = (200, 40, 30)
+    return image, mask.astype(bool)
+
+
+def test_a_box_a_point_or_a_scribble_shows_the_ball(ball: tuple[np.ndarray, np.ndarray]) -> None:
+    image, mask = ball
+    assert region_similarity(prompt_mask(image, box=(28, 13, 35, 35)), mask) > 0.95
+    assert region_similarity(prompt_mask(image, points=[(45, 30), (5, 5, False)]), mask) > 0.95
+    assert region_similarity(prompt_mask(image, scribble=[[(38, 30), (52, 30)]]), mask) > 0.95
+
+
+def test_what_is_said_of_a_pixel_holds(ball: tuple[np.ndarray, np.ndarray]) -> None:
+    image, _ = ball
+    mask = prompt_mask(image, box=(28, 13, 35, 35), points=[(45, 30, False), (30, 14)])
+    assert not mask[30, 45]
+    assert mask[14, 30]
+
+
+@given(st.lists(corner, min_size=3, max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_the_mask_of_a_polygon_lies_within_its_bounds(polygon: list[tuple[float, float]]) -> None:
+    try:
+        mask = prompt_mask(np.zeros((*SIZE, 3), np.uint8), polygon=polygon)
+    except StremnError:
+        return  # it covers no pixel
+    rows, columns = np.nonzero(mask)
+    (left, top), (right, bottom) = np.min(polygon, axis=0), np.max(polygon, axis=0)
+    slack = 0.1  # of OpenCV's fixed point numbers
+    assert left - slack <= columns.min() + 0.5
+    assert columns.max() + 0.5 <= right + slack
+    assert top - slack <= rows.min() + 0.5
+    assert rows.max() + 0.5 <= bottom + slack
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ({}, "nothing shows where the object is"),
+        ({"points": [(5, 5, False)]}, "nothing shows where the object is"),
+        ({"box": (10, 10, 0, 5)}, "box 10,10,0,5 is empty"),
+        ({"box": (100, 10, 20, 20)}, "box 100,10,20,20 lies outside the picture of 96x64 pixels"),
+        ({"box": (1, 2, 3)}, "a box is x,y,width,height in pixels"),
+        ({"box": (1, 2, 3, float("nan"))}, "a box is x,y,width,height in pixels"),
+        ({"points": [(96, 5)]}, "point 96,5 lies outside the picture"),
+        ({"points": [(9, 5), (9, 5, False)]}, "point 9,5 is said to be on the object and beside it"),
+        ({"scribble": [[(1, 1), (5, 5, False)]]}, "a scribble has points on the object and beside it"),
+        ({"polygon": [(1, 1), (5, 5)]}, "a polygon of 2 corners is empty"),
+        ({"polygon": [(200, 1), (250, 5), (220, 9)]}, "covers no pixel"),
+        ({"polygon": [(1, 1), (5, 5), (1, 5)], "box": (1, 1, 5, 5)}, "a polygon is the mask itself"),
+    ],
+)
+def test_bad_prompts_are_refused(prompt: dict, said: str) -> None:
+    with pytest.raises(StremnError, match=said):
+        prompt_mask(np.zeros((*SIZE, 3), np.uint8), **prompt)
