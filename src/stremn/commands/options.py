@@ -12,6 +12,8 @@ from stremn.errors import StremnError
 
 if TYPE_CHECKING:
     from stremn.data import Video
+    from stremn.exports import Exports
+    from stremn.files import FrameSource
     from stremn.models import Predictor
     from stremn.sessions import PredictionSession, SegmentationSession
     from stremn.sessions.settings import PredictionSettings, SegmentationSettings
@@ -23,6 +25,7 @@ __all__ = [
     "SEGMENTER",
     "ClipOptions",
     "DataOptions",
+    "ExportOptions",
     "Overwrite",
     "SessionOptions",
     "Source",
@@ -157,6 +160,42 @@ class SessionOptions:
             "multi_scale": self.multi_scale,
             "postprocess": bool(self.postprocess),
         }
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Which exports are wanted of a segmented video, and what its objects are called."""
+
+    export: Annotated[
+        list[str] | None,
+        typer.Option(help="Also for another tool: coco, ytvis, mots, datumaro; may be given several times."),
+    ] = None
+    name: Annotated[
+        list[str] | None, typer.Option(help="Of an object, for exports, as in 2=dog; several times.")
+    ] = None
+
+    def open(self, folder: Path, frames: "FrameSource", overwrite: bool) -> "Exports":
+        """The exports wanted, of this video, into this folder.
+
+        Raises:
+            StremnError: if one is unknown or there already, or a name cannot be used.
+        """
+        from stremn.exports import Exports
+
+        names = {}
+        for given in self.name or ():
+            object_id, _, name = given.partition("=")
+            if not object_id.isascii() or not object_id.isdecimal() or not name:
+                raise StremnError(f"--name {given} is not like 2=dog: give the id of an object and its name")
+            names[int(object_id)] = name
+        return Exports(
+            folder,
+            self.export or (),
+            names=names,
+            frame_rate=frames.frame_rate,
+            pixel_aspect=frames.pixel_aspect,
+            overwrite=overwrite,
+        )
 
 
 def listed(sequences: str | None) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from stremn.commands.console import FrameProgress, Interrupted, Stop, say, stop_
 if TYPE_CHECKING:
     import numpy as np
 
+    from stremn.exports import Exports
     from stremn.files import Frame, FrameSource, MaskSchedule, SegmentationFolder
 
 __all__ = ["segment", "segment_source"]
@@ -30,6 +32,7 @@ def segment(
     ],
     out: Annotated[Path, typer.Option(help="Folder for masks/, overlay.mp4, memory.png, summary.json.")],
     asked: options.SessionOptions,
+    wanted: options.ExportOptions,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow the objects of the masks through a video."""
@@ -38,7 +41,8 @@ def segment(
     with open_source(source, without=masks) as frames, stop_between_frames() as stop:
         schedule = MaskSchedule(masks, frames.frame_names)
         folder = SegmentationFolder(out, overwrite, inputs=(source, masks))
-        summary = segment_source(frames, schedule, folder, asked, stop)
+        exports = wanted.open(folder.path / "exports", frames, overwrite)
+        summary = segment_source(frames, schedule, folder, asked, stop, exports)
         summary["settings"] = {"source": source, "masks": str(masks)} | summary["settings"]
         write_json(folder.path / "summary.json", summary)
     say(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {folder.path}")
@@ -52,6 +56,7 @@ def segment_source(
     folder: SegmentationFolder,
     asked: options.SessionOptions,
     stop: Stop,
+    exports: Exports | None = None,
 ) -> dict[str, Any]:
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
 
@@ -61,6 +66,7 @@ def segment_source(
         folder: prepared only when the first frame and its mask were read and segmented.
         asked: opened as a session when the first frame and its mask were read.
         stop: asked before each frame; once it is true the run ends as if the video ended there.
+        exports: written frame by frame too.
 
     Returns:
         What ``summary.json`` says of the run.
@@ -68,6 +74,7 @@ def segment_source(
     Raises:
         StremnError: on input that cannot be used, or a full disk.
     """
+    from stremn.exports import clear_exports
     from stremn.files import VideoWriter, overlay, write_mask
     from stremn.memory import MemoryHistory
     from stremn.provenance import peak_memory_bytes, versions
@@ -80,6 +87,7 @@ def segment_source(
     session = SegmentationSession(asked.model, asked.segmentation())
     with (
         VideoWriter(folder.path / "overlay.mp4", frames.frame_rate, frames.pixel_aspect) as video,
+        exports or nullcontext() as exports,
         FrameProgress(frames.name, frames.frame_count) as progress,
     ):
         for frame, given in stream:
@@ -89,8 +97,11 @@ def segment_source(
             result = session.step(frame.image, objects, frame_index=frame.index)
             if progress.count == 0:
                 folder.prepare()
+                clear_exports(folder.path / "exports")
             write_mask(folder.picture(frame.name), result.labels)
             video.write(overlay(frame.image, result.labels))
+            if exports is not None:
+                exports.write(frame.image, result.labels, index=frame.index, name=frame.name)
             history.add(result.frame_index, session.frames_in_memory())
             seen.update(result.object_ids)
             progress.advance()

@@ -167,6 +167,7 @@ class OutputFolder:
     Attributes:
         pictures: name of the folder within it that gets a PNG for each frame.
         files: names of the other outputs.
+        folders: names of the folders within it that are not its own to replace, but where outputs go.
 
     Args:
         path: the folder; may be missing or empty.
@@ -179,13 +180,14 @@ class OutputFolder:
 
     pictures: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
+    folders: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, path: str | Path, overwrite: bool = False, *, inputs: Iterable[str | Path] = ()
     ) -> None:
         self.path = Path(path).expanduser()
         check_folder(self.path, overwrite)
-        ours = [(self.path / name).resolve() for name in (self.pictures, *self.files)]
+        ours = [(self.path / name).resolve() for name in (self.pictures, *self.files, *self.folders)]
         for given in inputs:
             real = Path(given).expanduser().resolve()
             if any(real == out or out in real.parents for out in ours):
@@ -221,6 +223,7 @@ class SegmentationFolder(OutputFolder):
 
     pictures = "masks"
     files = ("overlay.mp4", "memory.png", "summary.json")
+    folders = ("exports",)
 
 
 class PredictionFolder(OutputFolder):
