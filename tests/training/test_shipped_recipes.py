@@ -22,7 +22,7 @@ from stremn import from_pretrained
 from stremn.training import PredictionRecipe, SegmentationRecipe, load_recipe, train
 
 RECIPES = Path(str(files("stremn"))) / "recipes"
-LITE = sorted((RECIPES / "lite").iterdir(), key=lambda path: int(path.stem.removeprefix("stage")))
+LITE = sorted((RECIPES / "lite").glob("*.yaml"), key=lambda path: int(path.stem.removeprefix("stage")))
 SMALL = ("steps=1", "batch=1", "size=32", "workers=0", "precision='no'", "validate_every=0")
 REDUCED = ("batch=1", "objects=1", "steps=2", "workers=0", "precision='no'", "size=64", "validate_size=64")
 
