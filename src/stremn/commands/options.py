@@ -168,7 +168,9 @@ class ExportOptions:
 
     export: Annotated[
         list[str] | None,
-        typer.Option(help="Also for another tool: coco, ytvis, mots, datumaro; may be given several times."),
+        typer.Option(
+            help="Also for another tool: coco, ytvis, mots, datumaro, cvat, labelme, yolo; several times."
+        ),
     ] = None
     name: Annotated[
         list[str] | None, typer.Option(help="Of an object, for exports, as in 2=dog; several times.")

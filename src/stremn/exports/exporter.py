@@ -19,6 +19,7 @@ from stremn.errors import StremnError
 from stremn.files.outputs import make_folder, part_name, remove, replacing, write_error
 
 __all__ = [
+    "UNWRITABLE",
     "Categories",
     "DatasetExporter",
     "Exporter",
@@ -33,7 +34,7 @@ __all__ = [
 
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
 # What XML, and with it CVAT, has no way to hold; YAML lacks the upper controls.
-_UNWRITABLE = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+UNWRITABLE = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ class Categories:
         for object_id, name in sorted(self.given.items()):
             if not 1 <= object_id <= 255:
                 raise StremnError(f"name {name!r} is for object {object_id}: ids go from 1 to 255")
-            if not name.strip() or _UNWRITABLE.search(name):
+            if not name.strip() or UNWRITABLE.search(name):
                 raise StremnError(
                     f"name {name!r} of object {object_id} has nothing or control characters in it"
                 )

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from stremn.errors import StremnError
+from stremn.exports.annotation_tools import Cvat, LabelMe, Yolo
 from stremn.exports.datasets import Coco, Datumaro, Mots, YouTubeVis
 from stremn.exports.exporter import Categories, Exporter, LabelledFrame, VideoFacts
 from stremn.files.outputs import make_folder
@@ -22,6 +23,9 @@ EXPORTS: dict[str, type[Exporter]] = {
     "ytvis": YouTubeVis,
     "mots": Mots,
     "datumaro": Datumaro,
+    "cvat": Cvat,
+    "labelme": LabelMe,
+    "yolo": Yolo,
 }
 """The exporters by name; each has a ``description`` of one line."""
 
