@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from stremn.errors import StremnError
 from stremn.memory import EXACT, POLICIES
 from stremn.models import Segmenter
 from stremn.sessions import SegmentationResult, SegmentationSession
@@ -126,6 +127,19 @@ def test_a_reset_session_begins_with_its_seed_again(
     assert other.frames_in_memory() == session.frames_in_memory()
 
 
+def test_a_state_saved_without_its_frame_goes_on(
+    open_session: Open, model: Segmenter, video: list[np.ndarray], boxes: Boxes, tmp_path: Path
+) -> None:
+    """As before there were corrections."""
+    session = open_session()
+    session.step(video[0], boxes(1))
+    session._latest = None
+    other = SegmentationSession.load(session.save(tmp_path / "old.safetensors"), model, device="cpu")
+    with pytest.raises(StremnError, match="no frame to correct"):
+        other.correct(boxes(1))
+    assert same(session.step(video[1]), other.step(video[1]))
+
+
 def test_the_file_is_plain_tensors_and_text(
     open_session: Open, video: list[np.ndarray], boxes: Boxes, tmp_path: Path
 ) -> None:
@@ -137,6 +151,6 @@ def test_the_file_is_plain_tensors_and_text(
         names = set(file.keys())
         facts = json.loads(json.loads(file.metadata()["stremn_session"])["facts"])
     banks = {"key", "value", "update_key", "frame_index", "seen", *EXACT}
-    assert names == {"generator", "previous"} | {f"memory.{n}" for n in banks}
+    assert names == {"generator", "previous", "frame", "labels"} | {f"memory.{n}" for n in banks}
     assert facts["object_ids"] == [1]
     assert (facts["frame_index"], facts["frame_size"]) == (1, [64, 96])

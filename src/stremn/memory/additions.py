@@ -21,10 +21,10 @@ def read_separately(
     scale: float | None = None,
     method: Method = "auto",
 ) -> Tensor:
-    """Read the permanent slot, the latest slot and the chosen slots each by itself.
+    """Read the given slots (permanent and corrections), the latest and the chosen ones each by themselves.
 
     Read together, nearly all weight goes to the latest template, which looks most like the query, and the
-    others have no say. What an object's part does not hold yet is replaced by its permanent slot's.
+    others have no say. What an object's part does not hold yet is replaced by its given slots'.
 
     Args:
         memory: of ``O`` objects, with a permanent slot.
@@ -41,44 +41,46 @@ def read_separately(
     """
     if not memory.layout.permanent:
         raise ValueError("a memory is read in parts only if it has a permanent slot")
-    first = memory.layout.first_chosen
-    parts = [n for n in (1, first - 1, memory.slots - first) if n]
+    first, latest = memory.layout.first_chosen, int(memory.layout.latest)
+    parts = [n for n in (memory.layout.given, latest, memory.slots - first) if n]
     readout = memory.read(query_key, similarity=similarity, scale=scale, method=method, parts=parts)
     readout = readout.unflatten(-1, (len(parts), -1))
     holds = torch.stack([part.any(dim=1) for part in memory.occupied.split(parts, dim=1)], dim=1)
     readout = torch.where(holds[:, None, :, None], readout, readout[:, :, :1])
     if len(parts) < 3:
-        readout = readout[:, :, [0, int(first > 1), (len(parts) - 1) * int(memory.slots > first)]]
+        readout = readout[:, :, [0, latest, (len(parts) - 1) * int(memory.slots > first)]]
     return readout.flatten(2)
 
 
 def read_target(memory: SlotMemory, features: Tensor) -> Tensor:
-    """Predict by two target models: one fitted to the permanent slot, one to all slots.
+    """Predict by two target models: one fitted to the given slots, one to all slots.
 
-    In the second the permanent slot counts as much as all others together. See :mod:`stremn.ops.ridge`.
+    Given are the permanent slot and corrections. In the second they count as much as all others together. See
+    :mod:`stremn.ops.ridge`.
 
     Args:
         memory: of ``O`` objects, with moments and a permanent slot.
         features: of the frame ``(O, N, C)``, the same channels that the moments are of.
 
     Returns:
-        ``(O, N, 2·T)`` float32, of the permanent slot first.
+        ``(O, N, 2·T)`` float32, of the given slots first.
 
     Raises:
         ValueError: if there are no moments or the layout has no permanent slot.
     """
-    moments, permanent = memory.moments, memory.permanent_fit
+    moments, given = memory.moments, memory.permanent_fit
     if moments is None or not memory.layout.permanent:
         raise ValueError("a target model needs moments and a permanent slot to be fitted to")
-    others = memory.occupied[:, 1:].to(moments.dtype)
-    others = others / others.sum(dim=1, keepdim=True).clamp(min=1)
-    weights = torch.cat([others.new_ones(len(others), 1), others], dim=1)
-    if permanent is None:
-        permanent = target_fit(moments[:, 0])
+    parts = memory.occupied.to(moments.dtype).split(
+        [memory.layout.given, memory.slots - memory.layout.given], 1
+    )
+    weights = torch.cat([part / part.sum(dim=1, keepdim=True).clamp(min=1) for part in parts], dim=1)
+    if given is None:
+        given = target_fit(memory.given_moments())
     # Autocast would round the moments, and what is solved with them would be far off.
     with torch.autocast(features.device.type, enabled=False):
         everything = (weights.unsqueeze(1) @ moments.flatten(2)).view_as(moments[:, 0])
-        fits = torch.cat([permanent, target_fit(everything)], dim=-1)
+        fits = torch.cat([given, target_fit(everything)], dim=-1)
         return features.to(fits.dtype) @ fits
 
 

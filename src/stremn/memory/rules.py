@@ -14,13 +14,15 @@ __all__ = ["MemoryLayout", "Rules"]
 class MemoryLayout:
     """How many slots there are and what they are for; the paper's K is their sum.
 
-    The order in memory is permanent, latest, chosen. ``MemoryLayout()`` is the paper's for segmentation
-    (K = 6, Sec. 4.1.1); ``MemoryLayout(False, False, 5)`` the paper's for prediction.
+    The order in memory is permanent, corrections, latest, chosen. ``MemoryLayout()`` is the paper's for
+    segmentation (K = 6, Sec. 4.1.1); ``MemoryLayout(False, False, 5)`` the paper's for prediction.
 
     Attributes:
         permanent: a slot for the frame where the object was given, never replaced.
         latest: a slot for the latest frame; what it held before competes for the chosen slots.
         chosen: slots whose owner a policy decides.
+        corrections: slots for frames where the object was corrected, an addition to the paper; they are
+            allocated by the first corrections of a video and kept like the permanent one.
 
     Examples:
         >>> MemoryLayout().slots, MemoryLayout.of_slots(4).chosen
@@ -30,6 +32,7 @@ class MemoryLayout:
     permanent: bool = True
     latest: bool = True
     chosen: int = 4
+    corrections: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a layout without a slot."""
@@ -39,17 +42,22 @@ class MemoryLayout:
     @property
     def slots(self) -> int:
         """K, the number of all slots."""
-        return self.permanent + self.latest + self.chosen
+        return self.first_chosen + self.chosen
+
+    @property
+    def given(self) -> int:
+        """Slots of frames whose mask was given, the first ones: permanent and corrections."""
+        return self.permanent + self.corrections
 
     @property
     def latest_slot(self) -> int:
         """Position of the latest slot."""
-        return int(self.permanent)
+        return self.given
 
     @property
     def first_chosen(self) -> int:
         """Position of the first chosen slot; the others follow."""
-        return self.permanent + self.latest
+        return self.given + self.latest
 
     @classmethod
     def of_slots(cls, slots: int) -> "MemoryLayout":

@@ -22,6 +22,9 @@ Fuse = Callable[["SlotMemory", Tensor], "SlotMemory"]
 """From a memory, and which slot of each object is about to be replaced ``(O, K)``, one-hot or zero, to the
 memory that is then written."""
 
+CORRECTIONS = 2
+"""Most slots of an object for frames where it was corrected; the next correction replaces the oldest."""
+
 EXACT = ("moments", "permanent_fit")
 """Tensors of a memory that are float32 at least, also where its templates are in half precision."""
 
@@ -58,8 +61,8 @@ class Template:
         named = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
-    def of_objects(self, objects: slice) -> "Template":
-        """Only these of the objects."""
+    def of_objects(self, objects: slice | Sequence[int]) -> "Template":
+        """Only these of the objects, in this order."""
         return Template(**{name: tensor[objects] for name, tensor in self.tensors().items()})
 
 
@@ -78,8 +81,9 @@ class SlotMemory:
         frame_index: frame in each slot ``(O, K)`` int64, :data:`EMPTY` where there is none.
         seen: contenders so far for each object ``(O,)`` int64.
         moments: an addition, ``(O, K, C, C + T)``; ``None`` in a model without a target model.
-        permanent_fit: the target model of the permanent slot ``(O, C, T)``, which follows from its moments
-            and is kept because it is read at every frame; ``None`` where there is none.
+        permanent_fit: the target model of the given slots ``(O, C, T)``, permanent and corrections, which
+            follows from their moments and is kept because it is read at every frame; ``None`` where there is
+            none.
         contender_key: ``(O, K, N, Cu)``; ``None`` where ``update_key`` serves as both.
 
     Examples:
@@ -246,10 +250,69 @@ class SlotMemory:
         return memory
 
     def _fitted(self) -> "SlotMemory":
-        """With the target model of the template that is in the permanent slot now."""
+        """With the target model of the templates that are in the given slots now."""
         if self.moments is None or not self.layout.permanent:
             return self
-        return replace(self, permanent_fit=target_fit(self.moments[:, 0]).contiguous())
+        return replace(self, permanent_fit=target_fit(self.given_moments()).contiguous())
+
+    def given_moments(self) -> Tensor:
+        """Mean moments of the templates in the given slots ``(O, C, C + T)``, of a model that has them."""
+        assert self.moments is not None
+        holds = self.occupied[:, : self.layout.given, None, None]
+        return (self.moments[:, : self.layout.given] * holds).sum(dim=1) / holds.sum(dim=1).clamp(min=1)
+
+    def correct(
+        self, template: Template, frame_index: int | Tensor, corrected: Tensor, present: Tensor
+    ) -> "SlotMemory":
+        """Take in the masks that were given for the frame of the latest slot, an addition to the paper.
+
+        The template of a corrected object goes to a slot that is never contested: the one of the same frame
+        if it was given there before, else a new one, or once there are :data:`CORRECTIONS` the oldest of
+        them. Its chosen templates are dropped, as the error may be among them.
+
+        Args:
+            template: the frame with its corrected masks, of all objects.
+            frame_index: its index, ``()``.
+            corrected: the objects whose masks were given ``(O,)`` bool.
+            present: the objects that the frame shows ``(O,)`` bool; of a corrected one that it does not show
+                the latest template is dropped.
+
+        Returns:
+            The memory to go on with, with a slot more for each object if none was free.
+        """
+        frame = torch.as_tensor(frame_index, device=self.frame_index.device)
+        stays, first = corrected & present, self.layout.given
+        given = self.frame_index[:, :first]
+        taken = ~((given == frame) | (given == EMPTY)).any(dim=1)
+        if self.layout.corrections < CORRECTIONS and bool((taken & stays).any()):
+            return self._with_correction_slot().correct(template, frame, corrected, present)
+        # The oldest is the last resort: of this frame comes before empty, and the first frame is never it.
+        rank = torch.where(given == frame, -2, given)
+        rank[:, 0] = torch.where(given[:, 0] == frame, -2, torch.iinfo(rank.dtype).max)
+        slot = torch.where(stays, rank.argmin(dim=1), -1)
+        # In the frame where an object was given its latest slot is empty.
+        latest = torch.where(present & (given[:, 0] != frame), self.layout.latest_slot, -1)
+        memory = self._write(template, frame.expand(self.objects), slot)
+        memory = memory._write(template, frame.expand(self.objects), latest)
+        drop = corrected.unsqueeze(1) & (
+            torch.arange(self.slots, device=frame.device) >= self.layout.first_chosen
+        )
+        drop[:, self.layout.latest_slot] = corrected & ~present
+        return replace(memory, frame_index=memory.frame_index.masked_fill(drop, EMPTY))._fitted()
+
+    def _with_correction_slot(self) -> "SlotMemory":
+        """With one more slot after the given ones, empty."""
+        at = self.layout.given
+        wide: dict[str, Any] = {
+            name: torch.cat([bank[:, :at], torch.zeros_like(bank[:, :1]), bank[:, at:]], dim=1)
+            for name, bank in self._banks().items()
+        }
+        index = self.frame_index
+        wide["frame_index"] = torch.cat(
+            [index[:, :at], torch.full_like(index[:, :1], EMPTY), index[:, at:]], 1
+        )
+        layout = replace(self.layout, corrections=self.layout.corrections + 1)
+        return replace(self, layout=layout, **wide)
 
     def _compete(
         self,

@@ -213,6 +213,58 @@ class Segmenter(nn.Module, ABC):
         )
         return logits, after
 
+    def correct(
+        self,
+        features: Sequence[ImageFeatures],
+        states: Sequence[SegmentationState],
+        rules: Rules,
+        frame_index: int | Tensor,
+        given: Sequence[Tensor],
+        corrected: Sequence[int],
+    ) -> tuple[SegmentationState, ...]:
+        """Take other masks for a frame that was observed, an addition to the paper.
+
+        Args:
+            features: of the frame, by view.
+            states: after the frame, by view; empty before any object was given.
+            rules: of the memory.
+            frame_index: position in the video.
+            given: by view, masks ``(O', 1, H, W)`` in [0, 1] of corrected objects, in the order of
+                ``corrected``, followed by those of new objects; an empty one says that a corrected object is
+                not to be seen. What they cover is taken from the other objects.
+            corrected: positions of the corrected objects.
+
+        Returns:
+            The states for the next frame, new objects after those known before.
+        """
+        after = []
+        for view, (seen, masks) in enumerate(zip(features, given, strict=True)):
+            state = states[view] if states else None
+            known = 0 if state is None else len(state.previous)
+            others = [p for p in range(known) if p not in corrected]
+            order = [*others, *corrected, *range(known, len(others) + len(masks))]
+            back = sorted(range(len(order)), key=order.__getitem__)
+            found = with_given(state.previous[others] if state and others else None, masks, seen.logit_size)
+            template = self.encode_template(seen, found, masks).of_objects(back)
+            found, memory = found[back], None
+            if state is not None:
+                given_now = torch.zeros(known, dtype=torch.bool, device=found.device)
+                given_now[list(corrected)] = True
+                present = surely_visible(found[:known], rules.certainty) | (rules.certainty == 0)
+                present[list(corrected)] = masks[: len(corrected)].flatten(1).any(dim=1)
+                memory = state.memory.correct(
+                    template.of_objects(slice(known)), frame_index, given_now, present
+                )
+            if len(order) > known:
+                layout = rules.layout if memory is None else memory.layout
+                fresh = SlotMemory.of_first_frame(
+                    template.of_objects(slice(known, None)), frame_index, layout
+                )
+                memory = fresh if memory is None else memory.append_objects(fresh)
+            assert memory is not None
+            after.append(SegmentationState(memory, found))
+        return tuple(after)
+
     def segment(self, features: ImageFeatures, state: SegmentationState, *, guide: bool = True) -> Tensor:
         """Logits of the known objects ``(O, 1, h', w')`` float32: read, then decode.
 

@@ -61,7 +61,7 @@ def as_frame(frame: Any) -> np.ndarray:
     return np.repeat(frame, 3, axis=2) if frame.shape[2] == 1 else frame
 
 
-def as_object_masks(masks: Any, size: tuple[int, int]) -> dict[int, np.ndarray]:
+def as_object_masks(masks: Any, size: tuple[int, int], *, empty: bool = False) -> dict[int, np.ndarray]:
     """Masks given with a frame as one boolean ``(H, W)`` array per object id.
 
     Args:
@@ -69,11 +69,13 @@ def as_object_masks(masks: Any, size: tuple[int, int]) -> dict[int, np.ndarray]:
             is void and so background; a Pillow image, read as a mask file is; or a mapping from id to a mask
             of booleans, of 0 and 1, or of 0 and 255; where these overlap, the later one wins.
         size: ``(H, W)`` of the frame.
+        empty: whether a mask in a mapping may be empty.
 
     Raises:
         StremnError: if the size differs, an id is not in 1-255, a mask is empty, or one in a mapping holds
             other values, such as probabilities.
     """
+    nowhere: set[int] = set()
     if isinstance(masks, Mapping):
         ids = [as_object_id(key) for key in masks]
         labels = np.zeros(size, np.uint8)
@@ -81,7 +83,9 @@ def as_object_masks(masks: Any, size: tuple[int, int]) -> dict[int, np.ndarray]:
             mask = _binary(given, key)
             _check_mask(mask, size)
             if not mask.any():
-                raise StremnError(f"the mask of object {key} is empty")
+                if not empty:
+                    raise StremnError(f"the mask of object {key} is empty")
+                nowhere.add(key)
             labels[mask] = key
     else:
         labels = _read_labels(masks)
@@ -96,7 +100,7 @@ def as_object_masks(masks: Any, size: tuple[int, int]) -> dict[int, np.ndarray]:
         raise StremnError("the mask holds no object: every pixel is 0")
     result = {key: labels == key for key in ids}
     for key, mask in result.items():
-        if not mask.any():
+        if not mask.any() and key not in nowhere:
             raise StremnError(f"the mask of object {key} is covered by the masks given after it")
     return result
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,12 @@ __all__ = ["SegmentationResult", "SegmentationSession"]
 
 log = logging.getLogger("stremn")
 
+LATEST = ("frame", "labels")
+"""Tensors of a saved session, by which its latest frame can be corrected."""
+
 
 class SegmentationSession(Session):
-    """The state of one video: slot memory, previous probabilities, object ids. No frame is kept.
+    """The state of one video: slot memory, previous probabilities, object ids, and the latest frame.
 
     Examples:
         >>> import numpy as np
@@ -88,6 +91,8 @@ class SegmentationSession(Session):
         super().reset()
         self.object_ids: tuple[int, ...] = ()
         self.states: tuple[SegmentationState, ...] = ()
+        self.rules = replace(self.rules, layout=replace(self.rules.layout, corrections=0))
+        self._latest: tuple[np.ndarray, np.ndarray] | None = None
 
     def encode(self, frame: Any) -> tuple[ImageFeatures, ...]:
         """What the network sees in a frame before it asks the memory, one for each view.
@@ -142,14 +147,74 @@ class SegmentationSession(Session):
             self.remove([i for i in given if i in self.object_ids])
         before, self.frame_index, self.frame_size = self.frame_index, index, size
         if not given and not self.object_ids:
-            return SegmentationResult(index, np.zeros(size, np.uint8), ())
+            self._latest = image.copy(), np.zeros(size, np.uint8)
+            return SegmentationResult(index, self._latest[1].copy(), ())
+        self._latest = None  # or two frames would be held while this one is looked at
         candidate = self.rules.candidate(index, before)
         with self.runtime.active():
             labels, probabilities = self._observe(image, given, features, candidate)
         for object_id, mask in given.items():
             labels[mask] = object_id
         self.object_ids = (*self.object_ids, *given)
+        self._latest = image.copy(), labels.copy()
         return SegmentationResult(index, labels, self.object_ids, probabilities)
+
+    def correct(self, masks: Any) -> SegmentationResult:
+        """Take other masks for the latest frame, from which the objects go on.
+
+        The template of a corrected object stays like that of the frame where it was given, of the last two
+        corrections; templates since then that may hold the error are dropped. Others stay as they are, but
+        for the pixels that corrected ones take from them. The memory grows by a slot at each of the first
+        two corrections of a video, and never again.
+
+        Args:
+            masks: objects to correct, see :func:`stremn.sessions.inputs.as_object_masks`; ids that are not
+                followed yet are from this frame on. In a mapping, an empty mask says that a followed object
+                is not to be seen in the frame.
+
+        Returns:
+            What :meth:`step` returned of the frame, corrected.
+
+        Raises:
+            StremnError: if there was no frame yet, or the masks do not fit; the state is then unchanged.
+
+        Examples:
+            >>> import numpy as np
+            >>> session, frame = SegmentationSession("stremn-lite", size=64), np.zeros((64, 96, 3), np.uint8)
+            >>> mask = np.zeros((64, 96), np.uint8)
+            >>> mask[20:40, 30:60] = 1
+            >>> _ = session.step(frame, masks=mask), session.step(frame)
+            >>> session.correct({1: mask > 0}).labels.sum()
+            np.uint64(600)
+            >>> session.frames_in_memory()
+            {1: [0, 1, 1, -1, -1, -1, -1]}
+        """
+        if self._latest is None:
+            raise StremnError("there is no frame to correct: call step() first")
+        image, labels = self._latest
+        size = (image.shape[0], image.shape[1])
+        given = as_object_masks(masks, size, empty=True)
+        known = [i for i in given if i in self.object_ids]
+        if empty := [i for i in given if i not in known and not given[i].any()]:
+            raise StremnError(f"the mask of object {empty[0]}, which is not followed, is empty")
+        self._tell_tiny(given)
+        given = {i: given[i] for i in [*known, *(i for i in given if i not in known)]}
+        with self.runtime.active():
+            stacked = torch.from_numpy(np.stack(list(given.values()))).unsqueeze(1)
+            stacked = stacked.to(self.runtime.device).float()
+            self.states = self.model.correct(
+                self._features(image),
+                *(self.states, self.rules, torch.tensor(self.frame_index, device=self.runtime.device)),
+                given=[view.turn(stacked) for view in self.settings.views],
+                corrected=[self.object_ids.index(i) for i in known],
+            )
+        self.rules = replace(self.rules, layout=self.states[0].memory.layout)
+        self.object_ids = (*self.object_ids, *(i for i in given if i not in known))
+        labels[np.isin(labels, known)] = 0
+        for object_id, mask in given.items():
+            labels[mask] = object_id
+        probabilities = self.settings.views[0].turn(self.states[0].previous)
+        return SegmentationResult(self.frame_index, labels.copy(), self.object_ids, probabilities)
 
     def remove(self, object_ids: int | Iterable[int]) -> None:
         """Stop following objects. Ids that are not followed are passed over.
@@ -231,7 +296,7 @@ class SegmentationSession(Session):
         height, width = next(iter(given.values())).shape
         inner = internal_size((height, width), self.settings.size or 0, self.model.stride)
         pixels = self.model.stride**2 * height * width / (inner[0] * inner[1])
-        tiny = [object_id for object_id, mask in given.items() if np.count_nonzero(mask) < pixels]
+        tiny = [object_id for object_id, mask in given.items() if 0 < np.count_nonzero(mask) < pixels]
         if tiny:
             some = ", ".join(map(str, tiny[:5])) + (", …" if len(tiny) > 5 else "")
             log.warning(
@@ -262,11 +327,17 @@ class SegmentationSession(Session):
         for view, state in enumerate(self.states):
             tensors[_prefix(view) + "previous"] = state.previous
             tensors |= {f"{_prefix(view)}memory.{name}": t for name, t in state.memory.tensors().items()}
+        if self._latest is not None:
+            tensors |= {name: torch.from_numpy(a) for name, a in zip(LATEST, self._latest)}
         return tensors
 
     def _fill(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.object_ids = tuple(facts["object_ids"])
         layout = MemoryLayout(**facts["layout"])
+        self.rules = replace(self.rules, layout=layout)
+        if LATEST[0] in tensors:  # not in what was saved before there were corrections
+            frame, labels = (tensors[name].clone().numpy() for name in LATEST)
+            self._latest = frame, labels
         if "previous" in tensors:
             self.states = tuple(
                 SegmentationState(

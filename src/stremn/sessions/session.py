@@ -24,7 +24,7 @@ VERSION = 2
 
 
 class Session(ABC):
-    """The state of one video. Its model holds the weights and no state; no frame is kept.
+    """The state of one video. Its model holds the weights and no state; no past frame is kept.
 
     Attributes:
         model: made ready to compute and nothing else; sessions may share it.
