@@ -18,6 +18,7 @@ from stremn.commands.evaluate import evaluate, score
 from stremn.commands.figures import figures
 from stremn.commands.predict import predict
 from stremn.commands.segment import segment
+from stremn.commands.studio import studio
 from stremn.commands.table import ablate, table
 from stremn.commands.train import average, train
 from stremn.errors import StremnError
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Follow objects through a video of any length with constant memory.",
 )
-for command in (segment, predict, demo, score, evaluate, figures, table, train, average):
+for command in (segment, predict, studio, demo, score, evaluate, figures, table, train, average):
     app.command()(command)
 app.add_typer(ablate)
 app.add_typer(data)

@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 # The palette, lifted: its dark tones would only dim the picture. Its steps stay apart.
-_LIFTED = np.interp(PALETTE, [0, 64, 128, 192, 224], [0, 110, 180, 235, 255]).round().astype(np.uint8)
-_FILL = np.ascontiguousarray(_LIFTED[:, None])
+LIFTED = np.interp(PALETTE, [0, 64, 128, 192, 224], [0, 110, 180, 235, 255]).round().astype(np.uint8)
+_FILL = np.ascontiguousarray(LIFTED[:, None])
 _LINE = (0.55 * _FILL.astype(np.float32) + 0.45 * 255).round().astype(np.uint8)
 _MARGIN = 4
 
