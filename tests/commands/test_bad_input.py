@@ -29,7 +29,10 @@ from stremn.models import model_names
 
 def _missing(tmp: Path) -> tuple[Path, str]:
     path = tmp / "none.mp4"
-    return path, f"source '{path}' does not exist: give a video file, a folder of frames, or camera:0"
+    return (
+        path,
+        f"source '{path}' does not exist: give a video file, a folder of frames, a URL, or camera:0",
+    )
 
 
 def _empty_file(tmp: Path) -> tuple[Path, str]:

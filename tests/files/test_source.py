@@ -15,8 +15,8 @@ from PIL import Image
 
 from stremn.errors import StremnError
 from stremn.files import open_source
-from stremn.files.cameras import CameraSource
 from stremn.files.names import natural_key
+from stremn.files.streams import StreamSource
 
 # --- video ------------------------------------------------------------------------------------------------
 
@@ -293,7 +293,7 @@ def test_a_number_that_is_a_path_is_no_camera(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.skipif("lavfi" not in av.formats_available, reason="this PyAV has no virtual device")
 def test_frames_of_a_device(tmp_path: Path) -> None:
     device = "testsrc=size=64x48:rate=10:duration=0.5"
-    with CameraSource("camera:0", device, "lavfi", {}) as source:
+    with StreamSource("camera:0", av.open(device, format="lavfi"), device=True) as source:
         read = list(source)
     assert [f.name for f in read] == [f"{i:05d}" for i in range(5)]
     assert read[0].image.shape == (48, 64, 3)

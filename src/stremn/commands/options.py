@@ -41,7 +41,7 @@ SEGMENTER, PREDICTOR = "stremn-lite", "stremn-predict-video"
 MOST_PIXELS = 8192
 """A shorter side beyond it is a slip of the finger, and would ask for more memory than there is."""
 
-Source = Annotated[str, typer.Argument(help="Video file, folder of frames, or camera:0.")]
+Source = Annotated[str, typer.Argument(help="Video file, folder of frames, http or rtsp URL, or camera:0.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run's outputs.")]
 
 

@@ -66,7 +66,7 @@ def predict(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Predict the frames that follow the observed ones, and compare them with the video's own."""
-    from stremn.files import PredictionFolder, open_source, write_json
+    from stremn.files import PredictionFolder, open_source, without_password, write_json
     from stremn.sessions import PredictionSession
 
     with open_source(source) as frames, stop_between_frames() as stop:
@@ -74,7 +74,7 @@ def predict(
         session = PredictionSession(chosen.model, chosen.prediction(chosen.size))
         summary = predict_source(frames, folder, session, asked, stop)
         settings = vars(asked) | {"grey": session.grey, "architecture": session.model.config.architecture}
-        summary["settings"] = {"source": source} | settings | chosen.describe(session)
+        summary["settings"] = {"source": without_password(source)} | settings | chosen.describe(session)
         write_json(folder.path / "summary.json", summary)
     means = summary["means"]
     verdict = "" if means is None else f", PSNR {means['psnr']:.2f} dB"

@@ -36,14 +36,14 @@ def segment(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow the objects of the masks through a video."""
-    from stremn.files import MaskSchedule, SegmentationFolder, open_source, write_json
+    from stremn.files import MaskSchedule, SegmentationFolder, open_source, without_password, write_json
 
     with open_source(source, without=masks) as frames, stop_between_frames() as stop:
         schedule = MaskSchedule(masks, frames.frame_names)
         folder = SegmentationFolder(out, overwrite, inputs=(source, masks))
         exports = wanted.open(folder.path / "exports", frames, overwrite)
         summary = segment_source(frames, schedule, folder, asked, stop, exports)
-        summary["settings"] = {"source": source, "masks": str(masks)} | summary["settings"]
+        summary["settings"] = {"source": without_password(source), "masks": str(masks)} | summary["settings"]
         write_json(folder.path / "summary.json", summary)
     say(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {folder.path}")
     if stop:

@@ -4,6 +4,7 @@ from stremn.files.colours import PALETTE, Legend
 from stremn.files.drawing import overlay
 from stremn.files.frames import Frame, FrameSource
 from stremn.files.masks import MaskFile, read_mask, write_mask
+from stremn.files.names import without_password
 from stremn.files.outputs import (
     OutputFolder,
     PredictionFolder,
@@ -31,6 +32,7 @@ __all__ = [
     "open_source",
     "overlay",
     "read_mask",
+    "without_password",
     "write_json",
     "write_mask",
     "write_png",

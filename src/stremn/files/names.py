@@ -9,6 +9,7 @@ from stremn.errors import StremnError
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "URL",
     "VIDEO_SUFFIXES",
     "image_files",
     "listed_files",
@@ -17,6 +18,7 @@ __all__ = [
     "read_split",
     "some_of",
     "tell_left_out",
+    "without_password",
 ]
 
 log = logging.getLogger("stremn")
@@ -40,6 +42,8 @@ _COMPANIONS = frozenset(
     | {".log", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"}
 )
 _SUFFIX = "|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))
+URL = re.compile("(?:https?|rtsps?)://")
+"""How the address of a stream or a video in a network begins."""
 _FILE = re.compile(rf"\S.*?(?:{_SUFFIX})(?=\s|$)", re.IGNORECASE)
 
 
@@ -83,6 +87,16 @@ def _shown_files(folder: Path) -> list[Path]:
 def some_of(names: Sequence[str], most: int) -> str:
     """The first of several names, for a message."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def without_password(source: str) -> str:
+    """A source as it may be shown and written down: of an address without user and password.
+
+    Examples:
+        >>> without_password("rtsp://me:secret@10.0.0.9/door")
+        'rtsp://10.0.0.9/door'
+    """
+    return re.sub(r"(?<=://)[^/]*@", "", source) if URL.match(source) else source
 
 
 def read_names(path: Path, what: str = "sequences") -> list[str]:

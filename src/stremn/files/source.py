@@ -10,7 +10,7 @@ from pathlib import Path
 from stremn.errors import StremnError, one_line
 from stremn.files.frames import MAX_RATE, Frame, FrameSource, log
 from stremn.files.images import UNREADABLE, open_image, read_image, to_rgb8
-from stremn.files.names import image_files, tell_left_out
+from stremn.files.names import URL, image_files, tell_left_out
 
 __all__ = ["FolderSource", "PagesSource", "open_source"]
 
@@ -26,10 +26,11 @@ def open_source(
     camera_size: tuple[int, int] | None = None,
     camera_rate: int | None = None,
 ) -> FrameSource:
-    """Open a video file, a folder of frames, or a camera (``camera:0``, or ``0``).
+    """Open a video file, a folder of frames, a camera (``camera:0``, or ``0``) or a stream by its address.
 
     Args:
-        source: path, or camera name; a number is a camera unless a file of that name exists.
+        source: path, camera name, or URL (HTTP, RTSP), with user and password where they are needed; a number
+            is a camera unless a file of that name exists.
         without: a file that is no frame although it may lie in the folder of frames, such as the mask.
         camera_size: ``(h, w)`` in pixels to ask of the camera; its own choice when ``None``.
         camera_rate: frames per second to ask of the camera.
@@ -42,14 +43,18 @@ def open_source(
     path = Path(os.path.expanduser(text))
     there = os.path.exists(path)  # where pathlib would raise, for names that are too long
     if camera and not there:
-        from stremn.files.cameras import open_camera
+        from stremn.files.streams import open_camera
 
         return open_camera(int(camera[1]), size=camera_size, rate=camera_rate)
+    if URL.match(text):
+        from stremn.files.streams import open_url
+
+        return open_url(text)
     if text.startswith("camera:") and not there:
         raise StremnError(f"{text} is not a camera: give its number, as in camera:0")
     if not text.strip() or not there:
         raise StremnError(
-            f"source {text!r} does not exist: give a video file, a folder of frames, or camera:0"
+            f"source {text!r} does not exist: give a video file, a folder of frames, a URL, or camera:0"
         )
     try:
         if path.is_dir():

@@ -21,7 +21,7 @@ from stremn.errors import StremnError
 from stremn.files.frames import MAX_RATE, Frame, FrameSource
 from stremn.files.images import ORIENTATIONS, UNREADABLE, Picture, upright
 
-__all__ = ["VIDEO_ERRORS", "VideoSource", "open_video", "picture", "picture_stream"]
+__all__ = ["VIDEO_ERRORS", "VideoSource", "open_video", "picture", "picture_stream", "stream_rate"]
 
 VIDEO_ERRORS = (av.error.FFmpegError, AttributeError, *UNREADABLE)
 """What PyAV raises on damaged files; by far not all of it is an OSError."""
@@ -134,7 +134,7 @@ class VideoSource(FrameSource):
         self.path = path
         container, stream = open_video(path)
         with container:
-            self.frame_rate = _frame_rate(stream)
+            self.frame_rate = stream_rate(stream)
             seconds = _declared_seconds(container, stream)
             by_time = round(seconds * self.frame_rate) if seconds and self.frame_rate else None
             self.frame_count = stream.frames or by_time or None
@@ -188,7 +188,7 @@ class VideoSource(FrameSource):
         self.lost_frames = max(self.lost_frames, ledger.errors if not ledger.timed else 0)
 
 
-def _frame_rate(stream: VideoStream) -> Fraction | None:
+def stream_rate(stream: VideoStream) -> Fraction | None:
     """Frames per second by the header, exact, or ``None`` where it holds nonsense."""
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate and 0 < rate <= MAX_RATE:
