@@ -169,11 +169,15 @@ class ExportOptions:
     export: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also for another tool: coco, ytvis, mots, datumaro, cvat, labelme, yolo; several times."
+            help="Also for another tool; several times: coco, ytvis, mots, datumaro, cvat, labelme, yolo, "
+            "alpha, prores, vp9, cutout, gif."
         ),
     ] = None
     name: Annotated[
         list[str] | None, typer.Option(help="Of an object, for exports, as in 2=dog; several times.")
+    ] = None
+    behind: Annotated[
+        str | None, typer.Option(help="Of the cutout: a colour, or the path of a picture or video.")
     ] = None
 
     def open(self, folder: Path, frames: "FrameSource", overwrite: bool) -> "Exports":
@@ -196,6 +200,7 @@ class ExportOptions:
             names=names,
             frame_rate=frames.frame_rate,
             pixel_aspect=frames.pixel_aspect,
+            behind=self.behind,
             overwrite=overwrite,
         )
 

@@ -40,7 +40,7 @@ def segment(
 
     with open_source(source, without=masks) as frames, stop_between_frames() as stop:
         schedule = MaskSchedule(masks, frames.frame_names)
-        folder = SegmentationFolder(out, overwrite, inputs=(source, masks))
+        folder = SegmentationFolder(out, overwrite, inputs=(source, masks, wanted.behind or source))
         exports = wanted.open(folder.path / "exports", frames, overwrite)
         summary = segment_source(frames, schedule, folder, asked, stop, exports)
         summary["settings"] = {"source": without_password(source), "masks": str(masks)} | summary["settings"]

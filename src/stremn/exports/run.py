@@ -14,6 +14,7 @@ from stremn.errors import StremnError
 from stremn.exports.annotation_tools import Cvat, LabelMe, Yolo
 from stremn.exports.datasets import Coco, Datumaro, Mots, YouTubeVis
 from stremn.exports.exporter import Categories, Exporter, LabelledFrame, VideoFacts
+from stremn.exports.pictures import Alpha, CutOut, Gif, ProRes, Vp9, check_behind
 from stremn.files.outputs import make_folder
 
 __all__ = ["EXPORTS", "Exports", "clear_exports", "find_export"]
@@ -26,6 +27,11 @@ EXPORTS: dict[str, type[Exporter]] = {
     "cvat": Cvat,
     "labelme": LabelMe,
     "yolo": Yolo,
+    "alpha": Alpha,
+    "prores": ProRes,
+    "vp9": Vp9,
+    "cutout": CutOut,
+    "gif": Gif,
 }
 """The exporters by name; each has a ``description`` of one line."""
 
@@ -66,7 +72,8 @@ class Exports:
         names: of objects by id; others are called ``object-ID``. Those of one name are of one category.
         frame_rate: frames per second; ``None`` means 25.
         pixel_aspect: width of a pixel by its height, for players.
-        behind: what a cut-out has for a background: a colour, or the path of a picture or video.
+        behind: what the cut-out has for a background: a colour, or the path of a picture or video; green by
+            default.
         overwrite: replace what an earlier run left of these exports; foreign files stay in any case.
 
     Raises:
@@ -98,6 +105,10 @@ class Exports:
         self.folder = Path(folder).expanduser()
         self._kinds = [find_export(name) for name in dict.fromkeys(chosen)]
         self._categories = Categories(names or {})
+        if behind is not None:
+            if CutOut not in self._kinds:
+                raise StremnError(f"background {behind!r} is for the export 'cutout': choose that too")
+            check_behind(behind)
         self._video = VideoFacts(frame_rate, pixel_aspect, behind)
         for kind in [] if overwrite else self._kinds:
             if found := kind.found(self.folder):

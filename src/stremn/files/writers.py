@@ -15,6 +15,7 @@ from stremn.errors import StremnError
 from stremn.files.outputs import part_name, write_error
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
@@ -25,17 +26,21 @@ _BT601, _LIMITED_RANGE = 6, 1
 
 
 class VideoWriter:
-    """Writes frames as an H.264 MP4 file; a context manager.
+    """Writes frames as a video file, H.264 in MP4; a context manager.
 
     The file grows under a hidden name and gets its own when it is complete, after an interruption too: it
     then ends with the last frame written. If it cannot be completed it is removed. Without a single frame
     there is no file.
 
+    Subclasses write other formats: ``_format``, ``_picture`` and ``_add_stream`` are all that differs.
+
     Args:
-        path: the MP4 file to be.
+        path: the file to be.
         frame_rate: frames per second; ``None`` means 25.
         pixel_aspect: width of a pixel by its height, for players.
     """
+
+    _format = "mp4"
 
     def __init__(
         self, path: str | Path, frame_rate: Fraction | float | None, pixel_aspect: Fraction | float = 1
@@ -57,45 +62,58 @@ class VideoWriter:
             StremnError: if the disk is full, the folder cannot be written to, or the encoder refuses.
             ValueError: if the size differs from the first frame's.
         """
-        import av
-
         if self._size not in (None, frame.shape[:2]):
             raise ValueError(f"frame is {frame.shape[:2]}, the video is {self._size}")
-        # 4:2:0 video has even sides: one more row or column, like its neighbour, instead of scaling.
-        odd_h, odd_w = frame.shape[0] % 2, frame.shape[1] % 2
-        even = np.ascontiguousarray(frame)
-        if odd_h or odd_w:
-            even = np.asarray(cv2.copyMakeBorder(even, 0, odd_h, 0, odd_w, cv2.BORDER_REPLICATE))
-        # OpenCV converts in a twentieth of the time of FFmpeg's scaler.
-        planes = np.asarray(cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
+        picture = self._picture(np.ascontiguousarray(frame))
         with self._complete_or_gone():
-            self._output = self._output or self._open(even.shape[0], even.shape[1])
+            self._output = self._output or self._open(picture.height, picture.width)
             container, stream = self._output
-            image = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-            image.pts, image.time_base = self._count, 1 / self._rate
-            container.mux(stream.encode(image))
+            picture.pts, picture.time_base = self._count, 1 / self._rate
+            container.mux(stream.encode(picture))
         self._size = frame.shape[:2]
         self._count += 1
+
+    def _picture(self, frame: np.ndarray) -> "VideoFrame":
+        """The frame as the codec takes it."""
+        import av
+
+        # 4:2:0 video has even sides: one more row or column, like its neighbour, instead of scaling.
+        odd_h, odd_w = frame.shape[0] % 2, frame.shape[1] % 2
+        if odd_h or odd_w:
+            frame = np.asarray(cv2.copyMakeBorder(frame, 0, odd_h, 0, odd_w, cv2.BORDER_REPLICATE))
+        # OpenCV converts in a twentieth of the time of FFmpeg's scaler.
+        planes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
+        return av.VideoFrame.from_ndarray(planes, format="yuv420p")
 
     def _open(self, height: int, width: int) -> "tuple[OutputContainer, VideoStream]":
         import av
 
         self._part.touch()  # FFmpeg opens it with the first packet only; a wrong folder is told now
         # FFmpeg takes what stands before a colon in a relative path for a protocol.
-        container = av.open(os.path.abspath(self._part), "w", format="mp4")
+        # Exact: without random numbers, so that equal frames give equal files.
+        options = {"fflags": "bitexact"}
+        container = av.open(os.path.abspath(self._part), "w", format=self._format, options=options)
+        stream = self._add_stream(container, height * width)
+        stream.height, stream.width = height, width
+        if self._pixel_aspect != 1:
+            stream.codec_context.sample_aspect_ratio = self._pixel_aspect
+        return container, stream
+
+    def _add_stream(self, container: "OutputContainer", pixels: int) -> "VideoStream":
+        """The stream of such frames, without their size."""
+        import av
+
         if "libx264" in av.codecs_available:
             stream = container.add_stream("libx264", rate=self._rate)
             stream.options = {"preset": "superfast", "crf": "20"}
         else:
             stream = container.add_stream("mpeg4", rate=self._rate)
             stream.options = {"qscale": "3"}
-            stream.bit_rate = 4 * height * width
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+            stream.bit_rate = 4 * pixels
+        stream.pix_fmt = "yuv420p"
         stream.codec_context.colorspace = _BT601
         stream.codec_context.color_range = _LIMITED_RANGE
-        if self._pixel_aspect != 1:
-            stream.codec_context.sample_aspect_ratio = self._pixel_aspect
-        return container, stream
+        return stream
 
     def close(self) -> None:
         """Finish the file and give it its name; calling it twice does no harm.
