@@ -138,9 +138,7 @@ def test_rtsp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         url = f"rtsp://127.0.0.1:{unused.server_port}/door"
     command = [sys.executable, "-c", _SENDER, url, str(write_video(tmp_path / "a.mp4", 40))]
     with (
-        subprocess.Popen(
-            [sys.executable, "-c", _SENDER, url, str(video)], stderr=subprocess.DEVNULL
-        ) as sender,
+        subprocess.Popen(command, stderr=subprocess.DEVNULL) as sender,
         open_source(url) as source,
     ):
         first = next(iter(source))
