@@ -16,6 +16,7 @@ from stremn.commands.data import data
 from stremn.commands.demo import demo
 from stremn.commands.evaluate import evaluate, score
 from stremn.commands.figures import figures
+from stremn.commands.live import live
 from stremn.commands.predict import predict
 from stremn.commands.segment import segment
 from stremn.commands.studio import studio
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Follow objects through a video of any length with constant memory.",
 )
-for command in (segment, predict, studio, demo, score, evaluate, figures, table, train, average):
+for command in (segment, live, predict, studio, demo, score, evaluate, figures, table, train, average):
     app.command()(command)
 app.add_typer(ablate)
 app.add_typer(data)

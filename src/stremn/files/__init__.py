@@ -3,6 +3,7 @@
 from stremn.files.colours import PALETTE, Legend
 from stremn.files.drawing import overlay
 from stremn.files.frames import Frame, FrameSource
+from stremn.files.live import newest_frames
 from stremn.files.masks import MaskFile, read_mask, write_mask
 from stremn.files.names import without_password
 from stremn.files.outputs import (
@@ -29,6 +30,7 @@ __all__ = [
     "SegmentationFolder",
     "VideoWriter",
     "mask_folder",
+    "newest_frames",
     "open_source",
     "overlay",
     "read_mask",

@@ -47,6 +47,7 @@ class FrameSource(ABC):
         frame_names: names of all frames where they are known beforehand (folders), else ``None``.
         pixel_aspect: width of a pixel by its height; 1 for square ones.
         lost_frames: frames that could not be decoded so far.
+        live: whether frames come in their own time; others are there at once.
     """
 
     def __init__(self, name: str) -> None:
@@ -56,6 +57,7 @@ class FrameSource(ABC):
         self.frame_names: tuple[str, ...] | None = None
         self.pixel_aspect = Fraction(1)
         self.lost_frames = 0
+        self.live = False
 
     @abstractmethod
     def _decode(self) -> Iterator[Frame]:

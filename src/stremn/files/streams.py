@@ -38,6 +38,7 @@ class StreamSource(FrameSource):
         self._container, self._device = container, device
         self._stream = picture_stream(container, name, device=device)
         self.frame_rate = stream_rate(self._stream)
+        self.live = device or container.duration is None
         self.frame_count = self._stream.frames or None
 
     def _decode(self) -> Iterator[Frame]:
