@@ -8,7 +8,9 @@ import pytest
 from command_runs import BAD_INPUT, NOWHERE, assert_complete_files_only, interrupt_at, read_masks, run
 from pycocotools import mask as coco_mask
 
+from stremn.commands.options import EXPORT_NAMES
 from stremn.exports import EXPORTS
+from stremn.files import write_mask
 
 
 def test_exports_are_the_masks_of_the_run(weights: Path, video: Path, mask: Path, tmp_path: Path) -> None:
@@ -61,7 +63,55 @@ def test_refused_before_weights_are_read(
     assert (done.status, done.err, out.exists()) == (BAD_INPUT, f"stremn: {message}\n", False)
 
 
-def test_help_names_every_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
-    done = run("segment", "--help")
-    assert all(name in done.out.split("--export")[1].split("--name")[0] for name in EXPORTS)
+def test_help_names_every_export() -> None:
+    assert tuple(EXPORTS) == EXPORT_NAMES
+
+
+def test_a_finished_run_is_exported_as_it_would_have_been(
+    weights: Path, video: Path, mask: Path, tmp_path: Path
+) -> None:
+    at_once, later = tmp_path / "at-once", tmp_path / "later"
+    args = ("segment", video, "--masks", mask, "--model", weights, "--size", 48, "--out")
+    names = ("--name", "7=dog", "--behind", "white")
+    chosen = ("coco", "cvat", "alpha", "cutout", "gif")
+    formats = [word for name in chosen for word in ("--export", name)]
+    assert run(*args, at_once, *formats, *names).status == 0
+    assert run(*args, later).status == 0
+    done = run("export", later, *chosen, *names)
+    assert (done.status, done.out) == (0, f"8 frames; see {later / 'exports'}\n"), done.err
+    files = [path for path in (at_once / "exports").rglob("*") if path.is_file()]
+    assert len(files) == 28
+    for path in files:
+        assert (later / path.relative_to(at_once)).read_bytes() == path.read_bytes(), path
+    assert_complete_files_only(later)
+
+    again = run("export", later, "gif")
+    assert (
+        again.err
+        == f"stremn: {later}/exports/overlay.gif was exported already: remove it, or set 'overwrite'\n"
+    )
+    assert run("export", later, "gif", "--overwrite").status == 0
+    # Masks of a run that was interrupted end earlier.
+    for number in (5, 6, 7):
+        (later / f"masks/{number:05d}.png").unlink()
+    assert run("export", later, "alpha", "--overwrite").out.startswith("5 frames")
+    assert len(list((later / "exports/alpha").iterdir())) == 5
+
+
+def test_runs_that_cannot_be_exported(video: Path, mask: Path, tmp_path: Path) -> None:
+    done = run("export", tmp_path, "gif")
+    told = "summary.json does not say which video was segmented: give the folder of a run, or --source"
+    assert (done.status, done.err) == (BAD_INPUT, f"stremn: {tmp_path}/{told}\n")
+    done = run("export", tmp_path, "gif", "--source", video)
+    told = (
+        f"stremn: {tmp_path} has no mask of a frame of eight.mp4: give the video of the run with --source\n"
+    )
+    assert (done.status, done.err.splitlines(True)[-1]) == (BAD_INPUT, told)
+    (tmp_path / "masks").mkdir()
+    write_mask(tmp_path / "masks/00000.png", np.ones((8, 8), np.uint8))
+    done = run("export", tmp_path, "gif", "--source", video)
+    assert done.status == BAD_INPUT
+    assert (
+        "masks/00000.png is not of the size of its frame: give the video of the run with --source" in done.err
+    )
+    assert not list((tmp_path / "exports").rglob("*"))

@@ -15,6 +15,7 @@ from stremn.commands.console import Interrupted, attended, note
 from stremn.commands.data import data
 from stremn.commands.demo import demo
 from stremn.commands.evaluate import evaluate, score
+from stremn.commands.export import export
 from stremn.commands.figures import figures
 from stremn.commands.live import live
 from stremn.commands.predict import predict
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Follow objects through a video of any length with constant memory.",
 )
-for command in (segment, live, predict, studio, demo, score, evaluate, figures, table, train, average):
+for command in (segment, live, predict, studio, export, demo, score, evaluate, figures, table, train, average):
     app.command()(command)
 app.add_typer(ablate)
 app.add_typer(data)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stremn.tables.prediction import ClipsPart
 
 __all__ = [
+    "EXPORT_NAMES",
     "PREDICTOR",
     "SEGMENTER",
     "ClipOptions",
@@ -37,6 +38,12 @@ __all__ = [
 
 SEGMENTER, PREDICTOR = "stremn-lite", "stremn-predict-video"
 """The models that are used unless another one is named."""
+
+EXPORT_NAMES = (
+    *("coco", "ytvis", "mots", "datumaro", "cvat", "labelme", "yolo"),
+    *("alpha", "prores", "vp9", "cutout", "gif"),
+)
+"""Of all exports, for help that comes without what they import."""
 
 MOST_PIXELS = 8192
 """A shorter side beyond it is a slip of the finger, and would ask for more memory than there is."""
@@ -168,10 +175,7 @@ class ExportOptions:
 
     export: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Also for another tool; several times: coco, ytvis, mots, datumaro, cvat, labelme, yolo, "
-            "alpha, prores, vp9, cutout, gif."
-        ),
+        typer.Option(help=f"Also for other tools; several times: {', '.join(EXPORT_NAMES)}."),
     ] = None
     name: Annotated[
         list[str] | None, typer.Option(help="Of an object, for exports, as in 2=dog; several times.")
