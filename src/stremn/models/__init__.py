@@ -2,6 +2,7 @@
 
 from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained, ships
 from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
+from stremn.models.hub import model_card, push_to_hub
 from stremn.models.predictor import Predictor, PredictorState
 from stremn.models.registry import (
     MODELS,
@@ -29,7 +30,9 @@ __all__ = [
     "build_model",
     "create_model",
     "from_pretrained",
+    "model_card",
     "model_names",
+    "push_to_hub",
     "reconfigured",
     "save_pretrained",
     "ships",
