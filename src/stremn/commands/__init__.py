@@ -36,7 +36,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Follow objects through a video of any length with constant memory.",
 )
-for command in (segment, live, predict, studio, export, demo, score, evaluate, figures, table, train, average):
+for command in (
+    *(segment, live, predict, studio, export, demo),
+    *(score, evaluate, figures, table, train, average),
+):
     app.command()(command)
 app.add_typer(ablate)
 app.add_typer(data)
