@@ -17,7 +17,7 @@ from toy_task import ToyRecipe, ToyTask, toy
 
 from small_data import write_stills
 from stremn import from_pretrained
-from stremn.data import ClipRequest, VideoClips
+from stremn.data import ClipRequest, CrossingClips, SyntheticClips, VideoClips
 from stremn.errors import StremnError
 from stremn.training import (
     TASKS,
@@ -245,6 +245,12 @@ def test_held_out_sequences_never_appear(recipe: SegmentationRecipe) -> None:
 
     assert trained_on(recipe) == {"one", "two"}
     assert trained_on(replace(recipe, held_out=())) == {"one", "two", "apart"}
+
+
+def test_look_alikes_take_their_share_of_the_clips_from_stills(recipe: SegmentationRecipe) -> None:
+    clips = open_task(replace(recipe, video_share=0.5, crossing_share=0.4)).clips
+    assert [type(part) for part in clips.parts] == [VideoClips, SyntheticClips, CrossingClips]
+    assert clips.cumulative.tolist() == pytest.approx([0.5, 0.8, 1.0])
 
 
 def test_data_that_is_not_there(recipe: SegmentationRecipe, tmp_path: Path) -> None:

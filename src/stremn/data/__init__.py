@@ -6,6 +6,7 @@ from stremn.data.prediction.clips import FrameClips, FrameWindows
 from stremn.data.prediction.human_actions import kth_stride, read_human36m, read_kth
 from stremn.data.prediction.mnist import MovingMnist, MovingMnistFile, read_digits
 from stremn.data.prediction.recall import MemoryClips
+from stremn.data.segmentation.crossing import CrossingClips
 from stremn.data.segmentation.still_clips import SyntheticClips
 from stremn.data.segmentation.stills import Still, StillFolder, StillLayout, StillSet, open_stills
 from stremn.data.segmentation.video_clips import VideoClips
@@ -26,6 +27,7 @@ __all__ = [
     "Clip",
     "ClipMixture",
     "ClipRequest",
+    "CrossingClips",
     "FrameClip",
     "FrameClips",
     "FrameWindows",

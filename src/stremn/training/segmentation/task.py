@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from stremn.data import (
     Clip,
     ClipMixture,
+    CrossingClips,
     StillSet,
     SyntheticClips,
     Video,
@@ -71,6 +72,9 @@ class SegmentationRecipe(Recipe):
     """Share of the clips from videos with an object of another video."""
     region_share: float = bounded(0.0, 0, 1)
     """Share of the clips from stills in which random regions are followed."""
+    crossing_share: float = bounded(0.0, 0, 1)
+    """Share of the clips from stills in which look-alikes meet, see :class:`stremn.data.CrossingClips`. The
+    choosing set has those of seed 20."""
     inverse_share: float = bounded(0.0, 0, 1)
     """Share of clips in which all but the object is followed."""
     zoom_share: float = bounded(0.0, 0, 1)
@@ -146,7 +150,10 @@ class SegmentationTask(Task):
             shares.append(recipe.video_share)
         if stills and recipe.video_share < 1:
             parts.append(SyntheticClips(stills, region_share=recipe.region_share, **common))
-            shares.append(1 - recipe.video_share)
+            shares.append((1 - recipe.video_share) * (1 - recipe.crossing_share))
+        if stills and recipe.video_share < 1 and recipe.crossing_share > 0:
+            parts.append(CrossingClips(stills, objects=recipe.objects, seed=recipe.seed))
+            shares.append((1 - recipe.video_share) * recipe.crossing_share)
         if not parts:
             raise StremnError("recipe: nothing to train on; check 'videos', 'stills' and 'video_share'")
         return ClipMixture(parts, shares, recipe.seed)
