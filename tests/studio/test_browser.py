@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from serving import Served, read_all, served
 
 from small_data import labels, write_video
@@ -25,11 +25,12 @@ CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu")
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        message = "no Chromium on the path: install one to test the page"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
     with sync_playwright() as play:
-        yield play.chromium.launch(executable_path=found, args=[*CHROMIUM])
+        try:
+            yield play.chromium.launch(executable_path=found, args=[*CHROMIUM])
+        except Error as error:
+            message = f"no Chromium ({error.message.splitlines()[0]}): playwright install chromium"
+            pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
 
 
 @pytest.fixture

@@ -235,6 +235,7 @@ class _Server:
     async def _thumbnail(self, request: web.Request) -> web.StreamResponse:
         project, frame = self.studio.opened(), int(request.match_info["frame"])
         shown = int(request.match_info["object"])
+        project.check(frame, shown)
         made = await asyncio.to_thread(
             lambda: thumbnail(project.image(frame), project.labels(frame) == shown, shown)
         )

@@ -46,6 +46,7 @@ class Tracker:
         self.seen: list[int] = []
         """Frames that it saw before those of the run, which follow one another."""
         self.history = MemoryHistory()
+        self._now = -1, -1
         self._asked = 0
         self._stop = Event()
         self._thread: Thread | None = None
@@ -107,15 +108,14 @@ class Tracker:
         """The frame of the project that the session knows under an index, -1 for none."""
         if index < 0:
             return -1
-        last = self.session.frame_index if self.session else 0
-        return self.seen[index] if index < len(self.seen) else self.at - (last - index) * self.direction
+        last, at = self._now
+        return self.seen[index] if index < len(self.seen) else at - (last - index) * self.direction
 
     def _step_of(self, frame: int) -> int:
         """The inverse; -1 if the frame was not in the run."""
-        if self.session is None or not self.direction:
-            return -1
-        index = self.session.frame_index - (self.at - frame) * self.direction
-        return index if len(self.seen) - 1 <= index <= self.session.frame_index else -1
+        last, at = self._now
+        index = last - (at - frame) * self.direction
+        return index if self.direction and len(self.seen) - 1 <= index <= last else -1
 
     def _guarded(self, frame: int, direction: int) -> None:
         error = None
@@ -148,7 +148,7 @@ class Tracker:
         self.session = self.session or self.open_session()
         self.session.reset()
         self.history = MemoryHistory()
-        self.at, self.direction, self.seen = -1, direction, []
+        self.at, self.direction, self.seen, self._now = -1, direction, [], (-1, -1)
         behind = [f for f in self.project.given_frames() if (f - frame) * direction < 0][::direction]
         recalled = behind[:1] + behind[1:][1 - MOST_RECALLED :]
         for f in (*recalled, frame):
@@ -185,8 +185,10 @@ class Tracker:
         self.tell({"frame": frame, "codes": changed})
 
     def _remember(self) -> None:
+        """Note what the memory holds, and after which frame: both at once, as the page asks meanwhile."""
         assert self.session is not None
         self.history.add(self.session.frame_index, self.session.frames_in_memory())
+        self._now = self.session.frame_index, self.at
 
 
 def _code(result: SegmentationResult, object_id: int) -> int:

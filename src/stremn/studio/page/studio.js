@@ -69,8 +69,9 @@ function take(said) {
   if (!rows.has(chosen)) chosen = p.objects[0]?.id ?? 0;
   if (other && p.at >= 0) frame = p.at;
   frame = Math.min(frame, p.count - 1);
-  for (const canvas of [$("picture"), $("drawing")])
-    if (canvas.width !== p.width || canvas.height !== p.height) { canvas.width = p.width; canvas.height = p.height; shown = -1; }
+  const canvas = $("picture");
+  if (canvas.width !== p.width || canvas.height !== p.height) { canvas.width = p.width; canvas.height = p.height; shown = -1; }
+  if (other) { const side = Math.min(p.width, p.height); $("radius").max = Math.max(20, Math.round(side / 6)); setRadius(Math.max(2, Math.round(side / 50))); }
   document.documentElement.style.setProperty("--aspect", `${p.width}/${p.height}`);
   fit(); list(); say(); show(frame); remember();
 }
@@ -155,7 +156,10 @@ async function send(used, points, box = null) {
 
 $("drawing").addEventListener("pointerdown", event => {
   if (event.button === 1 || event.altKey) { stroke = { kind: "pan", from: [event.clientX - view.x, event.clientY - view.y] }; }
-  else if (frame !== shown) return;
+  else if (video().running) {    // what is seen is what is drawn on
+    follows = false; frame = shown; doing("pause");
+  } else if (frame !== shown) return;
+  if (stroke?.kind === "pan") { /* nothing is drawn */ }
   else if (tool === "points") {
     const positive = event.button !== 2 && !event.shiftKey;
     kept().points.push([...at(event), positive ? 1 : 0]);
@@ -215,8 +219,12 @@ function closePolygon() {
 function sketch() {            // what is not yet the server's
   const canvas = $("drawing"), c = canvas.getContext("2d"), p = video();
   if (!p) return;
-  c.clearRect(0, 0, canvas.width, canvas.height);
-  const pixel = canvas.width / (canvas.getBoundingClientRect().width || 1), colour = object()?.colour ?? "#4f9cf9";
+  // In pixels of the screen, so that lines are sharp over a small video, but measured in those of the video.
+  const wide = canvas.getBoundingClientRect().width || 1, pixel = p.width / wide, sharp = Math.min(4096, wide * devicePixelRatio) / p.width;
+  if (canvas.width !== Math.round(p.width * sharp)) { canvas.width = Math.round(p.width * sharp); canvas.height = Math.round(p.height * sharp); }
+  c.setTransform(sharp, 0, 0, sharp, 0, 0);
+  c.clearRect(0, 0, p.width, p.height);
+  const colour = object()?.colour ?? "#4f9cf9";
   c.lineWidth = 1.6 * pixel; c.strokeStyle = c.fillStyle = colour; c.lineCap = c.lineJoin = "round";
   const path = points => { c.beginPath(); points.forEach(([x, y]) => c.lineTo(x, y)); };
   const dot = ([x, y], fill, size = 4) => { c.beginPath(); c.arc(x, y, size * pixel, 0, 7); c.fillStyle = fill; c.fill(); c.strokeStyle = "#fff"; c.lineWidth = 1.2 * pixel; c.stroke(); };
@@ -242,7 +250,7 @@ function choose(name) {
   $("hint").textContent = HINTS[tool];
   sketch();
 }
-function setRadius(value) { radius = Math.min(80, Math.max(1, value)); $("radius").value = radius; $("size").value = radius; sketch(); }
+function setRadius(value) { radius = Math.min(+$("radius").max, Math.max(1, value)); $("radius").value = radius; $("size").value = radius; sketch(); }
 
 // ---- going through the video -------------------------------------------------------------------------------
 function go(to) {
@@ -250,7 +258,7 @@ function go(to) {
   if (!p) return;
   const f = Math.min(p.count - 1, Math.max(0, Math.round(to)));
   if (f === frame) return;
-  if (p.running) follows = false;
+  follows = !p.running || f === p.at;
   stroke = null;
   show(f); drawTimelines(); place(); remember();
 }
@@ -397,7 +405,7 @@ function draw({ names, slots }) {
   if (now === held && $("slots").dataset.of === `${chosen}`) return;
   held = now; $("slots").dataset.of = chosen;
   $("slots").replaceChildren(...mine.map((f, i) => {
-    if (f < 0) { const v = document.createElement("div"); v.className = "vacant"; v.textContent = "empty"; return v; }
+    if (f < 0) { const v = document.createElement("div"); v.className = "vacant"; v.textContent = `${names[i]}: empty`; return v; }
     const b = document.createElement("button"), picture = new Image(), line = document.createElement("span");
     picture.src = `thumbnail/${f}/${chosen}?p=${serial}&r=${names[i] === "latest" ? video().revision : rows.get(chosen)?.[f]}`;
     picture.alt = ""; b.title = `Frame ${f}, ${names[i]} slot`;
@@ -457,6 +465,8 @@ $("tab-predict").addEventListener("click", () => tab(true));
 $("predict").addEventListener("click", () => { $("ahead").value = 1; doing("predict", { frame }).then(foresee); });
 $("ahead").addEventListener("input", foresee);
 scrubs($("ruler"));
+// So that the space bar is the page's, and not of the button that was clicked last.
+addEventListener("click", event => { if (event.detail) event.target.closest?.("button, summary")?.blur(); });
 addEventListener("resize", () => { if (video()?.count) { fit(); drawTimelines(); } });
 async function newObject() { try { chosen = await act("add_object", { name: "" }); prompt = null; list(); sketch(); remember(); } catch { /* told already */ } }
 
