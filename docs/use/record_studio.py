@@ -22,9 +22,12 @@ from stremn.sessions import SegmentationSession
 from stremn.studio import Studio
 from stremn.studio.server import serve
 
-SIZE, FILM = (1280, 760), (800, 475)
+SIZE, FILM, COLOURS, STEP = (1280, 760), (640, 380), 128, 4
 BOX = ((0.16, 0.33), (0.42, 0.80))
 """Around the rabbit of the first frame, in shares of the picture."""
+
+HAND = ((0.115, 0.37), (0.15, 0.41), (0.19, 0.43), (0.16, 0.46), (0.19, 0.46))
+"""The rabbit's right one, which is missed at first."""
 
 
 @contextmanager
@@ -65,33 +68,44 @@ def record(page: Page, studio: Studio, film: list[Image.Image]) -> bytes:
     def track(until: int) -> None:
         with page.expect_response("**/do/track"):
             page.keyboard.press(" ")
-        tracker = studio.tracker
+        tracker, shown = studio.tracker, 0
         assert tracker is not None
         while tracker.running and tracker.at < until:
-            page.wait_for_timeout(250)
-            shoot()
+            page.wait_for_timeout(50)
+            if tracker.at >= shown + STEP:
+                shown = tracker.at
+                shoot()
         with page.expect_response("**/do/pause"):
             page.keyboard.press(" ")
         page.wait_for_timeout(1500)
         shoot(4)
 
+    def drag(*places: tuple[float, float]) -> None:
+        move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            move(*place)
+            shoot()
+        with page.expect_response("**/do/draw"):
+            page.mouse.up()
+        page.wait_for_timeout(500)
+
     page.locator("#name", has_text="132 frames").wait_for()
     page.wait_for_timeout(500)
     shoot(4)
     (left, top), (right, bottom) = BOX
-    move(left, top)
-    page.mouse.down()
-    for part in range(1, 7):
-        move(left + part / 6 * (right - left), top + part / 6 * (bottom - top))
-        shoot()
-    with page.expect_response("**/do/draw"):
-        page.mouse.up()
-    page.wait_for_timeout(500)
+    drag(*((left + k / 4 * (right - left), top + k / 4 * (bottom - top)) for k in range(5)))
     name = page.locator(".row.object input")
     name.fill("rabbit")
     name.press("Enter")
     page.wait_for_timeout(500)
     shoot(5)
+    track(24)
+    page.keyboard.press("b")
+    for _ in range(5):
+        page.keyboard.press("]")
+    drag(*HAND)
+    shoot(3)
     track(50)
     return page.screenshot(type="jpeg", quality=82)
 
@@ -100,7 +114,7 @@ def main(folder: Path) -> None:
     """Write both files."""
     film: list[Image.Image] = []
     with tempfile.TemporaryDirectory() as root, sync_playwright() as play:
-        studio = Studio(Path(root) / "studio", lambda: SegmentationSession("stremn-lite"))
+        studio = Studio(Path(root) / "studio", lambda: SegmentationSession("stremn-lite", size=240))
         studio.open(sample_video())
         browser = play.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox", "--disable-gpu"]
@@ -110,10 +124,10 @@ def main(folder: Path) -> None:
             page.goto(address)
             (folder / "studio.jpg").write_bytes(record(page, studio, film))
             browser.close()
-    palette = film[len(film) // 2].quantize(128)
+    palette = film[len(film) // 2].quantize(COLOURS)
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in film]
     frames[0].save(
-        folder / "studio.gif", save_all=True, append_images=frames[1:], duration=180, loop=0, optimize=True
+        folder / "studio.gif", save_all=True, append_images=frames[1:], duration=250, loop=0, optimize=True
     )
 
 

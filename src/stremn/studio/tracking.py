@@ -192,4 +192,6 @@ class Tracker:
 
 
 def _code(result: SegmentationResult, object_id: int) -> int:
-    return sure(1.0) if (result.labels == object_id).any() else LOST
+    unseen = not (result.labels == object_id).any()
+    lost = getattr(result, "lost", {}).get(object_id, unseen)
+    return LOST if lost else sure(getattr(result, "confidence", {}).get(object_id, 1.0))
