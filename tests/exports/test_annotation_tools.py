@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 
 from small_data import frame
 from stremn.exports.polygons import joined, outlines
+from stremn.files.masks import read_ids
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +29,15 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
-def filled(polygons: list[np.ndarray]) -> np.ndarray:
+def filled(polygons: list[np.ndarray], size: tuple[int, ...] = (HEIGHT, WIDTH)) -> np.ndarray:
     """Polygons around pixels as COCO fills them."""
-    rles = coco_mask.frPyObjects([polygon.ravel().tolist() for polygon in polygons], HEIGHT, WIDTH)
+    rles = coco_mask.frPyObjects([polygon.ravel().tolist() for polygon in polygons], *size)
     return coco_mask.decode(coco_mask.merge(rles)) > 0
 
 
-def drawn(polygons: list[np.ndarray]) -> np.ndarray:
+def drawn(polygons: list[np.ndarray], size: tuple[int, ...] = (HEIGHT, WIDTH)) -> np.ndarray:
     """Polygons through the centres of pixels as LabelMe draws them."""
-    image = Image.new("L", (WIDTH, HEIGHT))
+    image = Image.new("L", size[::-1])
     for polygon in polygons:
         ImageDraw.Draw(image).polygon([tuple(point) for point in polygon], outline=1, fill=1)
     return np.asarray(image) > 0
@@ -111,3 +112,15 @@ def test_outlines_of_any_mask(small: np.ndarray) -> None:
     assert all(len(polygon) >= 3 for polygon in polygons)
     assert iou(filled([joined(polygons)]), mask) >= 0.97
     assert iou(drawn(outlines(mask, through_centres=True)), mask) >= 0.97
+
+
+def test_polygons_of_real_masks(shared_data: Path) -> None:
+    """The figures of ``docs/use/exports.md``, of the first mask of every sequence."""
+    overlaps = []
+    for path in sorted((shared_data / "DAVIS2016/Annotations/480p").glob("*/00000.png")):
+        mask = read_ids(path) > 0
+        around, through = joined(outlines(mask)), outlines(mask, through_centres=True)
+        overlaps.append((iou(filled([around], mask.shape), mask), iou(drawn(through, mask.shape), mask)))
+    assert len(overlaps) > 30
+    assert (np.mean(overlaps, axis=0) >= (0.995, 0.98)).all()
+    assert (np.min(overlaps, axis=0) >= (0.96, 0.89)).all()

@@ -79,6 +79,9 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     with pytest.raises(StremnError, match=f"^disk full while writing {tmp_path}/"):
         write(tmp_path, [name])
     assert files_of(tmp_path) == []
+    if (descriptors := Path("/proc/self/fd")).is_dir():
+        still_open = [os.readlink(link) for link in descriptors.iterdir() if link.is_symlink()]
+        assert not [target for target in still_open if target.startswith(str(tmp_path))]
 
 
 def test_a_full_disk_while_lines_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

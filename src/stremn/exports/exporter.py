@@ -4,7 +4,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -260,10 +260,9 @@ class DatasetExporter(Exporter):
 
     def close(self) -> None:
         """Write the text."""
-        with replacing(self.path) as part, open(part, "wb") as file:
+        with closing(self.spool), replacing(self.path) as part, open(part, "wb") as file:
             for line in self.lines():
                 file.write(line.encode("utf-8", "backslashreplace") + b"\n")
-        self.spool.close()
 
     @abstractmethod
     def annotate(self, frame: LabelledFrame) -> None:
