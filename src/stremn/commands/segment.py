@@ -13,12 +13,14 @@ import typer
 from stremn.commands import options
 from stremn.commands.bundles import bundled
 from stremn.commands.console import FrameProgress, Interrupted, Stop, say, stop_between_frames
+from stremn.commands.prompts import ObjectOptions
 
 if TYPE_CHECKING:
     import numpy as np
 
     from stremn.exports import Exports
     from stremn.files import Frame, FrameSource, MaskSchedule, SegmentationFolder
+    from stremn.prompts import PromptSchedule
 
 __all__ = ["segment", "segment_source"]
 
@@ -26,24 +28,25 @@ __all__ = ["segment", "segment_source"]
 @bundled
 def segment(
     source: options.Source,
-    masks: Annotated[
-        Path,
-        typer.Option(help="Mask image of the first frame, or a folder of masks named like the frames."),
-    ],
     out: Annotated[Path, typer.Option(help="Folder for masks/, overlay.mp4, memory.png, summary.json.")],
+    objects: ObjectOptions,
     asked: options.SessionOptions,
     wanted: options.ExportOptions,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Follow the objects of the masks through a video."""
-    from stremn.files import MaskSchedule, SegmentationFolder, open_source, without_password, write_json
+    """Follow objects through a video: those of masks, or those that boxes, points or outlines show."""
+    from stremn.files import SegmentationFolder, open_source, without_password, write_json
 
-    with open_source(source, without=masks) as frames, stop_between_frames() as stop:
-        schedule = MaskSchedule(masks, frames.frame_names)
-        folder = SegmentationFolder(out, overwrite, inputs=(source, masks, wanted.behind or source))
+    with open_source(source, without=objects.masks) as frames, stop_between_frames() as stop:
+        schedule = objects.open(frames, source)
+        inputs = [given for given in (source, objects.masks, wanted.behind) if given is not None]
+        folder = SegmentationFolder(out, overwrite, inputs=inputs)
         exports = wanted.open(folder.path / "exports", frames, overwrite)
         summary = segment_source(frames, schedule, folder, asked, stop, exports)
-        summary["settings"] = {"source": without_password(source), "masks": str(masks)} | summary["settings"]
+        if not stop:
+            schedule.tell_unused()
+        given = {"source": without_password(source)} | objects.describe()
+        summary["settings"] = given | summary["settings"]
         write_json(folder.path / "summary.json", summary)
     say(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {folder.path}")
     if stop:
@@ -52,7 +55,7 @@ def segment(
 
 def segment_source(
     frames: FrameSource,
-    masks: MaskSchedule,
+    masks: MaskSchedule | PromptSchedule,
     folder: SegmentationFolder,
     asked: options.SessionOptions,
     stop: Stop,
@@ -124,7 +127,9 @@ def segment_source(
     }
 
 
-def _with_masks(frames: FrameSource, masks: MaskSchedule) -> Iterator[tuple[Frame, np.ndarray | None]]:
+def _with_masks(
+    frames: FrameSource, masks: MaskSchedule | PromptSchedule
+) -> Iterator[tuple[Frame, np.ndarray | None]]:
     for frame in frames:
         yield frame, masks.at(frame)
         del frame

@@ -10,7 +10,7 @@ from stremn.prompts.grabcut import grab_cut
 from stremn.prompts.shapes import Prompt
 from stremn.sessions.inputs import as_frame
 
-__all__ = ["prompt_mask"]
+__all__ = ["mask_of", "prompt_mask"]
 
 
 def prompt_mask(
@@ -44,14 +44,21 @@ def prompt_mask(
         >>> int(prompt_mask(image, box=(25, 15, 40, 30)).sum())
         600
     """
-    frame = as_frame(image)
-    prompt = Prompt(box, points, scribble, () if polygon is None else (polygon,))
+    return mask_of(as_frame(image), Prompt(box, points, scribble, () if polygon is None else (polygon,)))
+
+
+def mask_of(frame: np.ndarray, prompt: Prompt) -> np.ndarray:
+    """The mask ``(H, W)`` bool, not empty, of an object shown in a frame ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        StremnError: see :func:`prompt_mask`.
+    """
     size = (frame.shape[0], frame.shape[1])
-    bounds, seeds = prompt.box_in(size), prompt.seeds(size)
-    if prompt.polygons:
+    bounds, seeds, drawn = prompt.box_in(size), prompt.seeds(size), prompt.drawn(size)
+    if drawn is not None:
         if bounds or seeds.any():
             raise StremnError("a polygon is the mask itself: leave out its box, points and scribble")
-        return prompt.drawn(size)
+        return drawn
     if not bounds and not (seeds > 0).any():
         raise StremnError(
             "nothing shows where the object is: give a box, a point on it, a scribble or a polygon"

@@ -14,7 +14,7 @@ import numpy as np
 from stremn.data.segmentation.coco import draw_instance
 from stremn.errors import StremnError
 
-__all__ = ["Prompt"]
+__all__ = ["Prompt", "Size"]
 
 Size = tuple[int, int]
 
@@ -27,13 +27,16 @@ class Prompt:
         box: ``(x, y, width, height)``; what juts out of the picture is cut off.
         points: ``(x, y)`` on the object, or ``(x, y, positive)``, which is False beside it.
         scribbles: lines on the object, or beside it: each several points, joined.
-        polygons: ``(x, y)`` corners of each part of the object; they are the mask itself, and stand alone.
+        polygons: ``(x, y)`` corners of each part of the object. Polygons and areas are the mask itself.
+        areas: the same as COCO's segmentations, polygons or run lengths, see
+            :func:`stremn.data.segmentation.coco.draw_instance`.
     """
 
     box: Sequence[float] | None = None
     points: Sequence[Sequence[float]] = ()
     scribbles: Sequence[Sequence[Sequence[float]]] = ()
     polygons: Sequence[Sequence[Sequence[float]]] = ()
+    areas: Sequence[Any] = ()
 
     def box_in(self, size: Size) -> tuple[int, int, int, int] | None:
         """Left, top, right and bottom of the box in whole pixels of a picture ``(H, W)``.
@@ -82,18 +85,27 @@ class Prompt:
             )
         return drawn[True].astype(np.int8) - drawn[False].astype(np.int8)
 
-    def drawn(self, size: Size) -> np.ndarray:
-        """The polygons filled ``(H, W)`` bool: pixels of which the middle lies inside.
+    def drawn(self, size: Size) -> np.ndarray | None:
+        """Polygons and areas filled ``(H, W)`` bool, by the middle of each pixel; ``None`` if there are none.
 
         Raises:
-            StremnError: if one has fewer than three corners, or none covers a pixel.
+            StremnError: if one cannot be drawn, or they cover no pixel.
         """
+        if not self.polygons and not self.areas:
+            return None
         flat = []
         for polygon in self.polygons:
             if len(polygon) < 3:
                 raise StremnError(f"a polygon of {len(polygon)} corners is empty: give three or more")
             flat.append([v for corner in polygon for v in _numbers(corner, 2, "a corner is x,y")])
-        mask = draw_instance(flat, *size).astype(bool)
+        try:
+            parts = [draw_instance(area, *size) for area in [flat, *self.areas]]
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            raise StremnError(
+                f"its segmentation cannot be drawn on {size[1]}x{size[0]} pixels ({error}): "
+                "give polygons, or run lengths of that size"
+            ) from error
+        mask: np.ndarray = np.max(parts, axis=0) > 0
         if not mask.any():
             raise StremnError(_outside("the polygon covers no pixel and", size))
         return mask

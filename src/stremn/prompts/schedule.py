@@ -1,0 +1,89 @@
+"""Which prompts come with which frame; stands in the place of :class:`stremn.files.MaskSchedule`."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stremn.errors import StremnError
+from stremn.files import Frame, MaskSchedule
+from stremn.prompts.mask import mask_of
+from stremn.prompts.shapes import Prompt, Size
+
+__all__ = ["PromptSchedule", "Shown"]
+
+log = logging.getLogger("stremn")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An object shown in a frame.
+
+    Attributes:
+        object_id: from 1 to 255.
+        prompt: how.
+        frame: index or name of the frame; ``None`` is the first one that comes.
+        said: what shows it, for errors.
+        size: ``(H, W)`` of the picture on which it was drawn, where that is known.
+    """
+
+    object_id: int
+    prompt: Prompt
+    frame: int | str | None
+    said: str
+    size: Size | None = None
+
+
+class PromptSchedule:
+    """The objects shown in a video, each made a mask when its frame comes.
+
+    Args:
+        shown: at most once in a frame for each object.
+        masks: objects that are given as masks in the same video.
+    """
+
+    def __init__(self, shown: Sequence[Shown], masks: MaskSchedule | None = None) -> None:
+        self._waiting = list(shown)
+        self._masks = masks
+        self._begun = False
+
+    def at(self, frame: Frame) -> np.ndarray | None:
+        """The mask of this frame, ``(H, W)`` uint8 labels of its size, or ``None`` where none was given.
+
+        Where objects overlap, the smaller one is on top.
+
+        Raises:
+            StremnError: if a prompt cannot be used with this frame.
+        """
+        keys = (frame.index, frame.name) if self._begun else (frame.index, frame.name, None)
+        self._begun = True
+        labels = None if self._masks is None else self._masks.at(frame)
+        now = [shown for shown in self._waiting if shown.frame in keys]
+        if not now:
+            return labels
+        self._waiting = [shown for shown in self._waiting if shown.frame not in keys]
+        made = []
+        size = (frame.image.shape[0], frame.image.shape[1])
+        for shown in now:
+            if shown.size not in (None, size):
+                raise StremnError(
+                    f"{shown.said}: drawn on a picture of {shown.size[1]}x{shown.size[0]}, the frames are "
+                    f"{size[1]}x{size[0]}: draw on a frame of the video as it is"
+                )
+            try:
+                made.append((shown, mask_of(frame.image, shown.prompt)))
+            except StremnError as error:
+                raise StremnError(f"{shown.said}: {error}") from error
+        labels = np.zeros(size, np.uint8) if labels is None else labels
+        for shown, mask in sorted(made, key=lambda pair: -int(pair[1].sum())):
+            labels[mask] = shown.object_id
+        for shown, _ in made:
+            if not (labels == shown.object_id).any():
+                raise StremnError(f"{shown.said}: object {shown.object_id} is covered by the other objects")
+        return labels
+
+    def tell_unused(self) -> None:
+        """Warn of what is shown in frames that never came."""
+        for shown in self._waiting:
+            log.warning("%s: the video ended before frame %s", shown.said, shown.frame)
