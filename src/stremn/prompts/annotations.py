@@ -56,8 +56,8 @@ def read_annotations(files: Sequence[Path], frame_names: Sequence[str] | None = 
     """The objects of LabelMe and COCO files, by the names of the frames in which they are drawn.
 
     An object is what has one label and one group or track. Without such a number, the second shape of a
-    label is the second object of that label, in all pictures; points and lines belong to the first. A label
-    or a track that is a number from 1 to 255 is the object's id; others get the lowest that are free.
+    label is the second object of that label, in all pictures; points and lines belong to the first. A group,
+    a track or a label that is a number from 1 to 255 is the object's id; others get the lowest that are free.
 
     Args:
         files: LabelMe or COCO.
@@ -173,7 +173,8 @@ def _labelme(file: Path, data: Any) -> Iterator[_Drawn]:
             [shape for part in parts for shape in getattr(part, kind)]
             for kind in ("points", "scribbles", "polygons", "areas")
         )
-        wanted = int(key[0]) if key[1] == 1 and key[0].isascii() and key[0].isdecimal() else None
+        number = str(key[1][1] if isinstance(key[1], tuple) else key[0] if key[1] == 1 else "")
+        wanted = int(number) if number.isascii() and number.isdecimal() else None
         prompt = Prompt(boxes[0] if boxes else None, points, scribbles, polygons, areas)
         yield _Drawn(file, _stem(data.get("imagePath") or file.name), size, key, wanted, prompt)
 
