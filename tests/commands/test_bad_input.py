@@ -224,7 +224,6 @@ def test_out_of_memory(task: Task, video: Path, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("command", "args"),
     [
-        ("segment", ("--out", "x")),
         ("segment", ("--masks", "x")),
         ("segment", ("--masks", "x", "--out", "x", "--slots", "many")),
         ("segment", ("--what",)),
