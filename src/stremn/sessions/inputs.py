@@ -67,7 +67,8 @@ def as_object_masks(masks: Any, size: tuple[int, int], *, empty: bool = False) -
     Args:
         masks: a label map ``(H, W)`` of ids, 0 = background (array or tensor), in which 255 beside other ids
             is void and so background, or of booleans, where object 1 is; a Pillow image, read as a mask file
-            is; or a mapping from id to a mask of booleans, of 0 and 1, or of 0 and 255; where these overlap, the later one wins.
+            is; or a mapping from id to a mask of booleans, of 0 and 1, or of 0 and 255; where these overlap,
+            the later one wins.
         size: ``(H, W)`` of the frame.
         empty: whether a mask in a mapping may be empty.
 
