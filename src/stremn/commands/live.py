@@ -13,6 +13,7 @@ import typer
 from stremn.commands import options
 from stremn.commands.bundles import bundled
 from stremn.commands.console import FrameProgress, note, say, stop_between_frames
+from stremn.commands.prompts import ObjectOptions
 from stremn.commands.screens import Page, Window
 
 __all__ = ["live"]
@@ -24,7 +25,7 @@ _REMEMBERED = 10_000
 @bundled
 def live(
     source: options.Source,
-    masks: Annotated[Path, typer.Option(help="Mask image of the first frame.")],
+    objects: ObjectOptions,
     asked: options.SessionOptions,
     page: Annotated[
         bool, typer.Option("--page", help="Show it on a page of this machine instead of in a window.")
@@ -33,12 +34,12 @@ def live(
     json: Annotated[Path | None, typer.Option(help="File for latency, speed and settings.")] = None,
 ) -> None:
     """Follow objects as they are seen, until Ctrl-C: frames that come meanwhile are dropped, never queued."""
-    from stremn.files import MaskSchedule, newest_frames, open_source, overlay, without_password, write_json
+    from stremn.files import newest_frames, open_source, overlay, without_password, write_json
     from stremn.sessions import SegmentationSession
 
     options.check_writable(json)
-    frames = open_source(source, without=masks)  # which its reader closes
-    schedule = MaskSchedule(masks, frames.frame_names)
+    frames = open_source(source, without=objects.masks)  # which its reader closes
+    schedule = objects.open(frames, source)
     latencies: deque[float] = deque(maxlen=_REMEMBERED)
     with (
         stop_between_frames() as stop,
@@ -54,7 +55,9 @@ def live(
         first = last = frame.index
         with FrameProgress(frames.name, None) as progress:
             for frame, captured in stream:
-                labels = session.step(frame.image, schedule.at(frame), frame_index=frame.index).labels
+                given = schedule.at(frame)
+                given = given if given is not None and given.any() else None
+                labels = session.step(frame.image, given, frame_index=frame.index).labels
                 if not screen.show(overlay(frame.image, labels)) or stop:
                     break
                 latencies.append(time.monotonic() - captured)
@@ -66,7 +69,7 @@ def live(
         f"{summary['latency_ms']['median']:.0f} ms, 95 % within {summary['latency_ms']['p95']:.0f} ms"
     )
     if json is not None:
-        settings = {"source": without_password(source), "masks": str(masks)}
+        settings = {"source": without_password(source)} | objects.describe()
         write_json(json, summary | {"settings": settings | asked.describe_segmentation(session)})
 
 

@@ -1,4 +1,4 @@
-"""How ``stremn segment`` is told which objects to follow: masks, files of other tools, or options."""
+"""How a command is told which objects to follow: masks, files of other tools, or options."""
 
 import re
 from collections.abc import Iterator
@@ -103,7 +103,9 @@ class ObjectOptions:
         if self.masks is not None:
             path = self.masks.expanduser()
             drawn = annotation_files(path)
-            if drawn and (path.is_file() or path.samefile(Path(source).expanduser()) or not _pictures(path)):
+            beside = Path(source).expanduser()
+            among = beside.exists() and path.samefile(beside)
+            if drawn and (path.is_file() or among or not _pictures(path)):
                 shown = [*read_annotations(drawn, frames.frame_names), *shown]
             else:
                 masks = MaskSchedule(path, frames.frame_names)
