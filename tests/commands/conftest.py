@@ -9,7 +9,16 @@ from command_runs import Task
 from small_data import write_first_mask, write_video
 from stremn import create_model, save_pretrained
 
-NARROW = {"widths": (4, 4, 8, 8, 8, 8), "key_dim": 4, "value_dim": 8, "update_dim": 4, "size": 0}
+NARROW = {
+    "stremn-motion": {"width": 4, "key_dim": 4, "update_dim": 4, "size": 0},
+    "stremn-predict-mnist": {
+        "widths": (4, 4, 8, 8, 8, 8),
+        "key_dim": 4,
+        "value_dim": 8,
+        "update_dim": 4,
+        "size": 0,
+    },
+}
 
 
 @pytest.fixture(scope="session")
@@ -25,13 +34,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _predictor(path: Path, name: str) -> Path:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    return save_pretrained(create_model(name, **NARROW), path)
+    return save_pretrained(create_model(name, **NARROW[name]), path)
 
 
 @pytest.fixture(scope="session")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same for prediction in colour: a narrow model."""
-    return _predictor(tmp_path_factory.mktemp("model") / "colour.safetensors", "stremn-predict-video")
+    return _predictor(tmp_path_factory.mktemp("model") / "colour.safetensors", "stremn-motion")
 
 
 @pytest.fixture(scope="session")

@@ -47,14 +47,14 @@ def test_both_tasks(shipped: bool, predictor: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(importlib.import_module("stremn.commands.demo"), "segment", segment)
     monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
     if shipped:
-        shutil.copy(predictor, tmp_path / "stremn-predict-video.safetensors")
+        shutil.copy(predictor, tmp_path / "stremn-motion.safetensors")
     out = tmp_path / "out"
     done = run("demo", "--out", out)
     assert done.status == 0, done.err
     chosen = {"masks": sample_mask(), "out": out, "size": SIZE, "overwrite": False}
     assert asked == [{"source": str(sample_video())} | chosen]
     if not shipped:
-        assert "nothing is predicted: the weights of stremn-predict-video are not in this package" in done.err
+        assert "nothing is predicted: the weights of stremn-motion are not in this package" in done.err
         assert not out.exists()
         return
     summary = json.loads((out / "prediction" / "summary.json").read_text())

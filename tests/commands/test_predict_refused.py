@@ -124,7 +124,7 @@ def test_a_package_without_weights(video: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
     out = tmp_path / "out"
     done = run("predict", video, "--observe", 2, "--horizon", 2, "--out", out)
-    message = "model 'stremn-predict-video': no trained weights ship with this package; give a file"
+    message = "model 'stremn-motion': no trained weights ship with this package; give a file"
     assert_refused(done, message, out)
 
 

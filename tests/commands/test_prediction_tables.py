@@ -31,7 +31,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     narrow = {"widths": (8,) * 6, "key_dim": 8, "value_dim": 8, "update_dim": 8}
     made: dict[str, Predictor] = {
         "grey": create_model("stremn-predict-mnist", **narrow),
-        "colour": create_model("stremn-predict-video", **narrow),
+        "colour": create_model("stremn-motion", width=4, key_dim=8, update_dim=8),
         "lstm": create_model("convlstm-small", hidden=(4,)),
     }
     (folder / "grey").mkdir()

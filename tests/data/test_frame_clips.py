@@ -73,6 +73,22 @@ def test_gaps_and_mirror(folder: Path) -> None:
     assert 5 < flips < 25
 
 
+def test_varied_clips_are_turned_played_backwards_and_brightened(folder: Path) -> None:
+    reels = read_reels(folder, ["long"])
+    plain, varied = (FrameClips(reels, seed=0, squash=True, mirror=False, vary=v) for v in (False, True))
+    kinds = set()
+    for number in range(60):
+        request = ClipRequest(number, 4, 40)
+        before, after = plain[request].frames, varied[request].frames
+        for turns, back in ((turns, back) for turns in range(4) for back in (False, True)):
+            same = torch.rot90(before.flip(0) if back else before, turns, dims=(2, 3))
+            # Brightness changes by one rising curve for the whole clip.
+            if (after.flatten()[same.flatten().argsort()].diff() >= 0).all():
+                kinds.add((turns, back))
+        assert not torch.equal(before.flatten().sort().values, after.flatten().sort().values)
+    assert len(kinds) == 8
+
+
 def test_videos_too_short_are_passed_over(folder: Path) -> None:
     clips = FrameClips(read_reels(folder), seed=0)
     for number in range(5):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from small_models import fill_added
 from stremn.models import PREDICTORS, Predictor, create_model
 from stremn.models.predictor import forecast_clip
 from stremn.sessions import PredictionSession
@@ -15,7 +16,9 @@ NARROW = {"widths": (8, 8, 16, 16, 16, 16), "key_dim": 8, "value_dim": 8, "updat
 def model(request: pytest.FixtureRequest) -> Predictor:
     torch.manual_seed(0)
     changes = NARROW if request.param.startswith("stremn") else {"hidden": (8, 8)}
-    return create_model(request.param, **changes).eval()
+    if request.param == "stremn-motion":
+        changes = {"width": 4, "key_dim": 8, "update_dim": 8}
+    return fill_added(create_model(request.param, **changes)).eval()
 
 
 def clip(model: Predictor, length: int, batch: int = 2) -> torch.Tensor:

@@ -7,7 +7,7 @@ from stremn.models import MODELS, PREDICTORS, Predictor, Segmenter, from_pretrai
 from stremn.models.checkpoint import SHIPPED
 from stremn.sessions import PredictionSession, SegmentationSession
 
-NAMES = ("stremn-lite", "stremn-predict-video", "stremn-predict-mnist")
+NAMES = ("stremn-lite", "stremn-motion", "stremn-predict-mnist")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,8 +25,8 @@ def test_nothing_else_ships() -> None:
     assert not ships("../weights/stremn-lite")
 
 
-def test_prediction_ships_in_twelve_megabytes() -> None:
-    assert sum((SHIPPED / f"{name}.safetensors").stat().st_size for name in NAMES[1:]) <= 12e6
+def test_prediction_ships_in_eight_megabytes() -> None:
+    assert sum((SHIPPED / f"{name}.safetensors").stat().st_size for name in NAMES[1:]) <= 8e6
 
 
 def test_sessions_open_them_by_default() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from small_models import fill_added
 from stremn.models import Predictor, create_model
 from stremn.sessions import PredictionSession
 
@@ -11,7 +12,7 @@ NARROW = {"widths": (8, 8, 16, 16, 16, 16), "key_dim": 8, "value_dim": 8, "updat
 SMALL: dict[str, dict[str, Any]] = {
     "stremn-predict": NARROW,
     "stremn-predict-mnist": NARROW,
-    "stremn-predict-video": NARROW,
+    "stremn-motion": {"width": 4, "key_dim": 8, "update_dim": 8},
     "convlstm": {"hidden": (8, 8)},
     "convlstm-small": {"hidden": (8, 8), "channels": 3},
     "predrnn": {"hidden": (8, 8)},
@@ -21,7 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def make(name: str) -> Predictor:
     torch.manual_seed(0)
-    return create_model(name, **SMALL[name]).eval()
+    return fill_added(create_model(name, **SMALL[name])).eval()
 
 
 def open_session(model: Predictor, **settings: Any) -> PredictionSession:

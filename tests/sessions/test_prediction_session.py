@@ -184,7 +184,7 @@ def test_a_frame_of_another_size_is_refused_and_the_video_can_go_on(
 def test_bad_input_is_one_line(
     colour: list[np.ndarray], use: Callable[[PredictionSession, np.ndarray], Any], words: str
 ) -> None:
-    session = open_session(make("stremn-predict-video"))
+    session = open_session(make("stremn-motion"))
     with pytest.raises(StremnError, match=words) as caught:
         use(session, colour[0])
     assert "\n" not in str(caught.value)

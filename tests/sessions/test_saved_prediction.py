@@ -103,7 +103,7 @@ def test_whatever_is_asked_between_two_frames_changes_nothing(
     asked: list[str], colour: list[np.ndarray], tmp_path: Path
 ) -> None:
     """Predictions, their first part and a rollout agree; sampled choices follow the seed throughout."""
-    model, options = make("stremn-predict-video"), {"slots": 2, "sample": True, "seed": 3}
+    model, options = make("stremn-motion"), {"slots": 2, "sample": True, "seed": 3}
     plain = after(model, colour[:10], **options)
     session = open_session(model, **options)
     for index, frame in enumerate(colour[:10]):

@@ -62,7 +62,7 @@ def test_the_task_is_known_by_its_name(digits: Path, tmp_path: Path) -> None:
 
 def test_the_recipe_that_ships_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(stremn.__file__).parent / "recipes" / "predict"
-    assert [load_recipe(path).task for path in folder.glob("*.yaml")] == ["prediction"] * 4
+    assert [load_recipe(path).task for path in folder.glob("*.yaml")] == ["prediction"] * 3
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,27 @@ def test_the_weights_of_the_loss_are_weights(digits: Path) -> None:
     assert paper == pytest.approx(sum(parts), rel=1e-5)
 
 
+def test_the_logarithm_weighs_every_frame_alike(digits: Path) -> None:
+    none = {"l1_weight": 0.0, "l2_weight": 0.0, "gradient_weight": 0.0}
+    task = PredictionTask(recipe(digits, **none, log_weight=2.0), CPU)
+    truth = torch.zeros(2, 1, 1, 4, 4)
+    for size in (0.1, 0.5):
+        found = torch.stack([torch.full((1, 1, 4, 4), e) for e in (size, 0.2)])
+        expected = 2 * np.mean([np.log(1 + e**2 / 1e-4) for e in (size, 0.2)])
+        assert float(task._distance(found, truth)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_share_of_the_clips_is_to_be_remembered(digits: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", 8)
+    base = {"digits": "", "videos": (str(tmp_path),), "channels": 3, "zoom": 2.0}
+    plain, mixed, whole = (PredictionTask(recipe(digits, **base, recalled=s), CPU) for s in (0, 0.5, 1))
+    clips = [[task.clips[ClipRequest(i, 5, 32)].frames for i in range(12)] for task in (plain, mixed, whole)]
+    real = [torch.equal(a, b) for a, b in zip(clips[0], clips[1], strict=True)]
+    made = [torch.equal(a, b) for a, b in zip(clips[2], clips[1], strict=True)]
+    assert real == [not m for m in made]
+    assert 2 < sum(real) < 10
+
+
 def test_the_truth_is_fed_less_and_less(digits: Path) -> None:
     task = PredictionTask(recipe(digits, feed_truth=1.0, feed_until=0.5, steps=100, config={"slots": 2}), CPU)
     never = PredictionTask(recipe(digits, steps=100, config={"slots": 2}), CPU)
@@ -165,7 +186,7 @@ def test_videos_train_too(digits: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_video(tmp_path / f"{name}.mp4", 8)
     videos = {"digits": "", "videos": (str(tmp_path),), "held_out": ("b",)}
-    task = PredictionTask(recipe(digits, **videos, model="stremn-predict-video"), CPU)
+    task = PredictionTask(recipe(digits, **videos, model="stremn-motion"), CPU)
     names = tmp_path / "names.txt"
     names.write_text("b\n\n")
     listed = PredictionTask(

@@ -36,7 +36,7 @@ __all__ = [
     "refuse",
 ]
 
-SEGMENTER, PREDICTOR = "stremn-lite", "stremn-predict-video"
+SEGMENTER, PREDICTOR = "stremn-lite", "stremn-motion"
 """The models that are used unless another one is named."""
 
 EXPORT_NAMES = (

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from stremn.files import Frame, FrameSource, PredictionFolder
     from stremn.sessions import PredictionSession
+    from stremn.sessions.prediction import Rollout
 
 __all__ = ["Asked", "predict", "predict_source"]
 
@@ -146,7 +147,7 @@ def predict_source(
                 }
             )
             if ahead in places:
-                columns.append(StripColumn(ahead, prediction, truth))
+                columns.append(StripColumn(ahead, prediction, truth, _explained(rollout)))
             progress.advance()
     write_png(folder.path / "strip.png", Image.fromarray(film_strip(columns)))
     return {
@@ -220,6 +221,17 @@ def _score(shown: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     similar = min(truth.shape[:2]) >= SSIM_SIDE and importlib.util.find_spec("torchmetrics") is not None
     found = score_frames(*pair) if similar else score_errors(*pair)
     return {name: float(found[name]) for name in FIGURES if name in found}
+
+
+def _explained(rollout: Rollout) -> dict[str, np.ndarray]:
+    """Pictures of where the last frame was read from, of a model that reads observed frames."""
+    from stremn.files.drawing import displacement_picture, source_picture
+
+    found = rollout.read_from()
+    if found is None:
+        return {}
+    slots = len(rollout.frames_in_memory())
+    return {"displacement": displacement_picture(found[0]), "read from": source_picture(found[1], slots)}
 
 
 def _means(figures: list[dict[str, Any]], kind: str) -> dict[str, float] | None:

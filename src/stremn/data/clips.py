@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 __all__ = ["Clip", "ClipMixture", "ClipRequest", "FrameClip", "collate", "collate_frames", "make_frame_clip"]
+
+AnyClip = TypeVar("AnyClip")
 
 
 class ClipRequest(NamedTuple):
@@ -49,7 +51,7 @@ def collate(clips: list[Clip]) -> Clip:
     return Clip(frames, labels, valid[:, :most])
 
 
-class ClipMixture(Dataset[Clip]):
+class ClipMixture(Dataset[AnyClip]):
     """Mixes clips of several data sets by their shares; clip ``i`` depends only on the seed and ``i``.
 
     Args:
@@ -58,11 +60,11 @@ class ClipMixture(Dataset[Clip]):
         seed: seed of the draw.
     """
 
-    def __init__(self, parts: Sequence[Dataset[Clip]], shares: Sequence[float], seed: int) -> None:
+    def __init__(self, parts: Sequence[Dataset[AnyClip]], shares: Sequence[float], seed: int) -> None:
         self.parts, self.seed = parts, seed
         self.cumulative = np.cumsum(shares) / np.sum(shares)
 
-    def __getitem__(self, request: ClipRequest) -> Clip:
+    def __getitem__(self, request: ClipRequest) -> AnyClip:
         """Make the clip by the part that is drawn for it."""
         draw = np.random.default_rng([self.seed, 0, request.number]).random()
         return self.parts[int(np.searchsorted(self.cumulative, draw, side="right"))][request]

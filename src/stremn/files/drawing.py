@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import cv2
@@ -16,11 +17,13 @@ __all__ = [
     "SheetRow",
     "StripColumn",
     "cell_factor",
+    "displacement_picture",
     "film_strip",
     "overlay",
     "scaled",
     "sheet",
     "side_by_side",
+    "source_picture",
 ]
 
 # The palette, lifted: its dark tones would only dim the picture. Its steps stay apart.
@@ -77,12 +80,13 @@ def overlay(frame: np.ndarray, labels: np.ndarray, *, fill: bool = True) -> np.n
 class StripColumn(NamedTuple):
     """One moment of a film strip: a prediction so many frames ahead, and the truth where there is one.
 
-    Pictures are ``(H, W, 3)`` or ``(H, W)`` uint8.
+    Pictures are ``(H, W, 3)`` or ``(H, W)`` uint8; ``more`` are further ones by the names of their rows.
     """
 
     ahead: int
     prediction: np.ndarray
     truth: np.ndarray | None
+    more: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def side_by_side(
@@ -123,7 +127,7 @@ def _error(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def film_strip(columns: Sequence[StripColumn]) -> np.ndarray:
-    """Truth in the top row, prediction below, a column for each moment; titles say how far ahead.
+    """Truth, prediction, error and more as rows, a column for each moment; titles say how far ahead.
 
     Args:
         columns: at least one. If none has a truth there is only the row of predictions; where one has none,
@@ -136,12 +140,43 @@ def film_strip(columns: Sequence[StripColumn]) -> np.ndarray:
     rows: dict[str, list[np.ndarray | None]] = {"prediction": [column.prediction for column in columns]}
     if any(column.truth is not None for column in columns):
         rows = {"truth": [column.truth for column in columns], **rows}
+        rows["error"] = [None if c.truth is None else _error(c.prediction, c.truth) for c in columns]
+    rows |= {name: [column.more[name] for column in columns] for name in columns[0].more}
     factor = cell_factor(columns[0].prediction.shape[1])
     lines: list[SheetRow] = []
     for name, pictures in rows.items():
         cells = [None if picture is None else scaled(picture, factor) for picture in pictures]
         lines.append(SheetRow(name, cells, () if lines else titles))
     return sheet(lines)
+
+
+def displacement_picture(displacement: np.ndarray) -> np.ndarray:
+    """Directions as hues, and lengths as brightness: full at the longest, or at a pixel if that is longer.
+
+    Args:
+        displacement: ``(H, W, 2)`` float32, x then y, in pixels.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    length, angle = cv2.cartToPolar(*cv2.split(displacement), angleInDegrees=True)
+    bright = length * (255 / max(1.0, float(length.max())))
+    hsv = cv2.merge([angle / 2, np.full_like(length, 200), bright]).clip(0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
+
+
+def source_picture(sources: np.ndarray, slots: int) -> np.ndarray:
+    """The latest frame dark grey, slots in the colours of the palette, what is drawn white.
+
+    Args:
+        sources: ``(H, W)`` uint8: 0 is the latest frame, 1 … K the slots, K + 1 what is drawn.
+        slots: K.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    colours = np.concatenate([[[80, 80, 80]], _LIFTED[1 : slots + 1], [[255, 255, 255]]]).astype(np.uint8)
+    return np.asarray(colours[sources])
 
 
 class SheetRow(NamedTuple):

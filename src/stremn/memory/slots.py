@@ -25,7 +25,7 @@ memory that is then written."""
 CORRECTIONS = 2
 """Most slots of an object for frames where it was corrected; the next correction replaces the oldest."""
 
-EXACT = ("moments", "permanent_fit")
+EXACT = ("moments", "permanent_fit", "frame")
 """Tensors of a memory that are float32 at least, also where its templates are in half precision."""
 
 
@@ -44,6 +44,8 @@ class Template:
             :func:`stremn.ops.target_moments`; ``None`` in a model without one.
         contender_key: of Eq. (1), what the template is compared by when it competes, U^Q ``(O, N, Cu)``;
             ``None`` in a model where ``update_key`` serves as both.
+        frame: an addition, the pixels of the frame itself ``(O, h·w, C)``; ``None`` in a model that does not
+            look at them again.
     """
 
     key: Tensor
@@ -51,6 +53,7 @@ class Template:
     update_key: Tensor
     moments: Tensor | None = None
     contender_key: Tensor | None = None
+    frame: Tensor | None = None
 
     def __iter__(self) -> Iterator[Tensor]:
         """The tensors that there are."""
@@ -85,6 +88,7 @@ class SlotMemory:
             follows from their moments and is kept because it is read at every frame; ``None`` where there is
             none.
         contender_key: ``(O, K, N, Cu)``; ``None`` where ``update_key`` serves as both.
+        frame: an addition, ``(O, K, h·w, C)``; ``None`` in a model that does not look at frames again.
 
     Examples:
         >>> from stremn.memory import get_policy
@@ -107,6 +111,7 @@ class SlotMemory:
     moments: Tensor | None = None
     permanent_fit: Tensor | None = None
     contender_key: Tensor | None = None
+    frame: Tensor | None = None
 
     @classmethod
     def of_first_frame(

@@ -1,7 +1,7 @@
 """Networks: encoders, read, decoder. They know the memory and hold no state."""
 
 from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained, ships
-from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
+from stremn.models.config import ModelConfig, MotionConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
 from stremn.models.hub import model_card, push_to_hub
 from stremn.models.predictor import Predictor, PredictorState
 from stremn.models.registry import (
@@ -19,6 +19,7 @@ __all__ = [
     "PREDICTORS",
     "ImageFeatures",
     "ModelConfig",
+    "MotionConfig",
     "Predictor",
     "PredictorConfig",
     "PredictorState",

@@ -15,6 +15,7 @@ __all__ = [
     "BLOCKS",
     "FusionTargets",
     "ModelConfig",
+    "MotionConfig",
     "Must",
     "PredictorConfig",
     "RecurrentConfig",
@@ -323,6 +324,47 @@ class PredictorConfig(ModelConfig):
     def stride(self) -> int:
         """Of the memory; both sides of a frame are divisible by it."""
         return math.prod(self.strides)
+
+
+@dataclass(frozen=True)
+class MotionConfig(ModelConfig):
+    """Everything that fixes a prediction model that foresees displacements; an addition to the paper.
+
+    Attributes:
+        architecture: ``"motion"``.
+        channels: of a frame: 1 grey, 3 RGB.
+        width: channels of the network that gives the shares; twice as many look for keys.
+        key_dim: width Dk of keys.
+        update_dim: width of the update keys of Eq. (1).
+        slots: K, all of them replaceable.
+        policy: default policy.
+        tau: temperature of the learned choice in training, Eq. (3).
+        size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
+    """
+
+    channels: _Channels = 3
+    width: _Dim = 16
+    key_dim: _Dim = 32
+    update_dim: _Dim = 32
+    slots: Annotated[int, whole(1)] = 5
+    policy: str = "learned"
+    tau: _Tau = 1.0
+    size: Annotated[int, whole(0)] = 128
+
+    def __post_init__(self) -> None:
+        """Refuse what no model can be built from."""
+        super().__post_init__()
+        get_policy(self.policy)
+
+    @property
+    def layout(self) -> MemoryLayout:
+        """The memory layout of K slots, all of them chosen by the policy."""
+        return MemoryLayout(permanent=False, latest=False, chosen=self.slots)
+
+    @property
+    def stride(self) -> int:
+        """Both sides of a frame are divisible by it."""
+        return 4
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory
-from stremn.models.config import PredictorConfig, RecurrentConfig
+from stremn.models.config import MotionConfig, PredictorConfig, RecurrentConfig
 
 __all__ = ["Predictor", "PredictorState", "forecast_clip", "to_unit_range"]
 
@@ -77,10 +77,10 @@ class Predictor(nn.Module, ABC):
     """Base of the prediction models; holds weights and no state.
 
     ``B`` videos go through as one batch; frames are ``(B, C, h, w)`` in [0, 1] with sides divisible by
-    :attr:`stride`. To forecast, give what :meth:`predict` returns to :meth:`observe`.
+    :attr:`stride`. To forecast, give what :meth:`predict` returns to :meth:`follow`.
     """
 
-    def __init__(self, config: PredictorConfig | RecurrentConfig) -> None:
+    def __init__(self, config: PredictorConfig | MotionConfig | RecurrentConfig) -> None:
         super().__init__()
         self.config = config
 
@@ -108,6 +108,42 @@ class Predictor(nn.Module, ABC):
     @abstractmethod
     def predict(self, state: PredictorState) -> Tensor:
         """The next frame ``(B, C, h, w)`` float32 in [0, 1]; the state is left as it is."""
+
+    def follow(
+        self,
+        predicted: Tensor,
+        state: PredictorState,
+        rules: Rules | None = None,
+        *,
+        truth: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> PredictorState:
+        """Go on from a predicted frame, by default as if it had been observed.
+
+        Args:
+            predicted: what :meth:`predict` made of the state ``(B, C, h, w)``.
+            state: see :meth:`observe`.
+            rules: see there.
+            truth: the true frame ``(B, C, h, w)``, to be observed in place of the predicted one by the videos
+                that are given it.
+            given: which these are ``(B,)`` bool.
+        """
+        if truth is not None and given is not None:
+            predicted = torch.where(given.view(-1, 1, 1, 1), truth, predicted)
+        return self.observe(predicted, state, rules)
+
+    def read_from(self, state: PredictorState) -> tuple[Tensor, Tensor] | None:
+        """Where the next frame is read from observed ones; ``None`` of a model that draws its frames.
+
+        Args:
+            state: see :meth:`predict`.
+
+        Returns:
+            The displacement from each pixel to its place in the latest observed frame, ``(B, 2, h, w)``, x
+            then y, in pixels, and which source has the largest share ``(B, h, w)`` int64: 0 is the latest
+            frame, 1 … K the slots, K + 1 what is drawn.
+        """
+        return None
 
     def rules(self, slots: int | None = None, policy: str | None = None) -> Rules | None:
         """What the memory is run by, as the config says unless told otherwise; ``None`` without slots.
@@ -158,11 +194,11 @@ def forecast_clip(
         raise ValueError(f"{observed} of {length} frames cannot be observed: at least 1, and not all")
     state, found = None, list[Tensor]()
     for t in range(length - 1):
-        frame = frames[:, t]
-        if t >= observed:
-            given = None if truth is None else truth[t - observed].view(-1, 1, 1, 1)
-            frame = found[-1] if given is None else torch.where(given, frame, found[-1])
-        state = model.observe(frame, state, rules)
+        if state is None or t < observed:
+            state = model.observe(frames[:, t], state, rules)
+        else:
+            given = None if truth is None else truth[t - observed]
+            state = model.follow(found[-1], state, rules, truth=frames[:, t], given=given)
         if every or t + 1 >= observed:
             found.append(model.predict(state))
     return torch.stack(found, dim=1)

@@ -8,8 +8,16 @@ import torch
 from torch import nn
 
 from stremn.errors import StremnError
-from stremn.models.config import ModelConfig, PredictorConfig, RecurrentConfig, SegmenterConfig, json_object
+from stremn.models.config import (
+    ModelConfig,
+    MotionConfig,
+    PredictorConfig,
+    RecurrentConfig,
+    SegmenterConfig,
+    json_object,
+)
 from stremn.models.lite import LiteSegmenter
+from stremn.models.motion import MotionPredictor
 from stremn.models.r50 import PaperSegmenter
 from stremn.models.recurrent import ConvLSTM, PredRNN
 from stremn.models.slot_predictor import MemoryPredictor
@@ -30,6 +38,7 @@ ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[nn.Module]]] = {
     "lite": (SegmenterConfig, LiteSegmenter),
     "stm": (SegmenterConfig, PaperSegmenter),
     "predict": (PredictorConfig, MemoryPredictor),
+    "motion": (MotionConfig, MotionPredictor),
     "convlstm": (RecurrentConfig, ConvLSTM),
     "predrnn": (RecurrentConfig, PredRNN),
 }
@@ -53,7 +62,7 @@ MODELS: dict[str, SegmenterConfig] = {
 }
 """Segmentation models by name; every test walks through them."""
 
-PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
+PREDICTORS: dict[str, PredictorConfig | MotionConfig | RecurrentConfig] = {
     "stremn-predict": PredictorConfig(architecture="predict"),
     "stremn-predict-mnist": PredictorConfig(
         architecture="predict",
@@ -70,18 +79,7 @@ PREDICTORS: dict[str, PredictorConfig | RecurrentConfig] = {
         shared_update_key=True,
         size=0,
     ),
-    "stremn-predict-video": PredictorConfig(
-        architecture="predict",
-        widths=(16, 32, 64, 64, 96, 96),
-        strides=(2, 1, 2, 1, 2, 1),
-        key_dim=64,
-        value_dim=96,
-        update_dim=32,
-        similarity="l2",
-        skip=True,
-        motion=3,
-        shared_update_key=True,
-    ),
+    "stremn-motion": MotionConfig(architecture="motion"),
     "convlstm": RecurrentConfig(architecture="convlstm", hidden=(128, 64, 64), kernel=5),
     "convlstm-small": RecurrentConfig(architecture="convlstm", hidden=(64, 64, 64), kernel=3),
     "predrnn": RecurrentConfig(architecture="predrnn", hidden=(128,) * 4, kernel=5),

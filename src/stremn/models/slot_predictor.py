@@ -12,7 +12,7 @@ from stremn.models.config import BLOCKS, PredictorConfig
 from stremn.models.predictor import Predictor, PredictorState, to_unit_range
 from stremn.models.segmenter import to_map
 
-__all__ = ["MemoryPredictor", "Moved"]
+__all__ = ["MemoryPredictor", "Moved", "conv_block", "to_tokens"]
 
 SPACING = 2.0
 """Pixels between the places that an untrained model mixes a pixel from."""
@@ -113,10 +113,10 @@ class Block(nn.Module):
         return F.leaky_relu(self.norm(x), SLOPE)
 
 
-def _down(channels: int, width: int, stride: int) -> Block:
-    return Block(
-        nn.Conv2d(channels, width, 3, stride=stride, padding=1), nn.Conv2d(width, width, 3, padding=1), width
-    )
+def conv_block(channels: int, width: int, stride: int = 1, skip: int = 0) -> Block:
+    """A block of two 3×3 convolutions, the first of which has the stride."""
+    first = nn.Conv2d(channels, width, 3, stride=stride, padding=1)
+    return Block(first, nn.Conv2d(width, width, 3, padding=1), width, skip)
 
 
 def _up(channels: int, width: int, stride: int, skip: int) -> Block:
@@ -175,7 +175,7 @@ class MemoryPredictor(Predictor):
         super().__init__(config)
         inputs = (config.channels * config.stack, *config.widths[:-1])
         self.encoder = nn.ModuleList(
-            _down(channels, width, stride)
+            conv_block(channels, width, stride)
             for channels, width, stride in zip(inputs, config.widths, config.strides, strict=True)
         )
         self.key = nn.Conv2d(config.widths[-1], config.key_dim, 1)
@@ -205,8 +205,8 @@ class MemoryPredictor(Predictor):
         recent = self._recent(frame, state)
         fine, coarse = self._encode(recent)
         key, value, update_key = (p(coarse) for p in (self.key, self.value, self.update_key))
-        asking = None if self.contender_key is None else _tokens(self.contender_key(coarse))
-        template = Template(_tokens(key), _tokens(value), _tokens(update_key), contender_key=asking)
+        asking = None if self.contender_key is None else to_tokens(self.contender_key(coarse))
+        template = Template(to_tokens(key), to_tokens(value), to_tokens(update_key), contender_key=asking)
         if state is None or state.memory is None:
             index = torch.zeros(frame.shape[0], dtype=torch.long, device=frame.device)
             memory = SlotMemory.of_first_frame(template, index, rules.layout)
@@ -257,6 +257,6 @@ class MemoryPredictor(Predictor):
         return memory.read(key, similarity=self.config.similarity, scale=self.config.scale)
 
 
-def _tokens(x: Tensor) -> Tensor:
-    """``(B, C, H, W)`` to positions ``(B, N, C)``."""
+def to_tokens(x: Tensor) -> Tensor:
+    """A map ``(B, C, H, W)`` as positions ``(B, N, C)``."""
     return x.flatten(2).transpose(1, 2)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class PredictionSession(Session):
 
     Examples:
         >>> import numpy as np
-        >>> session = PredictionSession("stremn-predict-video")
+        >>> session = PredictionSession("stremn-motion")
         >>> for shift in range(3):
         ...     frame = np.zeros((64, 64, 3), np.uint8)
         ...     frame[20:40, 10 + shift : 30 + shift] = 255
@@ -55,7 +56,7 @@ class PredictionSession(Session):
     """
 
     model_class, settings_class = Predictor, PredictionSettings
-    default_model, key = "stremn-predict-video", "stremn_prediction"
+    default_model, key = "stremn-motion", "stremn_prediction"
     model: Predictor
     settings: PredictionSettings
 
@@ -218,9 +219,28 @@ class Rollout(Iterator[np.ndarray]):
         """The next frame."""
         with self._session.runtime.active():
             if self._frame is not None:
-                self._state = self._session.model.observe(self._frame, self._state, self._rules)
+                self._state = self._session.model.follow(self._frame, self._state, self._rules)
             self._frame = self._session.model.predict(self._state)
             return self._session.to_user(self._frame, self._size, self._grey)
+
+    def read_from(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Where the last frame was read from observed ones; ``None`` of a model that draws its frames.
+
+        Returns:
+            The displacement from each pixel to its place in the latest observed frame, ``(H, W, 2)`` float32,
+            x then y, in pixels, and which source has the largest share ``(H, W)`` uint8: 0 is the latest
+            frame, 1 … K the slots, K + 1 what is drawn.
+        """
+        with self._session.runtime.active():
+            found = self._session.model.read_from(self._state)
+        if found is None:
+            return None
+        height, width = self._session._inner(self._size)
+        across, down = self._size[1] / width, self._size[0] / height
+        ways = found[0][0, :, :height, :width].float().cpu().numpy() * np.float32([[[across]], [[down]]])
+        sources = found[1][0, :height, :width].byte().cpu().numpy()
+        ways = np.stack([cv2.resize(way, self._size[::-1]) for way in ways], axis=2)
+        return ways, cv2.resize(sources, self._size[::-1], interpolation=cv2.INTER_NEAREST)
 
     def frames_in_memory(self) -> list[int]:
         """As of the session; predicted frames are counted on from the observed ones."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from stremn.errors import StremnError
 from stremn.memory import NO_FUSION, get_policy
-from stremn.models import ModelConfig, PredictorConfig, SegmenterConfig
+from stremn.models import ModelConfig, MotionConfig, PredictorConfig, SegmenterConfig
 from stremn.models.config import FusionTargets, Must, Share, check_fields, whole
 from stremn.sessions.postprocess import REACH
 from stremn.sessions.views import ONE_VIEW, View, is_plain
@@ -173,7 +173,7 @@ class PredictionSettings(Settings):
         Raises:
             StremnError: naming the setting that cannot be, or that a model without slots has not.
         """
-        if not isinstance(config, PredictorConfig):
+        if not isinstance(config, (PredictorConfig, MotionConfig)):
             if self.slots is not None or self.policy is not None:
                 raise StremnError(f"a model '{config.architecture}' has no memory slots and no policy")
             if self.sample:

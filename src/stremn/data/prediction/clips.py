@@ -30,6 +30,7 @@ class FrameClips(Dataset[FrameClip]):
         zoom: the largest factor by which a crop enlarges what it shows, 1 or more; 1 crops only what
             does not fit.
         mirror: whether clips are mirrored.
+        vary: whether clips are turned by quarters, played backwards, and brightened or darkened.
         gap: frames of a clip are this far apart in the video; 1 takes each.
         cache_bytes: memory for decoded frames, in each process.
 
@@ -46,6 +47,7 @@ class FrameClips(Dataset[FrameClip]):
         squash: bool = False,
         zoom: float = 1.0,
         mirror: bool = True,
+        vary: bool = False,
         gap: int = 1,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
@@ -54,7 +56,7 @@ class FrameClips(Dataset[FrameClip]):
         if zoom < 1 or gap < 1:
             raise StremnError(f"zoom {zoom} and gap {gap} of clips must be 1 or more")
         self.reels, self.seed, self.grey, self.squash = tuple(reels), seed, grey, squash
-        self.zoom, self.mirror, self.gap = zoom, mirror, gap
+        self.zoom, self.mirror, self.vary, self.gap = zoom, mirror, vary, gap
         self.cache = FrameCache(cache_bytes)
 
     def __getitem__(self, request: ClipRequest) -> FrameClip:
@@ -71,6 +73,10 @@ class FrameClips(Dataset[FrameClip]):
         images = self._crop(rng, images, request.size, side)
         if self.mirror and rng.random() < 0.5:
             images = images[:, :, ::-1]
+        if self.vary:
+            images = np.rot90(images, int(rng.integers(4)), axes=(1, 2))[:: rng.choice([-1, 1])]
+            levels = np.linspace(0, 1, 256) ** np.exp(rng.uniform(-0.4, 0.4)) * rng.uniform(0.7, 1)
+            images = (255 * levels).round().astype(np.uint8)[images]
         return make_frame_clip(images)
 
     def _place(self, rng: np.random.Generator, frames: int) -> tuple[Reel, int]:

@@ -14,11 +14,13 @@ from stremn.data import (
     ClipRequest,
     FrameClip,
     FrameClips,
+    MemoryClips,
     FrameWindows,
     MovingMnist,
     collate_frames,
     read_digits,
 )
+from stremn.data.clips import ClipMixture
 from stremn.data.prediction.any_videos import open_reels
 from stremn.data.prediction.human_actions import person_of
 from stremn.data.prediction.reels import Reel
@@ -36,6 +38,9 @@ __all__ = ["PredictionRecipe", "PredictionTask"]
 VALIDATION_SEED = 1
 """Seed of moving digits that validate; the same for all recipes, so that their figures can be compared."""
 
+LEAST_ERROR = 1e-4
+"""Mean squared error below which less is worth little, a PSNR of 40 dB."""
+
 
 @dataclass(frozen=True)
 class PredictionRecipe(Recipe):
@@ -52,7 +57,8 @@ class PredictionRecipe(Recipe):
     channels: int = bounded(0, 0, 3)
     """Of frames, 1 grey or 3 RGB; 0 for the model's own."""
     observed: int = bounded(10, 1)
-    """M, the frames of a clip that the model is given; it predicts the others."""
+    """M, the frames that the model is given of the shortest clips, of which it predicts the others. Of longer
+    clips it is given more, and predicts equally many."""
     digits: str = ""
     """MNIST image file, for clips of moving digits."""
     train_digits: tuple[int, ...] = (0, 7000)
@@ -71,6 +77,10 @@ class PredictionRecipe(Recipe):
     """The largest factor by which a crop shows a part of the picture."""
     mirror: bool = True
     """Whether clips of videos are mirrored half of the time."""
+    vary: bool = False
+    """Whether clips of videos are turned by quarters, played backwards, and brightened or darkened."""
+    recalled: float = bounded(0.0, 0, 1)
+    """Share of clips that are generated to be remembered, see :class:`stremn.data.MemoryClips`."""
     gap: int = bounded(1, 1)
     """Frames of a clip are this far apart in the video, in training and validation."""
     feed_truth: float = bounded(0.0, 0, 1)
@@ -86,6 +96,8 @@ class PredictionRecipe(Recipe):
     """Weight of its third term."""
     mse_weight: float = bounded(0.0, 0)
     """Weight of the plain mean squared error."""
+    log_weight: float = bounded(0.0, 0)
+    """Weight of the logarithm of each frame's mean squared error, which PSNR is."""
     observed_weight: float = bounded(0.0, 0)
     """Weight of the same loss on the observed frames, predicted one ahead."""
     validate_clips: int = bounded(64, 1, 1_000_000)
@@ -145,15 +157,20 @@ class PredictionTask(Task):
         else:
             reels = [reel for entry in recipe.videos for reel in open_reels(expand(entry), "train")]
             self.trained, self.held = hold_out(reels, recipe.held_out, person_of)
-            self.clips = FrameClips(
+            clips = self.clips = FrameClips(
                 self.trained,
                 seed=recipe.seed,
                 grey=self.grey,
                 squash=recipe.squash,
                 zoom=recipe.zoom,
                 mirror=recipe.mirror,
+                vary=recipe.vary,
                 gap=recipe.gap,
             )
+            if recipe.recalled:
+                shares = (1 - recipe.recalled, recipe.recalled)
+                remembered = MemoryClips(recipe.seed, grey=self.grey)
+                self.clips = ClipMixture([clips, remembered], shares, recipe.seed)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Train all parameters at one rate."""
@@ -165,7 +182,8 @@ class PredictionTask(Task):
         rules = network.rules()
         if rules is not None:
             rules = replace(rules, noise=True, generator=draw.own)
-        frames, observed = batch.frames, recipe.observed
+        frames = batch.frames
+        observed = frames.shape[1] - min(recipe.frames) + recipe.observed
         left = 1 - draw.step / max(1.0, recipe.feed_until * recipe.steps)
         chance = torch.rand(
             (frames.shape[1] - observed, len(frames)), generator=draw.own, device=frames.device
@@ -188,7 +206,12 @@ class PredictionTask(Task):
             l2_weight=recipe.l2_weight,
             gradient_weight=recipe.gradient_weight,
         )
-        return loss + recipe.mse_weight * F.mse_loss(found, truth) if recipe.mse_weight else loss
+        if recipe.mse_weight:
+            loss = loss + recipe.mse_weight * F.mse_loss(found, truth)
+        if recipe.log_weight:
+            error = ((found - truth) ** 2).mean(dim=(2, 3, 4))
+            loss = loss + recipe.log_weight * torch.log1p(error / LEAST_ERROR).mean()
+        return loss
 
     def validate(self, model: nn.Module) -> tuple[dict[str, float], np.ndarray | None]:
         """Predict the clips held out.

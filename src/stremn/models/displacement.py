@@ -1,0 +1,129 @@
+"""Where things are in earlier frames: displacements in pixels, joined from step to step, and read by once."""
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["camera_motion", "carried_on", "compose", "sample", "seen_inside", "velocity_between"]
+
+LEAST = 16
+"""Smallest side that dense optical flow is computed at; smaller frames are padded by their edge."""
+
+
+def _grid(size: torch.Size, device: torch.device) -> Tensor:
+    """Column and row of each pixel ``(2, h, w)`` float32."""
+    rows, columns = (torch.arange(n, device=device, dtype=torch.float32) for n in size[-2:])
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([x, y])
+
+
+def sample(maps: Tensor, displacement: Tensor) -> Tensor:
+    """Read maps between pixels, bilinearly; beyond its edges a map goes on as at the edge.
+
+    Args:
+        maps: ``(B, C, h, w)`` float32.
+        displacement: from each pixel to the place that is read ``(B, 2, h, w)``, x then y, in pixels.
+
+    Returns:
+        ``(B, C, h, w)``; a displacement of zero gives the maps themselves, up to rounding.
+    """
+    height, width = maps.shape[-2:]
+    x, y = (_grid(maps.shape, maps.device) + displacement).unbind(dim=1)
+    # To -1 … 1 between the outer edges, as grid_sample counts.
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def seen_inside(displacement: Tensor) -> Tensor:
+    """Whether the place that is read lies in the frame, ``(B, 2, h, w)`` to ``(B, 1, h, w)``: 0 or 1."""
+    place = _grid(displacement.shape, displacement.device) + displacement
+    most = place.new_tensor(displacement.shape[:-3:-1]).view(2, 1, 1) - 1
+    return ((place >= 0) & (place <= most)).all(dim=1, keepdim=True).to(displacement.dtype)
+
+
+def compose(velocity: Tensor, displacement: Tensor) -> Tensor:
+    """One step back, and from there on: ``D'(x) = v(x) + D(x + v(x))``.
+
+    Gradients pass as if D were even around its place: across the edges of what moves it jumps, and through
+    the slopes of ten such steps gradients grow without bound.
+
+    Args:
+        velocity: from each pixel of a frame to its place in the frame before ``(B, 2, h, w)``.
+        displacement: N from that frame to earlier ones ``(B, N, 2, h, w)``.
+
+    Returns:
+        From the new frame to the earlier ones ``(B, N, 2, h, w)``.
+    """
+    moved = sample(displacement.flatten(1, 2), velocity.detach()).view_as(displacement)
+    return moved + velocity.unsqueeze(1)
+
+
+def carried_on(velocity: Tensor, rounds: int = 1) -> Tensor:
+    """The velocity at the next frame, if everything goes on as it moves: ``v(x) = u(x + v(x))``.
+
+    Gradients pass as in :func:`compose`.
+
+    Args:
+        velocity: u, from each pixel of a frame to its place in the frame before ``(B, 2, h, w)``.
+        rounds: steps of the fixed-point iteration that solves the equation.
+    """
+    ahead = velocity
+    for _ in range(rounds):
+        ahead = sample(velocity, ahead.detach())
+    return ahead
+
+
+@torch.no_grad()
+def velocity_between(frame: Tensor, before: Tensor) -> Tensor:
+    """Dense optical flow from a frame to the one before it; no gradient passes.
+
+    Dense inverse search with its finest scale at full resolution (Kroeger et al. 2016,
+    https://arxiv.org/abs/1603.03590). Equal frames have a flow of exactly zero.
+
+    Args:
+        frame: ``(B, C, h, w)`` in [0, 1], grey or RGB.
+        before: of the same shape.
+
+    Returns:
+        ``(B, 2, h, w)`` float32, in pixels.
+    """
+    height, width = frame.shape[-2:]
+    pad = (0, max(0, LEAST - width), 0, max(0, LEAST - height))
+    grey = [F.pad(_grey(f), pad, mode="replicate")[:, 0].cpu().numpy() for f in (frame, before)]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    flows = np.stack([search.calc(*pair, None) for pair in zip(*grey, strict=True)])  # type: ignore[call-overload]
+    return torch.from_numpy(flows[:, :height, :width]).permute(0, 3, 1, 2).contiguous().to(frame.device)
+
+
+def _grey(frame: Tensor) -> Tensor:
+    """The frame's mean channel ``(B, 1, h, w)`` uint8."""
+    return (frame.float().mean(dim=1, keepdim=True) * 255).round().to(torch.uint8)
+
+
+def camera_motion(velocity: Tensor, rounds: int = 5) -> Tensor:
+    """The affine motion that most pixels follow, least squares reweighted by how far each pixel is off.
+
+    Args:
+        velocity: ``(B, 2, h, w)`` float32.
+        rounds: of reweighting.
+
+    Returns:
+        ``(B, 2, h, w)``; exactly zero where the velocity is.
+    """
+    size = velocity.shape[-2:]
+    x, y = _grid(velocity.shape, velocity.device)
+    terms = torch.stack([torch.ones_like(x), 2 * x / size[1] - 1, 2 * y / size[0] - 1]).flatten(1)
+    flat = velocity.flatten(2)
+    model = flat.median(dim=2, keepdim=True).values
+    for _ in range(rounds):
+        off = ((flat - model) ** 2).sum(dim=1, keepdim=True)
+        weight = 1 / (off + off.median(dim=2, keepdim=True).values + 0.01)
+        # Sums, since autocast would round matrix products.
+        products = (weight.unsqueeze(1) * terms[:, None] * terms).sum(dim=-1)
+        right = (weight.unsqueeze(1) * terms[:, None] * flat.unsqueeze(1)).sum(dim=-1)
+        factors = torch.linalg.solve(products + 1e-6 * torch.eye(3, device=x.device), right)
+        model = (factors.unsqueeze(-1) * terms[:, None]).sum(dim=1)
+    return model.view_as(velocity)
