@@ -150,7 +150,8 @@ def test_the_strip_shows_where_a_model_reads_its_frames(video: Path, tmp_path: P
     way, source = rollout.read_from()
     assert (way.shape, source.shape) == ((HEIGHT, WIDTH, 2), (HEIGHT, WIDTH))
     first = strip[-2 * height - 4 : -height - 4, -2 * width - 4 : -width - 4]
-    moving = np.hypot(*way.T).T > 0.5 * np.hypot(*way.T).max()
+    length = np.hypot(way[..., 0], way[..., 1])
+    moving = length > 0.5 * length.max()
     assert first[::2, ::2][moving].max(axis=1).mean() > first[::2, ::2][~moving].max(axis=1).mean() + 40
 
 

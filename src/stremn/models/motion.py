@@ -55,9 +55,9 @@ class MotionPredictor(Predictor):
     off that, and by how far it was off in the frames that were observed.
 
     The state carries of the frame that is foreseen the ``velocity`` ``(B, 2, h, w)``, the displacement
-    ``ahead`` ``(B, 2, 1 + K, 2, h, w)``, along and as the camera, to the latest and the slots' frames, what the
-    sources show, ``seen`` ``(B, 3 + 2·K, C, h, w)``, and their ``error`` so far ``(B, 3 + 2·K, h, w)``; of
-    the frame before it, which is ``shown`` and may be foreseen itself, the ``velocity_before`` and the
+    ``ahead`` ``(B, 2, 1 + K, 2, h, w)``, along and as the camera, to the latest and the slots' frames, what
+    the sources show, ``seen`` ``(B, 3 + 2·K, C, h, w)``, and their ``error`` so far ``(B, 3 + 2·K, h, w)``;
+    of the frame before it, which is ``shown`` and may be foreseen itself, the ``velocity_before`` and the
     ``camera``'s, ``key`` and ``update_key``, and what was read for it, ``readout`` and ``masses``; the
     ``latest`` observed frame, its ``frame_index`` ``(B,)``, how many frames lie ``since`` and how much is
     ``moving``.
@@ -237,7 +237,8 @@ class MotionPredictor(Predictor):
     def _pooled(self, maps: Tensor, factor: int = 1) -> Tensor:
         """Means over the cells of the memory, or over parts of these by a factor."""
         side = max(4, -(-max(maps.shape[-2:]) // CELLS))
-        return F.adaptive_avg_pool2d(maps, [factor * -(-n // side) for n in maps.shape[-2:]])
+        height, width = (factor * -(-n // side) for n in maps.shape[-2:])
+        return F.adaptive_avg_pool2d(maps, (height, width))
 
     def _keys(self, image: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
         """Key and update key of how a moment looks, moves, and where, ``(B, N, Dk)`` and ``(B, N, Du)``."""
