@@ -159,9 +159,10 @@ def displacement_picture(displacement: np.ndarray) -> np.ndarray:
     Returns:
         ``(H, W, 3)`` uint8 RGB.
     """
-    length, angle = cv2.cartToPolar(*cv2.split(displacement), angleInDegrees=True)
+    x, y = np.moveaxis(displacement, 2, 0)
+    length, angle = np.hypot(x, y), np.degrees(np.arctan2(y, x)) % 360
     bright = length * (255 / max(1.0, float(length.max())))
-    hsv = cv2.merge([angle / 2, np.full_like(length, 200), bright]).clip(0, 255).astype(np.uint8)
+    hsv = np.stack([angle / 2, np.full_like(length, 200), bright], axis=2).clip(0, 255).astype(np.uint8)
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
 
 

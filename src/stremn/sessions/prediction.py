@@ -237,9 +237,8 @@ class Rollout(Iterator[np.ndarray]):
             return None
         height, width = self._session._inner(self._size)
         across, down = self._size[1] / width, self._size[0] / height
-        ways = found[0][0, :, :height, :width].float().cpu().numpy() * np.array(
-            [[[across]], [[down]]], np.float32
-        )
+        scale = np.array([across, down], np.float32)[:, None, None]
+        ways = scale * found[0][0, :, :height, :width].float().cpu().numpy()
         sources = found[1][0, :height, :width].byte().cpu().numpy()
         ways = np.stack([cv2.resize(way, self._size[::-1]) for way in ways], axis=2)
         return ways, cv2.resize(sources, self._size[::-1], interpolation=cv2.INTER_NEAREST)
