@@ -339,7 +339,7 @@ class MotionConfig(ModelConfig):
         slots: K, all of them replaceable.
         policy: default policy.
         tau: temperature of the learned choice in training, Eq. (3).
-        size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
+        size: default internal resolution, the most of the shorter side in pixels; 0 means the frame's own.
     """
 
     channels: _Channels = 3
@@ -349,7 +349,7 @@ class MotionConfig(ModelConfig):
     slots: Annotated[int, whole(1)] = 5
     policy: str = "learned"
     tau: _Tau = 1.0
-    size: Annotated[int, whole(0)] = 128
+    size: Annotated[int, whole(0)] = 256
 
     def __post_init__(self) -> None:
         """Refuse what no model can be built from."""

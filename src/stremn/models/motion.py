@@ -113,7 +113,7 @@ class MotionPredictor(Predictor):
         error = (before["seen"] - frame.unsqueeze(1)).abs().mean(dim=2)
         now = {
             "latest": frame,
-            "shown": frame,
+            "shown": frame.clone(),  # safetensors refuses a tensor that is there twice
             "frame_index": before["frame_index"] + before["since"] + 1,
             "since": torch.zeros_like(before["since"]),
             "moving": torch.where(changed, REST, (before["moving"] - 1).clamp_min(0)),
@@ -351,5 +351,5 @@ class MotionPredictor(Predictor):
 
 
 def _length(vectors: Tensor) -> Tensor:
-    """``(B, 2, h, w)`` to ``(B, 1, h, w)``."""
-    return torch.hypot(vectors[:, :1], vectors[:, 1:])
+    """``(B, 2, h, w)`` to ``(B, 1, h, w)``; at zero its gradient is zero, unlike that of ``hypot``."""
+    return ((vectors**2).sum(dim=1, keepdim=True) + 1e-12).sqrt()

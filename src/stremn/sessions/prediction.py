@@ -153,8 +153,8 @@ class PredictionSession(Session):
         return 0 if self.state is None else self.state.nbytes
 
     def _inner(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(h, w) at which the network computes, before padding."""
-        return internal_size(size, self.settings.size or 0, stride=1)
+        """(h, w) at which the network computes, before padding; frames are never enlarged."""
+        return internal_size(size, min(self.settings.size or 0, *size), stride=1)
 
     def _to_model(self, image: np.ndarray, grey: bool) -> Tensor:
         """A frame as ``(1, C, h, w)`` in [0, 1], at the right and below padded to the stride by its edge."""
