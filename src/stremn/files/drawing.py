@@ -176,7 +176,7 @@ def source_picture(sources: np.ndarray, slots: int) -> np.ndarray:
     Returns:
         ``(H, W, 3)`` uint8 RGB.
     """
-    colours = np.concatenate([[[80, 80, 80]], _LIFTED[1 : slots + 1], [[255, 255, 255]]]).astype(np.uint8)
+    colours = np.concatenate([[[80, 80, 80]], LIFTED[1 : slots + 1], [[255, 255, 255]]]).astype(np.uint8)
     return np.asarray(colours[sources])
 
 
