@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from counted_videos import number_of, write_images, write_numbered
 from stremn.data import ClipRequest, FrameClips, FrameWindows, collate_frames, read_reels
+from stremn.data.prediction.clips import _order
 from stremn.errors import StremnError
 from stremn.training.plan import StepSampler
 
@@ -77,7 +78,7 @@ def test_varied_clips_are_turned_played_backwards_and_brightened(folder: Path) -
     reels = read_reels(folder, ["long"])
     plain, varied = (FrameClips(reels, seed=0, squash=True, mirror=False, vary=v) for v in (False, True))
     kinds = set()
-    for number in range(60):
+    for number in range(100):
         request = ClipRequest(number, 4, 40)
         before, after = plain[request].frames, varied[request].frames
         for turns, back in ((turns, back) for turns in range(4) for back in (False, True)):
@@ -87,6 +88,18 @@ def test_varied_clips_are_turned_played_backwards_and_brightened(folder: Path) -
                 kinds.add((turns, back))
         assert not torch.equal(before.flatten().sort().values, after.flatten().sort().values)
     assert len(kinds) == 8
+
+
+def test_the_order_of_varied_clips_is_that_of_a_video() -> None:
+    kinds = set()
+    for seed in range(100):
+        order = _order(np.random.default_rng(seed), 20)
+        steps = np.diff(order)
+        assert order.min() >= 0
+        assert order.max() < 20
+        assert set(steps) <= {-1, 0, 1}
+        kinds.add(tuple(sorted(set(steps))))
+    assert kinds == {(1,), (-1, 1), (0, 1), (-1, 0, 1)}
 
 
 def test_videos_too_short_are_passed_over(folder: Path) -> None:

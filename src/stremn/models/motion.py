@@ -33,7 +33,10 @@ UNIT = 4.0
 CELLS = 16
 """The most cells along a side that keys and values have; cells are 4 pixels wide in small frames."""
 
-ABOUT_PLACE, ABOUT_SOURCE = 6, 11
+TRIED = 3
+"""Frames over which it is tried out how well motion is carried on."""
+
+ABOUT_PLACE, ABOUT_SOURCE = 10, 11
 """What is known of a pixel, and of a source of it besides."""
 
 RARE = -6.0
@@ -52,7 +55,9 @@ class MotionPredictor(Predictor):
     A slot keeps how a moment looked and moved (key), and what came next: how that looked and moved in small
     (value) and the frame itself. So it is written one frame later; predicted frames are not. Read by Eq. (5),
     the values say what comes next and how much of that each slot says, and a source is known by how far it is
-    off that, and by how far it was off in the frames that were observed.
+    off that, and by how far it was off in the frames that were observed. Again and again an observed frame is
+    carried on for a few frames and compared with what came, beside the same frame as it stood: where motion
+    turns or trembles the latter is nearer.
 
     The state carries of the frame that is foreseen the ``velocity`` ``(B, 2, h, w)``, the displacement
     ``ahead`` ``(B, 2, 1 + K, 2, h, w)``, along and as the camera, to the latest and the slots' frames, what
@@ -60,7 +65,9 @@ class MotionPredictor(Predictor):
     of the frame before it, which is ``shown`` and may be foreseen itself, the ``velocity_before`` and the
     ``camera``'s, ``key`` and ``update_key``, and what was read for it, ``readout`` and ``masses``; the
     ``latest`` observed frame, its ``frame_index`` ``(B,)``, how many frames lie ``since`` and how much is
-    ``moving``.
+    ``moving``; of the frame that is ``tried`` out how old it is, ``tried_since``, its ``tried_velocity``,
+    carried on, the displacement back to it, ``tried_way``, and how far the one before was ``tried_off``
+    ``(B, 2, h, w)``, carried on and as it stood.
     """
 
     config: MotionConfig
@@ -110,6 +117,8 @@ class MotionPredictor(Predictor):
         velocity = velocity_between(frame, before["latest"]) / steps
         changed = (frame != before["latest"]).flatten(1).any(dim=1)
         key, update_key = self._keys(frame, velocity)
+        due = (before["tried_since"] >= TRIED).view(-1, 1, 1, 1)
+        tried = torch.stack([sample(before["tried"], before["tried_way"]), before["tried"]], dim=1)
         error = (before["seen"] - frame.unsqueeze(1)).abs().mean(dim=2)
         now = {
             "latest": frame,
@@ -124,6 +133,11 @@ class MotionPredictor(Predictor):
             "error": (before["error"] + error) / 2,
             "key": key,
             "update_key": update_key,
+            "tried": torch.where(due, frame, before["tried"]),
+            "tried_since": torch.where(due.flatten(), 0, before["tried_since"]),
+            "tried_velocity": torch.where(due, velocity, before["tried_velocity"]),
+            "tried_way": torch.where(due, 0, before["tried_way"]),
+            "tried_off": torch.where(due, (tried - frame.unsqueeze(1)).abs().mean(dim=2), before["tried_off"]),
         }
         followed = to_tokens(self._pooled(torch.cat([frame, velocity / UNIT], dim=1)))
         if first:
@@ -204,6 +218,11 @@ class MotionPredictor(Predictor):
             "moving": torch.zeros_like(index),
             "velocity": zeros,
             "ahead": frame.new_zeros((batch, 2, sources, 2, *size)),
+            "tried": frame,
+            "tried_since": torch.full_like(index, TRIED - 1),  # anew from the second frame on, which has moved
+            "tried_velocity": zeros,
+            "tried_way": zeros,
+            "tried_off": zeros,
             "seen": frame.unsqueeze(1).expand(-1, 2 * sources + 1, -1, -1, -1),
             "error": frame.new_zeros((batch, 2 * sources + 1, *size)),
         }
@@ -260,7 +279,12 @@ class MotionPredictor(Predictor):
         readout, masses = self._read(now["key"], memory)
         if not rules.readout:
             readout, masses = torch.zeros_like(readout), torch.zeros_like(masses)
+        tried_velocity = carried_on(now["tried_velocity"])
         now = now | {
+            "tried_since": now["tried_since"] + 1,
+            "tried_velocity": tried_velocity,
+            "tried_way": compose(tried_velocity, now["tried_way"].unsqueeze(1))[:, 0],
+            "tried_off": sample(now["tried_off"], velocity),
             "velocity_before": sample(now["velocity_before"], velocity),
             "velocity": velocity,
             "ahead": ahead,
@@ -336,6 +360,8 @@ class MotionPredictor(Predictor):
         error = UNIT * half(now["error"])
         place = [age.expand_as(error[:, :1]), error[:, :1], half(_length(velocity))]
         place += [half(change), fine(known), fine(other)]
+        tried = fine(UNIT * self._pooled(now["tried_off"]))
+        place += [UNIT * half(now["tried_off"]), tried[:, 1:] - tried[:, :1], tried[:, 1:]]
 
         off = UNIT * half((seen - seen[:, :1]).abs().mean(dim=2))
         unlike = UNIT * (known.unsqueeze(1) * cells - colours.unsqueeze(1)).abs().mean(dim=2)

@@ -30,7 +30,8 @@ class FrameClips(Dataset[FrameClip]):
         zoom: the largest factor by which a crop enlarges what it shows, 1 or more; 1 crops only what
             does not fit.
         mirror: whether clips are mirrored.
-        vary: whether clips are turned by quarters, played backwards, and brightened or darkened.
+        vary: whether clips are turned by quarters, played backwards, or to and fro, or with frames that
+            come twice, or trembling, and brightened or darkened.
         gap: frames of a clip are this far apart in the video; 1 takes each.
         cache_bytes: memory for decoded frames, in each process.
 
@@ -74,6 +75,7 @@ class FrameClips(Dataset[FrameClip]):
         if self.mirror and rng.random() < 0.5:
             images = images[:, :, ::-1]
         if self.vary:
+            images = images[_order(rng, len(images))]
             images = np.rot90(images, int(rng.integers(4)), axes=(1, 2))[:: rng.choice([-1, 1])]
             levels = np.linspace(0, 1, 256) ** np.exp(rng.uniform(-0.4, 0.4)) * rng.uniform(0.7, 1)
             images = (255 * levels).round().astype(np.uint8)[images]
@@ -101,6 +103,19 @@ class FrameClips(Dataset[FrameClip]):
             return images
         scaled = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in images]
         return np.stack(scaled).reshape(len(images), size, size, -1)
+
+
+def _order(rng: np.random.Generator, count: int) -> np.ndarray:
+    """In which order frames are shown: mostly as they are, else to and fro, some of them twice, or trembling."""
+    steps, (kind, period) = np.ones(count, int), (rng.random(), int(rng.integers(2, 10)))
+    if kind < 0.15:
+        steps[np.arange(count) // period % 2 == 1] = -1
+    elif kind < 0.3:
+        steps[::period] = 0
+    elif kind < 0.45:
+        steps = rng.choice([-1, 0, 1, 1], count)
+    places = steps.cumsum()
+    return (places - places.min()).clip(0, count - 1)
 
 
 class FrameWindows(Dataset[FrameClip]):
