@@ -62,7 +62,7 @@ def test_the_task_is_known_by_its_name(digits: Path, tmp_path: Path) -> None:
 
 def test_the_recipe_that_ships_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(stremn.__file__).parent / "recipes" / "predict"
-    assert [load_recipe(path).task for path in folder.glob("*.yaml")] == ["prediction"] * 4
+    assert [load_recipe(path).task for path in folder.glob("*.yaml")] == ["prediction"] * 3
 
 
 @pytest.mark.parametrize(

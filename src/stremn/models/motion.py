@@ -361,7 +361,7 @@ class MotionPredictor(Predictor):
         place = [age.expand_as(error[:, :1]), error[:, :1], half(_length(velocity))]
         place += [half(change), fine(known), fine(other)]
         tried = fine(UNIT * self._pooled(now["tried_off"]))
-        place += [UNIT * half(now["tried_off"]), tried[:, 1:] - tried[:, :1], tried[:, 1:]]
+        place += [UNIT * half(now["tried_off"]), _than(tried[:, 1:], tried[:, :1]), tried[:, 1:]]
 
         off = UNIT * half((seen - seen[:, :1]).abs().mean(dim=2))
         unlike = UNIT * (known.unsqueeze(1) * cells - colours.unsqueeze(1)).abs().mean(dim=2)
@@ -372,8 +372,13 @@ class MotionPredictor(Predictor):
         inside = half(inside)
         wide = fine(UNIT * self._pooled(now["error"]))
         each = [off, inside, inside[:, :1].expand_as(off), *said, fine(masses), error, wide]
-        each += [wide - wide[:, :1], fine(unlike), fine(unlike - unlike[:, :1])]
+        each += [_than(wide, wide[:, :1]), fine(unlike), fine(_than(unlike, unlike[:, :1]))]
         return torch.cat(place, dim=1), torch.stack(each, dim=2)[:, 1:]
+
+
+def _than(one: Tensor, other: Tensor) -> Tensor:
+    """How much larger one error is than another, -1 to 1, whatever their size."""
+    return (one - other) / (one + other + 0.01 * UNIT)
 
 
 def _length(vectors: Tensor) -> Tensor:
