@@ -119,6 +119,7 @@ class MotionPredictor(Predictor):
         key, update_key = self._keys(frame, velocity)
         due = (before["tried_since"] >= TRIED).view(-1, 1, 1, 1)
         tried = torch.stack([sample(before["tried"], before["tried_way"]), before["tried"]], dim=1)
+        tried = (tried - frame.unsqueeze(1)).abs().mean(dim=2)
         error = (before["seen"] - frame.unsqueeze(1)).abs().mean(dim=2)
         now = {
             "latest": frame,
@@ -137,7 +138,7 @@ class MotionPredictor(Predictor):
             "tried_since": torch.where(due.flatten(), 0, before["tried_since"]),
             "tried_velocity": torch.where(due, velocity, before["tried_velocity"]),
             "tried_way": torch.where(due, 0, before["tried_way"]),
-            "tried_off": torch.where(due, (tried - frame.unsqueeze(1)).abs().mean(dim=2), before["tried_off"]),
+            "tried_off": torch.where(due, tried, before["tried_off"]),
         }
         followed = to_tokens(self._pooled(torch.cat([frame, velocity / UNIT], dim=1)))
         if first:
@@ -219,7 +220,7 @@ class MotionPredictor(Predictor):
             "velocity": zeros,
             "ahead": frame.new_zeros((batch, 2, sources, 2, *size)),
             "tried": frame,
-            "tried_since": torch.full_like(index, TRIED - 1),  # anew from the second frame on, which has moved
+            "tried_since": torch.full_like(index, TRIED - 1),  # the second frame, which has moved, is next
             "tried_velocity": zeros,
             "tried_way": zeros,
             "tried_off": zeros,

@@ -78,8 +78,8 @@ class PredictionRecipe(Recipe):
     mirror: bool = True
     """Whether clips of videos are mirrored half of the time."""
     vary: bool = False
-    """Whether clips of videos are turned by quarters, played backwards, to and fro, with frames that come twice,
-    or trembling, and brightened or darkened."""
+    """Whether clips of videos are turned by quarters, played backwards, to and fro, with frames that come
+    twice, or trembling, and brightened or darkened."""
     recalled: float = bounded(0.0, 0, 1)
     """Share of clips that are generated to be remembered, see :class:`stremn.data.MemoryClips`."""
     gap: int = bounded(1, 1)
