@@ -163,6 +163,19 @@ def test_where_a_slot_lies_is_measured_anew_so_that_steps_do_not_add_up_to_a_dri
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("offsets", "goes_on"),
+    [([3 * t for t in range(12)], True), ([0, 2] * 6, False)],
+    ids=["on", "to and fro"],
+)
+def test_it_is_tried_out_whether_motion_goes_on(offsets: list[int], goes_on: bool) -> None:
+    frames = panned(offsets)
+    state = observe_all(untrained(), frames)
+    carried, stood = state.carried["tried_off"][0, :, 8:-8, 8:-24].mean(dim=(1, 2))
+    assert (carried < stood / 4) if goes_on else (stood < carried / 1.2)
+
+
+@torch.no_grad()
 def test_what_a_thing_uncovers_lies_where_the_camera_saw_it() -> None:
     ground, thing = picture(64, 64), picture(16, 16, 1)
     frames = ground.repeat(1, 9, 1, 1, 1)

@@ -106,7 +106,7 @@ class FrameClips(Dataset[FrameClip]):
 
 
 def _order(rng: np.random.Generator, count: int) -> np.ndarray:
-    """The order frames are shown in: mostly as they are, else to and fro, some of them twice, or trembling."""
+    """The order of frames: mostly as they are, else to and fro, some of them twice, or trembling."""
     steps, (kind, period) = np.ones(count, int), (rng.random(), int(rng.integers(2, 10)))
     if kind < 0.15:
         steps[np.arange(count) // period % 2 == 1] = -1
