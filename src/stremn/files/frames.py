@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import takewhile
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,9 @@ from stremn.errors import StremnError
 __all__ = ["MAX_RATE", "Frame", "FrameSource", "log"]
 
 log = logging.getLogger("stremn")
+
+BACKWARD_BYTES = 64 * 2**20
+"""Of the frames that are held at once where a source is read backward."""
 
 MAX_RATE = 480
 """Frames per second; beyond it a header gives its clock, not a frame rate."""
@@ -60,8 +64,34 @@ class FrameSource(ABC):
         self.live = False
 
     @abstractmethod
-    def _decode(self) -> Iterator[Frame]:
-        """Yield the frames that decode, adding the others to ``lost_frames``."""
+    def _decode(self, start: int = 0) -> Iterator[Frame]:
+        """Yield the frames from this index on that decode, adding the others to ``lost_frames``."""
+
+    def backward(self, last: int) -> Iterator[Frame]:
+        """Yield the frames from the index ``last`` down to the first.
+
+        They are decoded forward, as many at a time as :data:`BACKWARD_BYTES` holds: of a video from the key
+        frame before them, so that of one with few key frames much is decoded again and again.
+
+        Args:
+            last: index of the frame to begin with; lost frames are left out, and not counted again.
+        """
+        end, most = last + 1, 1
+        while end > 0:
+            start = max(0, end - most)
+            window = self._decode_range(start, end)
+            if window:
+                most = max(1, BACKWARD_BYTES // window[0].image.nbytes)
+            while window:
+                yield window.pop()
+            end = start
+
+    def _decode_range(self, start: int, end: int) -> list[Frame]:
+        lost, self.lost_frames = self.lost_frames, 0
+        try:
+            return list(takewhile(lambda frame: frame.index < end, self._decode(start)))
+        finally:
+            self.lost_frames = lost
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames; no past frame is kept.

@@ -96,8 +96,8 @@ class FolderSource(FrameSource):
         self.frame_names = tuple(seen)
         self.frame_count = len(self.files)
 
-    def _decode(self) -> Iterator[Frame]:
-        for index, file in enumerate(self.files):
+    def _decode(self, start: int = 0) -> Iterator[Frame]:
+        for index, file in enumerate(self.files[start:], start):
             try:
                 picture = read_image(file)
             except UNREADABLE as error:
@@ -140,9 +140,9 @@ class PagesSource(FrameSource):
         """Whether a file is of such a kind and holds several pictures."""
         return _page_count(path, _PAGED) > 1
 
-    def _decode(self) -> Iterator[Frame]:
+    def _decode(self, start: int = 0) -> Iterator[Frame]:
         with open_image(self.path) as image:
-            for index in range(self.frame_count or 0):
+            for index in range(start, self.frame_count or 0):
                 try:
                     image.seek(index)
                     pixels = to_rgb8(image)

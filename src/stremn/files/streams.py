@@ -41,7 +41,7 @@ class StreamSource(FrameSource):
         self.live = device or container.duration is None
         self.frame_count = self._stream.frames or None
 
-    def _decode(self) -> Iterator[Frame]:
+    def _decode(self, start: int = 0) -> Iterator[Frame]:
         index = errors = 0
         while True:
             try:
@@ -66,6 +66,14 @@ class StreamSource(FrameSource):
                     return
                 self.lost_frames += 1
                 index += 1
+
+    def backward(self, last: int) -> Iterator[Frame]:
+        """What a stream has shown is gone.
+
+        Raises:
+            StremnError: always.
+        """
+        raise StremnError(f"{self.name} cannot be read backward: record it to a file first")
 
     def close(self) -> None:
         """Give the device or connection back."""

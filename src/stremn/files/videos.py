@@ -2,6 +2,8 @@
 
 import heapq
 import os
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -141,11 +143,16 @@ class VideoSource(FrameSource):
             aspect = stream.sample_aspect_ratio
             if aspect and 1 / _MOST_PIXEL_ASPECT <= aspect <= _MOST_PIXEL_ASPECT:
                 self.pixel_aspect = Fraction(aspect)
+        # Time stamp and index of the frames as they came, and which of them are key frames.
+        self._stamps, self._indices, self._keys = array("q"), array("q"), array("q")
 
-    def _decode(self) -> Iterator[Frame]:
+    def _decode(self, start: int = 0) -> Iterator[Frame]:
         container, stream = open_video(self.path)
         with container:
             stream.thread_type = "AUTO"
+            if start and (key := self._key_before(start)):
+                yield from self._decode_from(container, stream, key, start)
+                return
             ledger = _Ledger()
             delivered = 0
             for packet in _packets(container, stream, ledger):
@@ -161,6 +168,10 @@ class VideoSource(FrameSource):
                         continue
                     self.lost_frames += lost
                     index = delivered + self.lost_frames
+                    self._note(delivered, index, raw)
+                    if index < start:
+                        delivered += 1
+                        continue
                     try:
                         image, orientation = picture(raw)
                     except VIDEO_ERRORS:
@@ -171,6 +182,56 @@ class VideoSource(FrameSource):
                     delivered += 1
             self.lost_frames += ledger.undelivered()
             self._count_missing(container, stream, ledger, delivered)
+
+    def _note(self, delivered: int, index: int, raw: av.VideoFrame) -> None:
+        """Where a frame is found again, if it is the first time that the file is read so far."""
+        if delivered != len(self._stamps):
+            return
+        if raw.pts is None or (delivered and raw.pts <= self._stamps[-1]):
+            self._keys = array("q")  # nothing can be found by such stamps
+            return
+        if raw.key_frame:
+            self._keys.append(delivered)
+        self._stamps.append(raw.pts)
+        self._indices.append(index)
+
+    def _key_before(self, start: int) -> int:
+        """Position among the stamps of the last key frame before an index, as far as the file was read."""
+        place = bisect_right(self._indices, start) - 1
+        known = bisect_right(self._keys, place) - 1
+        return self._keys[known] if known >= 0 else 0
+
+    def _decode_from(
+        self, container: InputContainer, stream: VideoStream, key: int, start: int
+    ) -> Iterator[Frame]:
+        """The frames from the index ``start`` on, as far as the stamps go, decoded from a key frame on."""
+        found = False
+        with suppress(*VIDEO_ERRORS):
+            container.seek(self._stamps[key], stream=stream)
+        for packet in _packets(container, stream, _Ledger()):
+            try:
+                decoded = packet.decode()
+            except VIDEO_ERRORS:
+                continue
+            for raw in decoded:
+                # Frames before the key frame lack what they refer to.
+                if raw.pts is None or raw.pts < self._stamps[key]:
+                    continue
+                if not found and raw.pts > self._stamps[key]:  # led elsewhere, as it would again
+                    self._keys = array("q")
+                    yield from self._decode(start)
+                    return
+                found = True
+                if raw.pts > self._stamps[-1]:
+                    return
+                place = bisect_left(self._stamps, raw.pts)
+                if self._stamps[place] != raw.pts or self._indices[place] < start:
+                    continue
+                with suppress(*VIDEO_ERRORS):
+                    image, orientation = picture(raw)
+                    index = self._indices[place]
+                    yield Frame(index, f"{index:05d}", image, orientation)
+                    del image
 
     def _count_missing(
         self, container: InputContainer, stream: VideoStream, ledger: "_Ledger", delivered: int
