@@ -1,5 +1,6 @@
 """``stremn segment`` from end to end."""
 
+import csv
 import json
 import signal
 import time
@@ -7,12 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_runs import INTERRUPTED, assert_complete_files_only, read_masks, run, run_process, start
+from command_runs import (
+    INTERRUPTED,
+    assert_complete_files_only,
+    assert_refused,
+    read_masks,
+    run,
+    run_process,
+    start,
+)
 from PIL import Image
 
 from small_data import HEIGHT, RATE, WIDTH, decode, labels, write_frames, write_video
-from stremn.files import write_mask
+from stremn.files import open_source, write_mask
 from stremn.memory import MemoryHistory
+from stremn.sessions import SegmentationSession
 from stremn.tables import plots
 
 LONG = 800
@@ -20,7 +30,7 @@ LONG = 800
 
 SUMMARY_KEYS = {
     *("frames", "lost_frames", "interrupted", "object_ids", "seconds", "frames_per_second", "state_bytes"),
-    *("peak_memory_bytes", "versions", "settings"),
+    *("peak_memory_bytes", "versions", "settings", "objects"),
 }
 
 
@@ -54,8 +64,108 @@ def test_a_video_as_a_process(weights: Path, video: Path, mask: Path, tmp_path: 
     assert summary["interrupted"] is False
     assert summary["frames_per_second"] == pytest.approx(8 / summary["seconds"], rel=0.01)
     assert summary["settings"]["size"] == 64
-    assert {p.name for p in out.iterdir()} == {"masks", "overlay.mp4", "memory.png", "summary.json"}
+    names = {"masks", "overlay.mp4", "memory.png", "objects.csv", "summary.json"}
+    assert {p.name for p in out.iterdir()} == names
+    assert_table_and_summary_agree(out, masks)
     assert_complete_files_only(out)
+
+
+def assert_table_and_summary_agree(out: Path, masks: dict[str, np.ndarray]) -> list[dict[str, str]]:
+    """``objects.csv`` has a row for each frame and object, in order, and the summary says the same."""
+    rows = list(csv.DictReader((out / "objects.csv").open(encoding="utf-8")))
+    summary = json.loads((out / "summary.json").read_text())
+    assert list(dict.fromkeys(row["name"] for row in rows)) == list(masks)
+    for row in rows:
+        assert int(row["pixels"]) == (masks[row["name"]] == int(row["object"])).sum()
+        assert 0 <= float(row["confidence"]) <= 1
+    for object_id, said in summary["objects"].items():
+        mine = [row for row in rows if row["object"] == object_id]
+        lost = [int(row["frame"]) for row in mine if row["lost"] == "1"]
+        assert said["frames"] == len(mine)
+        assert said["frames_lost"] == len(lost)
+        assert said["mean_confidence"] == pytest.approx(
+            np.mean([float(row["confidence"]) for row in mine]), abs=1e-3
+        )
+        assert [frame for first, last in said["lost"] for frame in range(first, last + 1)] == lost
+    return rows
+
+
+@pytest.mark.parametrize("kind", ["video", "folder"])
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_from_any_frame_forward_or_both_ways(
+    kind: str, both_ways: bool, weights: Path, video: Path, tmp_path: Path
+) -> None:
+    source = video if kind == "video" else write_frames(tmp_path / "frames", [f"f{i}.png" for i in range(8)])
+    write_mask(tmp_path / "five.png", np.array([0, 7, 200], np.uint8)[labels(5)])
+    args = ("segment", source, "--masks", tmp_path / "five.png", "--model", weights, "--size", 48)
+    begin = 5 if kind == "video" else "f5"
+    out = tmp_path / "out"
+    done = run(*args, "--out", out, "--from", begin, *(["--both-ways"] if both_ways else []))
+    assert done.status == 0, done.err
+    masks = read_masks(out / "masks")
+    indices = list(range(0 if both_ways else 5, 8))
+    assert list(masks) == [f"{i:05d}" if kind == "video" else f"f{i}" for i in indices]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["frames"] == len(indices)
+    assert (summary["settings"]["from"], summary["settings"]["both_ways"]) == (5, both_ways)
+    assert len(decode(out / "overlay.mp4")[0]) == len(indices)
+    rows = assert_table_and_summary_agree(out, masks)
+    assert [int(row["frame"]) for row in rows[::2]] == indices
+    # The same as a session that sees the frames in that order.
+    with open_source(source) as frames:
+        seen = list(frames)
+    for order in ([5, 6, 7], [5, 4, 3, 2, 1, 0])[: 1 + both_ways]:
+        session = SegmentationSession(weights, size=48)
+        for place, index in enumerate(order):
+            given = np.array([0, 7, 200], np.uint8)[labels(5)] if place == 0 else None
+            found = session.step(seen[index].image, given).labels
+            assert np.array_equal(found, list(masks.values())[indices.index(index)])
+
+
+def test_masks_of_a_folder_join_on_the_way_back(weights: Path, video: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    for index, ids in ((4, [0, 7, 0]), (2, [0, 0, 9]), (6, [0, 7, 0])):
+        write_mask(given / f"{index:05d}.png", np.array(ids, np.uint8)[labels(index)])
+    out = tmp_path / "out"
+    done = run(
+        *("segment", video, "--masks", given, "--out", out, "--model", weights, "--size", 48),
+        *("--from", 4, "--both-ways"),
+    )
+    assert done.status == 0, done.err
+    masks = read_masks(out / "masks")
+    assert np.array_equal(masks["00004"], np.array([0, 7, 0])[labels(4)])
+    assert (masks["00002"][labels(2) == 2] == 9).all()
+    assert 9 not in masks["00003"]
+    # The mask of an object that is followed already corrects it.
+    assert np.array_equal(masks["00006"] == 7, labels(6) == 1)
+    rows = assert_table_and_summary_agree(out, masks)
+    assert {row["confidence"] for row in rows if (row["name"], row["object"]) == ("00006", "7")} == {"1.0000"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--from", 8), "eight.mp4 has no frame 8, or it cannot be decoded: choose another one"),
+        (
+            ("--from", 90, "--both-ways"),
+            "eight.mp4 has no frame 90, or it cannot be decoded: choose another one",
+        ),
+        (
+            ("--from", "x"),
+            "--from x is no frame of eight.mp4: give its number from 0, or its name in a folder",
+        ),
+    ],
+)
+def test_a_frame_that_is_not_there_is_refused(
+    options: tuple, message: str, weights: Path, video: Path, mask: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert_refused(
+        run("segment", video, "--masks", mask, "--out", out, "--model", weights, "--size", 48, *options),
+        message,
+        out,
+    )
 
 
 def test_objects_that_join_later_in_a_folder_of_frames(weights: Path, tmp_path: Path) -> None:
@@ -91,7 +201,7 @@ def test_every_option_reaches_the_session(weights: Path, video: Path, mask: Path
     settings = json.loads((out / "summary.json").read_text())["settings"]
     expected = chosen | {"multi_scale": True, "postprocess": True, "certainty": 0.0}
     expected |= {"precision": "float32", "model": str(weights), "source": str(video)}
-    assert settings == expected | {"masks": str(mask)}
+    assert settings == expected | {"masks": str(mask), "from": 0, "both_ways": False}
 
 
 def test_overwrite_replaces_earlier_outputs_and_nothing_else(

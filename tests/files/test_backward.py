@@ -8,6 +8,7 @@ import pytest
 from file_makers import damage, moving_square, write_frames, write_video
 from PIL import Image
 
+from stremn.errors import StremnError
 from stremn.files import frames, open_source
 
 FRAMES = [moving_square(index) for index in range(40)]
@@ -60,7 +61,9 @@ def test_a_folder_with_a_damaged_picture(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "frames", [f"shot{index}.png" for index in range(14)])
     (folder / "shot7.png").write_text("damaged")
     assert_backward_is_forward(folder, 12)
-    assert_backward_is_forward(folder, 7)
+    for missing in (7, 14):
+        with open_source(folder) as source, pytest.raises(StremnError, match=f"has no frame {missing}, or"):
+            list(source.backward(missing))
 
 
 def test_the_pages_of_a_file(tmp_path: Path) -> None:

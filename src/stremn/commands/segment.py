@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from contextlib import nullcontext
-from itertools import chain
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from stremn.commands import options
 from stremn.commands.bundles import bundled
 from stremn.commands.console import FrameProgress, Interrupted, Stop, say, stop_between_frames
 from stremn.commands.prompts import ObjectOptions
+from stremn.errors import StremnError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,17 +24,29 @@ if TYPE_CHECKING:
     from stremn.exports import Exports
     from stremn.files import Frame, FrameSource, MaskSchedule, SegmentationFolder
     from stremn.prompts import PromptSchedule
+    from stremn.sessions import SegmentationResult, SegmentationSession
 
-__all__ = ["segment", "segment_source"]
+__all__ = ["Span", "segment", "segment_source"]
+
+_COLUMNS = ("frame", "name", "object", "pixels", "confidence", "lost")
+_MOST_RUNS = 100
 
 
 @bundled
 def segment(
     source: options.Source,
-    out: Annotated[Path, typer.Option(help="Folder for masks/, overlay.mp4, memory.png, summary.json.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for masks/, overlay.mp4, memory.png, objects.csv, summary.json.")
+    ],
     objects: ObjectOptions,
     asked: options.SessionOptions,
     wanted: options.ExportOptions,
+    begin: Annotated[
+        str, typer.Option("--from", help="Frame to begin with: its number from 0, or its name in a folder.")
+    ] = "0",
+    both_ways: Annotated[
+        bool, typer.Option("--both-ways", help="Follow backward from there to the first frame too.")
+    ] = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow objects through a video: those of masks, or those that boxes, points or outlines show."""
@@ -39,11 +54,12 @@ def segment(
 
     with open_source(source, without=objects.masks) as frames, stop_between_frames() as stop:
         schedule = objects.open(frames, source)
+        span = Span(_frame_index(begin, frames), both_ways)
         inputs = [given for given in (source, objects.masks, wanted.behind) if given is not None]
         folder = SegmentationFolder(out, overwrite, inputs=inputs)
         exports = wanted.open(folder.path / "exports", frames, overwrite)
-        summary = segment_source(frames, schedule, folder, asked, stop, exports)
-        if not stop:
+        summary = segment_source(frames, schedule, folder, asked, stop, exports, span)
+        if not stop and not both_ways:
             schedule.tell_unused()
         given = {"source": without_password(source)} | objects.describe()
         summary["settings"] = given | summary["settings"]
@@ -53,6 +69,14 @@ def segment(
         raise Interrupted(stop.number)
 
 
+@dataclass(frozen=True)
+class Span:
+    """Which part of a video is followed: from the frame of an index on, and back to the first one or not."""
+
+    begin: int = 0
+    both_ways: bool = False
+
+
 def segment_source(
     frames: FrameSource,
     masks: MaskSchedule | PromptSchedule,
@@ -60,8 +84,12 @@ def segment_source(
     asked: options.SessionOptions,
     stop: Stop,
     exports: Exports | None = None,
+    span: Span = Span(),
 ) -> dict[str, Any]:
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
+
+    What is before the first frame of the span is followed first, backward, and only its masks are written;
+    then the source is read from its beginning, so that all other outputs are in order.
 
     Args:
         frames: the video.
@@ -70,6 +98,7 @@ def segment_source(
         asked: opened as a session when the first frame and its mask were read.
         stop: asked before each frame; once it is true the run ends as if the video ended there.
         exports: written frame by frame too.
+        span: of the video.
 
     Returns:
         What ``summary.json`` says of the run.
@@ -77,59 +106,160 @@ def segment_source(
     Raises:
         StremnError: on input that cannot be used, or a full disk.
     """
+    import numpy as np
+
     from stremn.exports import clear_exports
-    from stremn.files import VideoWriter, overlay, write_mask
+    from stremn.files import TableWriter, VideoWriter, overlay, write_mask
+    from stremn.files.masks import read_ids
     from stremn.memory import MemoryHistory
     from stremn.provenance import peak_memory_bytes, versions
     from stremn.sessions import SegmentationSession
 
-    history = MemoryHistory()
-    seen: set[int] = set()
-    stream = _with_masks(frames, masks)
-    stream = chain((next(stream),), stream)
-    session = SegmentationSession(asked.model, asked.segmentation())
+    history, tallies = MemoryHistory(), defaultdict[int, _Tally](_Tally)
+    earlier: dict[int, SegmentationResult] = {}
+    total = frames.frame_count
+    if total is not None and not span.both_ways:
+        total = max(0, total - span.begin)
+    session = None
     with (
         VideoWriter(folder.path / "overlay.mp4", frames.frame_rate, frames.pixel_aspect) as video,
+        TableWriter(folder.path / "objects.csv", _COLUMNS) as table,
         exports or nullcontext() as exports,
-        FrameProgress(frames.name, frames.frame_count) as progress,
+        FrameProgress(frames.name, total) as progress,
     ):
-        for frame, given in stream:
-            if stop and progress.count:
-                break
-            objects = given if given is not None and given.any() else None
-            result = session.step(frame.image, objects, frame_index=frame.index)
-            if progress.count == 0:
-                folder.prepare()
-                clear_exports(folder.path / "exports")
-            write_mask(folder.picture(frame.name), result.labels)
-            video.write(overlay(frame.image, result.labels))
+        if span.both_ways and span.begin:
+            for frame, given in _backward(frames, deepcopy(masks), span.begin):
+                if stop and earlier:
+                    break
+                session = session or SegmentationSession(asked.model, asked.segmentation())
+                result = _observe(session, frame, given, span.begin - frame.index)
+                if frame.index == span.begin:
+                    folder.prepare()
+                    clear_exports(folder.path / "exports")
+                else:
+                    write_mask(folder.picture(frame.name), result.labels)
+                    earlier[frame.index] = replace(
+                        result, frame_index=frame.index, labels=np.zeros((0, 0), np.uint8), _coarse=None
+                    )
+                    progress.advance()
+                del frame, given, result
+            assert session is not None
+            session.reset()
+        for frame, given in _forward(frames, masks, span.begin, earlier):
+            if frame.index in earlier:
+                labels = read_ids(folder.picture(frame.name))
+                result = replace(earlier.pop(frame.index), labels=labels)
+            else:
+                if stop and progress.count:
+                    break
+                session = session or SegmentationSession(asked.model, asked.segmentation())
+                result = _observe(session, frame, given, frame.index)
+                if progress.count == 0:
+                    folder.prepare()
+                    clear_exports(folder.path / "exports")
+                write_mask(folder.picture(frame.name), result.labels)
+                history.add(result.frame_index, session.frames_in_memory())
+                progress.advance()
+            lost = [i for i in result.object_ids if result.lost[i]]
+            video.write(overlay(frame.image, result.labels, lost=lost))
+            for i in result.object_ids:
+                sure, gone = result.confidence[i], result.lost[i]
+                tallies[i].add(frame.index, sure, gone)
+                pixels = np.count_nonzero(result.labels == i)
+                table.write(frame.index, frame.name, i, pixels, f"{sure:.4f}", int(gone))
             if exports is not None:
                 exports.write(frame.image, result.labels, index=frame.index, name=frame.name)
-            history.add(result.frame_index, session.frames_in_memory())
-            seen.update(result.object_ids)
-            progress.advance()
             # Or this frame would live on while the next one is decoded.
-            del frame, given, objects
+            del frame, given, result
     from stremn.tables.plots import plot_memory
 
+    assert session is not None
     plot_memory(history, folder.path / "memory.png")
     return {
         "frames": progress.count,
         "lost_frames": frames.lost_frames,
         "interrupted": bool(stop),
-        "object_ids": sorted(seen),
+        "object_ids": sorted(tallies),
+        "objects": {str(i): tallies[i].describe() for i in sorted(tallies)},
         "seconds": round(progress.seconds, 3),
         "frames_per_second": round(progress.rate, 2),
         "state_bytes": session.state_bytes,
         "peak_memory_bytes": peak_memory_bytes(),
         "versions": versions(),
-        "settings": asked.describe_segmentation(session),
+        "settings": asked.describe_segmentation(session) | {"from": span.begin, "both_ways": span.both_ways},
     }
 
 
-def _with_masks(
-    frames: FrameSource, masks: MaskSchedule | PromptSchedule
+@dataclass
+class _Tally:
+    """What the summary says of an object."""
+
+    frames: int = 0
+    confidence: float = 0.0
+    lost: int = 0
+    runs: list[list[int]] = field(default_factory=list)
+    _last: int = -1
+
+    def add(self, index: int, confidence: float, lost: bool) -> None:
+        if lost and self.runs and self.runs[-1][1] == self._last:
+            self.runs[-1][1] = index
+        elif lost and len(self.runs) < _MOST_RUNS:
+            self.runs.append([index, index])
+        self._last = index
+        self.frames += 1
+        self.confidence += confidence
+        self.lost += lost
+
+    def describe(self) -> dict[str, Any]:
+        mean = round(self.confidence / self.frames, 4)
+        return {"frames": self.frames, "mean_confidence": mean, "frames_lost": self.lost, "lost": self.runs}
+
+
+def _observe(
+    session: SegmentationSession, frame: Frame, given: np.ndarray | None, index: int
+) -> SegmentationResult:
+    """Take a frame; a mask of an object that is followed already corrects it."""
+    import numpy as np
+
+    objects = given if given is not None and given.any() else None
+    corrects = objects is not None and bool(np.isin(objects, session.object_ids).any())
+    result = session.step(frame.image, None if corrects else objects, frame_index=index)
+    return session.correct(objects) if corrects else result
+
+
+def _backward(
+    frames: FrameSource, masks: MaskSchedule | PromptSchedule, begin: int
 ) -> Iterator[tuple[Frame, np.ndarray | None]]:
-    for frame in frames:
+    for frame in frames.backward(begin):
         yield frame, masks.at(frame)
         del frame
+
+
+def _forward(
+    frames: FrameSource, masks: MaskSchedule | PromptSchedule, begin: int, earlier: Collection[int]
+) -> Iterator[tuple[Frame, np.ndarray | None]]:
+    """The frames from ``begin`` on with their masks, and before them those that were followed already."""
+    reached = begin == 0
+    for frame in frames:
+        if frame.index < begin:
+            if frame.index in earlier:
+                yield frame, None
+        else:
+            if not reached and frame.index != begin:
+                break
+            reached = True
+            yield frame, masks.at(frame)
+        del frame
+    if not reached:
+        raise frames.no_frame(begin)
+
+
+def _frame_index(text: str, frames: FrameSource) -> int:
+    names = frames.frame_names or ()
+    if text in names:
+        return names.index(text)
+    if text.isascii() and text.isdecimal() and (not names or int(text) < len(names)):
+        return int(text)
+    raise StremnError(
+        f"--from {text} is no frame of {frames.name}: give its number from 0, or its name in a folder"
+    )

@@ -16,7 +16,7 @@ from stremn.files.outputs import (
 )
 from stremn.files.schedule import MaskSchedule, mask_folder
 from stremn.files.source import open_source
-from stremn.files.writers import VideoWriter
+from stremn.files.writers import TableWriter, VideoWriter
 
 __all__ = [
     "PALETTE",
@@ -28,6 +28,7 @@ __all__ = [
     "OutputFolder",
     "PredictionFolder",
     "SegmentationFolder",
+    "TableWriter",
     "VideoWriter",
     "mask_folder",
     "newest_frames",

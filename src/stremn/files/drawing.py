@@ -39,13 +39,16 @@ _CELL = 160  # about the width of a cell of the strip
 _FULL_ERROR = 128  # levels that the brightest colour stands for
 
 
-def overlay(frame: np.ndarray, labels: np.ndarray, *, fill: bool = True) -> np.ndarray:
+def overlay(
+    frame: np.ndarray, labels: np.ndarray, *, fill: bool = True, lost: Sequence[int] = ()
+) -> np.ndarray:
     """Draw every object in its palette colour, half transparent, with a thin light contour.
 
     Args:
         frame: ``(H, W, 3)`` uint8 RGB; not changed.
         labels: ``(H, W)`` uint8, 0 = background.
         fill: False draws the contours only, in the full colour.
+        lost: objects that are said to be lost, each on a label of its colour in the upper left corner.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
@@ -53,6 +56,29 @@ def overlay(frame: np.ndarray, labels: np.ndarray, *, fill: bool = True) -> np.n
     Raises:
         ValueError: if the sizes differ.
     """
+    drawn = _objects(frame, labels, fill)
+    height = max(_BAR, round(frame.shape[0] / 24))
+    top = _GAP
+    for object_id in lost:
+        bar = _label(f"{object_id} lost", height, tuple(_LIFTED[object_id].tolist()))
+        room = drawn[top : top + len(bar), _GAP : _GAP + bar.shape[1]]
+        room[:] = bar[: room.shape[0], : room.shape[1]]
+        top += height + _GAP
+    return drawn
+
+
+@functools.lru_cache(maxsize=64)
+def _label(text: str, height: int, colour: tuple[int, int, int]) -> np.ndarray:
+    """Text on a colour, ``(height, w, 3)``, dark where the colour is light."""
+    font = ImageFont.load_default(round(0.6 * height))
+    picture = Image.new("RGB", (round(font.getlength(text)) + height, height), colour)
+    ink = _PAPER if sum(colour) > 3 * 110 else _INK
+    place = (picture.width / 2, height / 2)
+    ImageDraw.Draw(picture).text(place, text, fill=(ink, ink, ink), font=font, anchor="mm")
+    return np.asarray(picture)
+
+
+def _objects(frame: np.ndarray, labels: np.ndarray, fill: bool) -> np.ndarray:
     if frame.shape[:2] != labels.shape:
         raise ValueError(f"labels are {labels.shape}, frame is {frame.shape[:2]}")
     drawn = frame.copy()

@@ -75,16 +75,25 @@ class FrameSource(ABC):
 
         Args:
             last: index of the frame to begin with; lost frames are left out, and not counted again.
+
+        Raises:
+            StremnError: if there is no such frame, or it cannot be decoded.
         """
         end, most = last + 1, 1
         while end > 0:
             start = max(0, end - most)
             window = self._decode_range(start, end)
+            if end > last and not window:
+                raise self.no_frame(last)
             if window:
                 most = max(1, BACKWARD_BYTES // window[0].image.nbytes)
             while window:
                 yield window.pop()
             end = start
+
+    def no_frame(self, index: int) -> StremnError:
+        """What to say where a frame was asked for that does not come."""
+        return StremnError(f"{self.name} has no frame {index}, or it cannot be decoded: choose another one")
 
     def _decode_range(self, start: int, end: int) -> list[Frame]:
         lost, self.lost_frames = self.lost_frames, 0

@@ -219,10 +219,10 @@ class OutputFolder:
 
 
 class SegmentationFolder(OutputFolder):
-    """What ``stremn segment`` leaves: masks, a video with the objects drawn on, a picture of the slots."""
+    """What ``stremn segment`` leaves: masks, an overlay video, a picture of the slots, a table."""
 
     pictures = "masks"
-    files = ("overlay.mp4", "memory.png", "summary.json")
+    files = ("overlay.mp4", "memory.png", "objects.csv", "summary.json")
     folders = ("exports",)
 
 

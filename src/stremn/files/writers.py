@@ -1,12 +1,13 @@
 """Video files that a run leaves behind."""
 
+import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["VideoWriter"]
+__all__ = ["TableWriter", "VideoWriter"]
 
 _DEFAULT_RATE = Fraction(25)
 _BT601, _LIMITED_RANGE = 6, 1
@@ -160,3 +161,60 @@ class VideoWriter:
         else:
             with suppress(StremnError):
                 self.close()
+
+
+class TableWriter:
+    """Writes rows as a CSV file; a context manager.
+
+    As a video's, the file has a hidden name until it is complete, is complete after an interruption too, and
+    without a single row there is none.
+
+    Args:
+        path: the CSV file to be.
+        header: names of the columns.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self.path, self._header = path, header
+        self._file: TextIO | None = None
+
+    def write(self, *row: object) -> None:
+        """Add a row.
+
+        Raises:
+            StremnError: if the disk is full or the folder cannot be written to.
+        """
+        with self._complete_or_gone():
+            if self._file is None:
+                # Stray bytes of a file name become escapes, as in the summary.
+                self._file = part_name(self.path).open(
+                    "w", encoding="utf-8", errors="backslashreplace", newline=""
+                )
+                self._add(self._header)
+            self._add(row)
+
+    def _add(self, row: Sequence[object]) -> None:
+        csv.writer(self._file, lineterminator="\n").writerow(row)
+
+    @contextmanager
+    def _complete_or_gone(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._file = None
+            with suppress(OSError):
+                part_name(self.path).unlink(missing_ok=True)
+            raise write_error(self.path, error) from error
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the file, whatever ended the run."""
+        if self._file is not None:
+            with self._complete_or_gone():
+                self._file.close()
+                os.replace(part_name(self.path), self.path)

@@ -1,14 +1,20 @@
 """What a session found in one frame."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stremn.errors import StremnError
 from stremn.ops.aggregate import background_logit
+
+if TYPE_CHECKING:
+    from supervision import Detections
 
 __all__ = ["SegmentationResult", "label_map", "winners"]
 
@@ -21,6 +27,9 @@ class SegmentationResult:
         frame_index: position of the frame in the stream, from 0.
         labels: object id of every pixel ``(H, W)`` uint8, 0 = background, at the frame's own size.
         object_ids: the objects followed, in the order of ``probabilities``.
+        confidence: by object id, the probability that the object is followed rightly, in [0, 1]; 1 where its
+            mask was given. See :mod:`stremn.sessions.confidence`.
+        lost: by object id, whether it is not seen at present: lost, hidden, or out of the picture.
 
     Examples:
         >>> from stremn import SegmentationSession
@@ -35,6 +44,8 @@ class SegmentationResult:
     frame_index: int
     labels: np.ndarray
     object_ids: tuple[int, ...]
+    confidence: Mapping[int, float] = field(default_factory=dict)
+    lost: Mapping[int, bool] = field(default_factory=dict)
     _coarse: Tensor | None = None  # (O, 1, h', w'), at any resolution
 
     @cached_property
@@ -46,6 +57,33 @@ class SegmentationResult:
             self._coarse.float(), size=self.labels.shape, mode="bilinear", align_corners=False
         )
         return fine[:, 0].cpu().numpy()
+
+    def to_supervision(self) -> "Detections":
+        """The objects that have pixels as ``supervision.Detections``, in the order of ``object_ids``.
+
+        Ids are both ``tracker_id`` and ``class_id``; ``data`` holds ``lost``.
+
+        Raises:
+            StremnError: if the package is not installed.
+        """
+        try:
+            from supervision import Detections, mask_to_xyxy
+        except ImportError as error:
+            raise StremnError(
+                "supervision is not installed: give pip install 'stremn[supervision]'"
+            ) from error
+        ids = np.array([i for i in self.object_ids if (self.labels == i).any()], dtype=int)
+        if not len(ids):
+            return Detections.empty()
+        masks = self.labels == ids[:, None, None]
+        return Detections(
+            xyxy=mask_to_xyxy(masks),
+            mask=masks,
+            confidence=np.array([self.confidence[i] for i in ids.tolist()], dtype=np.float32),
+            class_id=ids,
+            tracker_id=ids,
+            data={"lost": np.array([self.lost[i] for i in ids.tolist()])},
+        )
 
 
 def label_map(logits: Tensor, object_ids: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:

@@ -14,6 +14,7 @@ from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 from stremn.sessions.compiled import compiled_step
+from stremn.sessions.confidence import LOST, followed_rightly, smoothed
 from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, to_input
 from stremn.sessions.result import SegmentationResult, label_map
 from stremn.sessions.session import Session
@@ -93,6 +94,7 @@ class SegmentationSession(Session):
         self.states: tuple[SegmentationState, ...] = ()
         self.rules = replace(self.rules, layout=replace(self.rules.layout, corrections=0))
         self._latest: tuple[np.ndarray, np.ndarray] | None = None
+        self._confidence: dict[int, float] = {}
 
     def encode(self, frame: Any) -> tuple[ImageFeatures, ...]:
         """What the network sees in a frame before it asks the memory, one for each view.
@@ -153,11 +155,15 @@ class SegmentationSession(Session):
         candidate = self.rules.candidate(index, before)
         with self.runtime.active():
             labels, probabilities = self._observe(image, given, features, candidate)
+            now = followed_rightly(self.states[0]).tolist()
         for object_id, mask in given.items():
             labels[mask] = object_id
+        for known, probability in zip(self.object_ids, now):
+            self._confidence[known] = smoothed(self._confidence[known], probability)
+        self._confidence |= dict.fromkeys(given, 1.0)
         self.object_ids = (*self.object_ids, *given)
         self._latest = image.copy(), labels.copy()
-        return SegmentationResult(index, labels, self.object_ids, probabilities)
+        return self._result(labels, probabilities)
 
     def correct(self, masks: Any) -> SegmentationResult:
         """Take other masks for the latest frame, from which the objects go on.
@@ -213,8 +219,14 @@ class SegmentationSession(Session):
         labels[np.isin(labels, known)] = 0
         for object_id, mask in given.items():
             labels[mask] = object_id
+            self._confidence[object_id] = float(mask.any())
         probabilities = self.settings.views[0].turn(self.states[0].previous)
-        return SegmentationResult(self.frame_index, labels.copy(), self.object_ids, probabilities)
+        return self._result(labels.copy(), probabilities)
+
+    def _result(self, labels: np.ndarray, probabilities: Tensor) -> SegmentationResult:
+        confidence = {i: self._confidence[i] for i in self.object_ids}
+        lost = {i: value < LOST for i, value in confidence.items()}
+        return SegmentationResult(self.frame_index, labels, self.object_ids, confidence, lost, probabilities)
 
     def remove(self, object_ids: int | Iterable[int]) -> None:
         """Stop following objects. Ids that are not followed are passed over.
@@ -320,6 +332,7 @@ class SegmentationSession(Session):
             "layout": asdict(self.rules.layout),
             "postprocess": False if reach is None else reach,
             "object_ids": self.object_ids,
+            "confidence": [self._confidence[i] for i in self.object_ids],
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -333,6 +346,9 @@ class SegmentationSession(Session):
 
     def _fill(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.object_ids = tuple(facts["object_ids"])
+        # What was saved before there was a confidence begins anew.
+        sure = facts.get("confidence", [1.0] * len(self.object_ids))
+        self._confidence = dict(zip(self.object_ids, sure, strict=True))
         layout = MemoryLayout(**facts["layout"])
         self.rules = replace(self.rules, layout=layout)
         if LATEST[0] in tensors:  # not in what was saved before there were corrections
