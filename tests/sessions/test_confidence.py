@@ -71,10 +71,10 @@ def test_a_result_as_detections(open_session: Open, video: list[np.ndarray], box
     result = session.step(video[1], boxes(9, 4))
     found = result.to_supervision()
     assert isinstance(found, supervision.Detections)
-    assert found.tracker_id.tolist() == found.class_id.tolist() == [9, 4]
+    assert found.tracker_id.tolist() == found.class_id.tolist() == [4, 9]
     assert found.confidence.tolist() == [1.0, 1.0]
     assert found.data["lost"].tolist() == [False, False]
-    assert found.xyxy.tolist() == [[20, 5, 59, 14], [20, 15, 59, 24]]
+    assert found.xyxy.tolist() == [[20, 15, 59, 24], [20, 5, 59, 14]]
     for mask, object_id in zip(found.mask, found.tracker_id):
         assert np.array_equal(mask, result.labels == object_id)
     # An object without a pixel has no box.

@@ -190,11 +190,8 @@ class TableWriter:
                 self._file = part_name(self.path).open(
                     "w", encoding="utf-8", errors="backslashreplace", newline=""
                 )
-                self._add(self._header)
-            self._add(row)
-
-    def _add(self, row: Sequence[object]) -> None:
-        csv.writer(self._file, lineterminator="\n").writerow(row)
+                csv.writer(self._file, lineterminator="\n").writerow(self._header)
+            csv.writer(self._file, lineterminator="\n").writerow(row)
 
     @contextmanager
     def _complete_or_gone(self) -> Iterator[None]:

@@ -266,6 +266,12 @@ class SlotMemory:
         holds = self.occupied[:, : self.layout.given, None, None]
         return (self.moments[:, : self.layout.given] * holds).sum(dim=1) / holds.sum(dim=1).clamp(min=1)
 
+    def given_alone(self) -> "SlotMemory":
+        """A memory of the given slots only, which shares its tensors with this one."""
+        layout = replace(self.layout, latest=False, chosen=0)
+        banks: dict[str, Any] = {name: bank[:, : layout.given] for name, bank in self._banks().items()}
+        return replace(self, layout=layout, **banks, frame_index=self.frame_index[:, : layout.given])
+
     def correct(
         self, template: Template, frame_index: int | Tensor, corrected: Tensor, present: Tensor
     ) -> "SlotMemory":

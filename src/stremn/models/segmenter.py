@@ -104,6 +104,10 @@ class SegmentationState:
         """Only the objects at these positions ``(O',)``, in this order."""
         return SegmentationState(self.memory.select_objects(index), self.previous[index])
 
+    def given_alone(self) -> "SegmentationState":
+        """With the given slots of the memory only, which are shared."""
+        return SegmentationState(self.memory.given_alone(), self.previous)
+
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""

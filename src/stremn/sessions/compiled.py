@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.memory import Rules
-from stremn.models import SegmentationState, Segmenter
+from stremn.models import ImageFeatures, SegmentationState, Segmenter
 
 __all__ = ["compiled_step"]
 
@@ -28,7 +28,7 @@ def compiled_step(rules: Rules, backend: str) -> Callable[..., Any]:
 
     Returns:
         A function of the model, the frame ``(1, 3, h, w)``, states, rules, frame index and whether the frame
-        before is a candidate, that returns what ``observe`` does.
+        before is a candidate, that returns the features by view and what ``observe`` does.
 
     Raises:
         StremnError: if the rules need what no compiled program can do.
@@ -60,5 +60,6 @@ def _step(
     rules: Rules,
     frame_index: Tensor,
     candidate: bool,
-) -> tuple[tuple[Tensor, ...], tuple[SegmentationState, ...]]:
-    return model.observe([model.encode_image(frame)], states, rules, frame_index, candidate=candidate)
+) -> tuple[tuple[ImageFeatures], tuple[Tensor, ...], tuple[SegmentationState, ...]]:
+    features = (model.encode_image(frame),)
+    return features, *model.observe(features, states, rules, frame_index, candidate=candidate)

@@ -14,7 +14,7 @@ from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 from stremn.sessions.compiled import compiled_step
-from stremn.sessions.confidence import LOST, followed_rightly, smoothed
+from stremn.sessions.confidence import CHECK_EVERY, LOST, check
 from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, to_input
 from stremn.sessions.result import SegmentationResult, label_map
 from stremn.sessions.session import Session
@@ -154,12 +154,10 @@ class SegmentationSession(Session):
         self._latest = None  # or two frames would be held while this one is looked at
         candidate = self.rules.candidate(index, before)
         with self.runtime.active():
-            labels, probabilities = self._observe(image, given, features, candidate)
-            now = followed_rightly(self.states[0]).tolist()
+            checked = bool(self.object_ids) and index // CHECK_EVERY > before // CHECK_EVERY
+            labels, probabilities = self._observe(image, given, features, candidate, checked)
         for object_id, mask in given.items():
             labels[mask] = object_id
-        for known, probability in zip(self.object_ids, now):
-            self._confidence[known] = smoothed(self._confidence[known], probability)
         self._confidence |= dict.fromkeys(given, 1.0)
         self.object_ids = (*self.object_ids, *given)
         self._latest = image.copy(), labels.copy()
@@ -271,6 +269,7 @@ class SegmentationSession(Session):
         given: dict[int, np.ndarray],
         features: Sequence[ImageFeatures] | None,
         candidate: bool,
+        checked: bool,
     ) -> tuple[np.ndarray, Tensor]:
         """Labels of the objects known before, and probabilities of all."""
         views, size = self.settings.views, (image.shape[0], image.shape[1])
@@ -281,27 +280,40 @@ class SegmentationSession(Session):
         reach = self.settings.reach
         if self._compiled is not None and masks is None and features is None:
             step = (self.model, self._input(image, views[0]), self.states, self.rules, index, candidate)
-            logits, self.states = self._compiled(*step)
+            seen, logits, self.states = self._compiled(*step)
         elif is_plain(views) and reach is None:
-            # Features have no name here, so that their memory is free for the labels.
+            seen = self._features(image) if features is None else features
             logits, self.states = self.model.observe(
-                self._features(image) if features is None else features,
+                seen,
                 *(self.states, self.rules, index),
                 given=() if masks is None else [masks],
                 candidate=candidate,
             )
         else:
-            features = self._features(image) if features is None else features
-            consensus = Consensus(views, features, self.states, size, self.object_ids, reach, masks)
+            seen = self._features(image) if features is None else features
+            consensus = Consensus(views, seen, self.states, size, self.object_ids, reach, masks)
             _, self.states = self.model.observe(
-                *(features, self.states, self.rules, index),
+                *(seen, self.states, self.rules, index),
                 given=() if masks is None else [view.turn(masks) for view in views],
                 candidate=candidate,
                 settle=consensus,
             )
+            if checked:
+                self._check(seen[0])
             return consensus.labels, consensus.probabilities
+        if checked:
+            self._check(seen[0])
+        del seen  # so that its memory is free for the labels
         labels = label_map(logits[0], self.object_ids, size) if logits else np.zeros(size, np.uint8)
         return labels, self.states[0].previous
+
+    def _check(self, features: ImageFeatures) -> None:
+        """Bring the confidence in the objects known before this frame up to date."""
+        known = torch.arange(len(self.object_ids), device=self.runtime.device)
+        state = self.states[0]
+        state = state if len(known) == len(state.previous) else state.select_objects(known)
+        before = [self._confidence[i] for i in self.object_ids]
+        self._confidence |= zip(self.object_ids, check(self.model, features, state, before), strict=True)
 
     def _tell_tiny(self, given: dict[int, np.ndarray]) -> None:
         """Warn of objects that are too small for the network to see at its internal resolution."""
