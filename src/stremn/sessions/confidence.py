@@ -18,7 +18,7 @@ LOST = 0.5
 INERTIA = 0.5
 """Share of the confidence before in that after a check, so that one frame alone raises no alarm."""
 
-SLOPE, OFFSET = 4.5, -1.2
+SLOPE, OFFSET = 4.4, -0.9
 """From the agreement to the log-odds that the region similarity is at least 0.3, fitted to sequences that
 were not trained on; see the results page."""
 
