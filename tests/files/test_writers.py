@@ -52,6 +52,16 @@ def test_overlay_changes_objects_only_and_tells_them_apart() -> None:
     assert (grey[20:60, 60] != second).any(axis=-1).all()
 
 
+def test_an_overlay_says_which_objects_are_lost() -> None:
+    frame, labels = np.full((96, 128, 3), 90, np.uint8), np.zeros((96, 128), np.uint8)
+    plain, told = overlay(frame, labels), overlay(frame, labels, lost=[2, 200])
+    changed = (plain != told).any(axis=2)
+    assert changed[4:26, 4:40].mean() > 0.9
+    assert not changed[:, 80:].any()
+    # However small the frame, however many they are.
+    assert overlay(frame[:20, :10], labels[:20, :10], lost=range(1, 30)).shape == (20, 10, 3)
+
+
 def test_overlay_of_nothing_and_of_everything() -> None:
     frame = moving_square(0)
     assert np.array_equal(overlay(frame, np.zeros((96, 128), np.uint8)), frame)
