@@ -97,7 +97,8 @@ def test_unknown_and_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(StremnError, match=f"^unknown export 'coko': choose one of {', '.join(ALL)}$"):
         Exports(tmp_path, ["coko"])
     monkeypatch.setattr(run, "find_spec", lambda name: None)
-    with pytest.raises(StremnError, match=r"^export 'coco' needs pycocotools: pip install stremn\[export\]$"):
+    told = r"^export 'coco' needs pycocotools: pip install 'stremn\[export\]'$"
+    with pytest.raises(StremnError, match=told):
         Exports(tmp_path, ["coco"])
 
 

@@ -46,7 +46,7 @@ def find_export(name: str) -> type[Exporter]:
         raise StremnError(f"unknown export {name!r}: choose one of {', '.join(EXPORTS)}")
     needs = EXPORTS[name].needs
     if needs is not None and find_spec(needs) is None:
-        raise StremnError(f"export {name!r} needs {needs}: pip install stremn[export]")
+        raise StremnError(f"export {name!r} needs {needs}: pip install 'stremn[export]'")
     return EXPORTS[name]
 
 
