@@ -22,7 +22,7 @@ FOLLOWED, FORESEEN = "bigbuckbunny", "carphone_pristine"
 SIZE = 360
 """Internal resolution, with which two cores take less than a minute."""
 
-START, OBSERVE, HORIZON = 60, 5, 10
+START, OBSERVE, HORIZON = 30, 10, 10
 """Where in the sample the prediction begins, and how many frames it sees and foresees."""
 
 
