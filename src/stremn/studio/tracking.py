@@ -192,6 +192,4 @@ class Tracker:
 
 
 def _code(result: SegmentationResult, object_id: int) -> int:
-    unseen = not (result.labels == object_id).any()
-    lost = getattr(result, "lost", {}).get(object_id, unseen)
-    return LOST if lost else sure(getattr(result, "confidence", {}).get(object_id, 1.0))
+    return LOST if result.lost[object_id] else sure(result.confidence[object_id])
