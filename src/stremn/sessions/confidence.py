@@ -10,7 +10,7 @@ from stremn.models import ImageFeatures, SegmentationState, Segmenter
 __all__ = ["CHECK_EVERY", "LOST", "check"]
 
 CHECK_EVERY = 3
-"""Frames from one check to the next; it costs about a tenth of a frame's work each time."""
+"""Frames from one check to the next; each costs about a quarter of a frame's time."""
 
 LOST = 0.5
 """The confidence below which an object is called lost."""
