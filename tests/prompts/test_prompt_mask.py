@@ -26,9 +26,9 @@ def ball() -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_box_a_point_or_a_scribble_shows_the_ball(ball: tuple[np.ndarray, np.ndarray]) -> None:
     image, mask = ball
-    assert region_similarity(prompt_mask(image, box=(28, 13, 35, 35)), mask) > 0.95
-    assert region_similarity(prompt_mask(image, points=[(45, 30), (5, 5, False)]), mask) > 0.95
-    assert region_similarity(prompt_mask(image, scribble=[[(38, 30), (52, 30)]]), mask) > 0.95
+    assert region_similarity(prompt_mask(image, box=(28, 13, 35, 35)), mask) > 0.9
+    assert region_similarity(prompt_mask(image, points=[(45, 30), (5, 5, False)]), mask) > 0.9
+    assert region_similarity(prompt_mask(image, scribble=[[(38, 30), (52, 30)]]), mask) > 0.9
 
 
 def test_what_is_said_of_a_pixel_holds(ball: tuple[np.ndarray, np.ndarray]) -> None:
@@ -36,6 +36,30 @@ def test_what_is_said_of_a_pixel_holds(ball: tuple[np.ndarray, np.ndarray]) -> N
     mask = prompt_mask(image, box=(28, 13, 35, 35), points=[(45, 30, False), (30, 14)])
     assert not mask[30, 45]
     assert mask[14, 30]
+
+
+def test_a_point_beyond_the_box_widens_it(ball: tuple[np.ndarray, np.ndarray]) -> None:
+    image, _ = ball
+    mask = prompt_mask(image, box=(28, 13, 20, 35), points=[(57, 30)])
+    assert mask[30, 57]
+    assert not mask[:, 58:].any()
+
+
+@given(st.floats(28, 31), st.floats(12, 16), st.integers(2, 3))
+@settings(max_examples=5, deadline=None)
+def test_prompts_scale_and_turn_with_the_image(
+    ball: tuple[np.ndarray, np.ndarray], x: float, y: float, factor: int
+) -> None:
+    image, _ = ball
+    mask = prompt_mask(image, box=(x, y, 32, 33), points=[(45, 30)])
+    large = prompt_mask(
+        cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST),
+        box=(factor * x, factor * y, factor * 32, factor * 33),
+        points=[(factor * 45, factor * 30)],
+    )
+    assert region_similarity(large[::factor, ::factor], mask) > 0.9
+    turned = prompt_mask(image[:, ::-1], box=(96 - x - 32, y, 32, 33), points=[(95 - 45, 30)])
+    assert region_similarity(turned[:, ::-1], mask) > 0.9
 
 
 @given(st.lists(corner, min_size=3, max_size=8))

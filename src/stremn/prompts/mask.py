@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from stremn.errors import StremnError
-from stremn.prompts.grabcut import grab_cut
-from stremn.prompts.shapes import Prompt
+from stremn.prompts.grabcut import cut_border
+from stremn.prompts.network import guess_object
+from stremn.prompts.shapes import Prompt, Size
 from stremn.sessions.inputs import as_frame
 
 __all__ = ["mask_of", "prompt_mask"]
@@ -27,7 +29,8 @@ def prompt_mask(
 
     Args:
         image: see :func:`stremn.sessions.inputs.as_frame`.
-        box: ``(x, y, width, height)`` around the object; what juts out of the picture is cut off.
+        box: ``(x, y, width, height)`` around the object; what juts out of the picture is cut off, and a point
+            on the object beyond it widens it.
         points: ``(x, y)`` on the object, or ``(x, y, positive)``, where False means beside it.
         scribble: lines, each a sequence of such points that are joined, all on the object or all beside it.
         polygon: corners ``(x, y)`` of the object; it is the mask itself, and stands alone.
@@ -41,8 +44,9 @@ def prompt_mask(
     Examples:
         >>> image = np.zeros((64, 96, 3), np.uint8)
         >>> image[20:40, 30:60] = 255
-        >>> int(prompt_mask(image, box=(25, 15, 40, 30)).sum())
-        600
+        >>> mask = prompt_mask(image, box=(25, 15, 40, 30))
+        >>> bool(mask[30, 45]), bool(mask[5, 5])
+        (True, False)
     """
     return mask_of(as_frame(image), Prompt(box, points, scribble, () if polygon is None else (polygon,)))
 
@@ -63,13 +67,27 @@ def mask_of(frame: np.ndarray, prompt: Prompt) -> np.ndarray:
         raise StremnError(
             "nothing shows where the object is: give a box, a point on it, a scribble or a polygon"
         )
-    mask = grab_cut(frame, bounds, seeds)
-    if mask.any():
-        return mask
-    # The colours of the object are those around it: what was drawn is all that is known.
+    inside = np.ones(size, bool)
     if bounds:
-        mask[bounds[1] : bounds[3], bounds[0] : bounds[2]] = True
-        mask &= seeds >= 0
+        # A point on the object beyond its box says that the box is too small.
+        inside = _filled(bounds, size) | (seeds > 0)
+        left, top, width, height = cv2.boundingRect(inside.view(np.uint8))
+        bounds = (left, top, left + width, top + height)
+        inside = _filled(bounds, size)
+    mask = guess_object(frame, bounds, seeds)
+    if mask.any():
+        mask = cut_border(frame, mask, seeds) & inside
+    if bounds and not mask.any():
+        # Nothing is found in the box: it is all that is known.
+        mask = inside
+    mask = np.where(seeds != 0, seeds > 0, mask)
     if not mask.any():
         raise StremnError("points beside the object leave nothing of its box: take some away")
     return mask
+
+
+def _filled(bounds: tuple[int, int, int, int], size: Size) -> np.ndarray:
+    left, top, right, bottom = bounds
+    inside = np.zeros(size, bool)
+    inside[top:bottom, left:right] = True
+    return inside
