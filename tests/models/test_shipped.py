@@ -20,7 +20,7 @@ def test_shipped_weights_are_opened_by_name(name: str) -> None:
 
 
 def test_nothing_else_ships() -> None:
-    assert {path.stem for path in SHIPPED.glob("*.safetensors")} == set(NAMES)
+    assert {path.stem for path in SHIPPED.glob("*.safetensors")} == {*NAMES, "stremn-prompt"}
     assert not ships("stremn-r50")
     assert not ships("../weights/stremn-lite")
 
