@@ -35,19 +35,22 @@ def live(
 ) -> None:
     """Follow objects as they are seen, until Ctrl-C: frames that come meanwhile are dropped, never queued."""
     from stremn.files import newest_frames, open_source, overlay, without_password, write_json
-    from stremn.sessions import SegmentationSession
 
     options.check_writable(json)
+    # Before PyAV and PyTorch are loaded: with both in the process, OpenCV's window would never open.
+    screen = Page(port) if page else Window(without_password(source))
     frames = open_source(source, without=objects.masks)  # which its reader closes
     schedule = objects.open(frames, source)
     latencies: deque[float] = deque(maxlen=_REMEMBERED)
     with (
         stop_between_frames() as stop,
+        closing(screen),
         closing(newest_frames(frames)) as stream,
-        closing(Page(port) if page else Window(frames.name)) as screen,
     ):
         if isinstance(screen, Page):
             note(f"watch at {screen.url}, end with Ctrl-C")
+        from stremn.sessions import SegmentationSession
+
         frame, _ = next(stream)
         given = schedule.at(frame)
         session = SegmentationSession(asked.model, asked.segmentation())
