@@ -279,7 +279,7 @@ def test_half_precision_is_close_to_full(
     assert full.memory is not None
     assert half.memory.key.dtype == torch.bfloat16
     # What is solved with stays in float32.
-    exact = [half.memory.tensors()[name] for name in EXACT]
+    exact = [tensor for name, tensor in half.memory.tensors().items() if name in EXACT]
     assert {t.dtype for t in exact} == {torch.float32}
     kept = sum(t.nbytes for t in exact)
     assert half.state_bytes - kept < 0.6 * (full.state_bytes - kept)

@@ -70,6 +70,8 @@ def point(page: Page, x: float, y: float) -> tuple[float, float]:
 
 
 def drag(page: Page, *points: tuple[float, float]) -> None:
+    # Nothing is drawn on a picture that is still on its way.
+    expect(page.locator("#drawing")).to_have_attribute("aria-busy", "false")
     page.mouse.move(*point(page, *points[0]))
     page.mouse.down()
     for x, y in points[1:]:
@@ -129,15 +131,15 @@ def test_from_a_dropped_video_to_an_exported_correction(
 
 def test_every_tool_and_undo(opened: Page, target: Served) -> None:
     project = target.studio.opened()
-    pressed = [("b", [(20, 20), (40, 30)]), ("e", [(30, 0), (30, 60)])]
+    pressed = [("b", [(8, 20), (40, 30)]), ("e", [(30, 0), (30, 60)])]
     masks = []
     for key, stroke in pressed:
         opened.keyboard.press(key)
         drag(opened, *stroke)
         masks.append(project.labels(0))
-    assert masks[0][25, 30] == 1
-    assert masks[1][25, 30] == 0
-    assert masks[1][20, 14] == 1
+    assert masks[0][27, 30] == 1
+    assert masks[1][27, 30] == 0
+    assert masks[1][20, 9] == 1
     opened.keyboard.press("p")
     for corner in ((50, 40), (80, 40), (65, 60)):
         opened.mouse.click(*point(opened, *corner))

@@ -104,7 +104,7 @@ class ObjectOptions:
             path = self.masks.expanduser()
             drawn = annotation_files(path)
             beside = Path(source).expanduser()
-            among = beside.exists() and path.samefile(beside)
+            among = beside.exists() and path.exists() and path.samefile(beside)
             if drawn and (path.is_file() or among or not _pictures(path)):
                 shown = [*read_annotations(drawn, frames.frame_names), *shown]
             else:

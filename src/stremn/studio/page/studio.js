@@ -7,7 +7,7 @@ const HINTS = {
 };
 const EXPORTS = $("exports").querySelector(".menu");
 
-let state = null;              // of the server
+let state = null, read = null;  // of the server, and the serial of the last project that was read to its end
 let rows = new Map();          // object id -> codes, one a frame
 let frame = 0, shown = -1;     // wanted, and on the canvas
 let chosen = 0;                // object id
@@ -67,11 +67,13 @@ function take(said) {
   if (!p || !p.count) { $("name").textContent = p ? `reading ${p.name} …` : ""; $("status").textContent = ""; return; }
   rows = new Map(p.objects.map(o => [o.id, Uint8Array.from(atob(o.timeline), c => c.charCodeAt(0))]));
   if (!rows.has(chosen)) chosen = p.objects[0]?.id ?? 0;
-  if (other && p.at >= 0) frame = p.at;
+  const fresh = read !== said.serial;  // not "other": that comes while its frames are still being read
+  read = said.serial;
+  if (fresh && p.at >= 0) frame = p.at;
   frame = Math.min(frame, p.count - 1);
   const canvas = $("picture");
   if (canvas.width !== p.width || canvas.height !== p.height) { canvas.width = p.width; canvas.height = p.height; shown = -1; }
-  if (other) { const side = Math.min(p.width, p.height); $("radius").max = Math.max(20, Math.round(side / 6)); setRadius(Math.max(2, Math.round(side / 50))); }
+  if (fresh) { const side = Math.min(p.width, p.height); $("radius").max = Math.max(20, Math.round(side / 6)); setRadius(Math.max(2, Math.round(side / 50))); }
   document.documentElement.style.setProperty("--aspect", `${p.width}/${p.height}`);
   fit(); list(); say(); show(frame); remember();
 }
@@ -108,6 +110,7 @@ async function bitmap(path) {
 async function show(wanted, anew = false) {
   frame = wanted;
   latest++;
+  $("drawing").setAttribute("aria-busy", "true");
   if (showing) return;
   showing = true;
   try {
@@ -118,7 +121,7 @@ async function show(wanted, anew = false) {
       shown = f;
       paint(); sketch(); place();
     }
-  } catch (error) { complain(error.message); } finally { showing = false; }
+  } catch (error) { complain(error.message); } finally { showing = false; $("drawing").setAttribute("aria-busy", "false"); }
 }
 
 let veiled = false;
