@@ -60,7 +60,7 @@ def overlay(
     height = max(_BAR, round(frame.shape[0] / 24))
     top = _GAP
     for object_id in lost:
-        bar = _label(f"{object_id} lost", height, tuple(LIFTED[object_id].tolist()))
+        bar = _label(f"{object_id} lost?", height, tuple(LIFTED[object_id].tolist()))
         room = drawn[top : top + len(bar), _GAP : _GAP + bar.shape[1]]
         room[:] = bar[: room.shape[0], : room.shape[1]]
         top += height + _GAP
