@@ -176,9 +176,9 @@ def test_back_from_the_last_frame_and_names(opened: Page, target: Served) -> Non
 def test_a_tab_is_reloaded_and_closed_while_objects_are_followed(
     browser: Browser, page: Page, target: Served, tmp_path: Path
 ) -> None:
-    target.studio.open(write_video(tmp_path / "long.mp4", 120))
+    target.studio.open(write_video(tmp_path / "long.mp4", 240))
     read_all(target.studio)
-    expect(page.locator("#name")).to_contain_text("120 frames")
+    expect(page.locator("#name")).to_contain_text("240 frames")
     box_around(page, 0, 1)
     with page.expect_response("**/do/track"):
         page.keyboard.press(" ")
@@ -192,7 +192,7 @@ def test_a_tab_is_reloaded_and_closed_while_objects_are_followed(
     with browser.new_context() as context:
         tab = context.new_page()
         tab.goto(target.address)
-        expect(tab.locator("#name")).to_contain_text("120 frames")
+        expect(tab.locator("#name")).to_contain_text("240 frames")
         tab.locator("#track").click()
         expect(tab.locator("#track")).to_contain_text("Track")
     assert not target.studio.tracker.running
