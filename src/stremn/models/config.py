@@ -21,6 +21,7 @@ __all__ = [
     "RecurrentConfig",
     "SegmenterConfig",
     "Share",
+    "SlotPredictorConfig",
     "check_fields",
     "json_object",
     "whole",
@@ -262,8 +263,26 @@ class SegmenterConfig(ModelConfig):
         return MemoryLayout.of_slots(self.slots)
 
 
+class SlotPredictorConfig(ModelConfig):
+    """What the configs of prediction models with slot memory have in common; each has its own fields."""
+
+    slots: int
+    policy: str
+    tau: float
+
+    def __post_init__(self) -> None:
+        """Refuse what no model can be built from."""
+        super().__post_init__()
+        get_policy(self.policy)
+
+    @property
+    def layout(self) -> MemoryLayout:
+        """The memory layout of K slots, all of them chosen by the policy (Sec. 4.2)."""
+        return MemoryLayout(permanent=False, latest=False, chosen=self.slots)
+
+
 @dataclass(frozen=True)
-class PredictorConfig(ModelConfig):
+class PredictorConfig(SlotPredictorConfig):
     """Everything that fixes a prediction model with slot memory; the defaults are the paper's.
 
     Attributes:
@@ -310,16 +329,6 @@ class PredictorConfig(ModelConfig):
     shared_update_key: _Flag = False
     size: Annotated[int, whole(0)] = 128
 
-    def __post_init__(self) -> None:
-        """Refuse what no model can be built from."""
-        super().__post_init__()
-        get_policy(self.policy)
-
-    @property
-    def layout(self) -> MemoryLayout:
-        """The memory layout of K slots, all of them chosen by the policy (Sec. 4.2)."""
-        return MemoryLayout(permanent=False, latest=False, chosen=self.slots)
-
     @property
     def stride(self) -> int:
         """Of the memory; both sides of a frame are divisible by it."""
@@ -327,7 +336,7 @@ class PredictorConfig(ModelConfig):
 
 
 @dataclass(frozen=True)
-class MotionConfig(ModelConfig):
+class MotionConfig(SlotPredictorConfig):
     """Everything that fixes a prediction model that foresees displacements; an addition to the paper.
 
     Attributes:
@@ -350,16 +359,6 @@ class MotionConfig(ModelConfig):
     policy: str = "learned"
     tau: _Tau = 1.0
     size: Annotated[int, whole(0)] = 256
-
-    def __post_init__(self) -> None:
-        """Refuse what no model can be built from."""
-        super().__post_init__()
-        get_policy(self.policy)
-
-    @property
-    def layout(self) -> MemoryLayout:
-        """The memory layout of K slots, all of them chosen by the policy."""
-        return MemoryLayout(permanent=False, latest=False, chosen=self.slots)
 
     @property
     def stride(self) -> int:

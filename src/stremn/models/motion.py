@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stremn.memory import Rules, SlotMemory, Template, get_policy
+from stremn.memory import Rules, SlotMemory, Template
 from stremn.memory.slots import EMPTY
 from stremn.models.config import MotionConfig
 from stremn.models.displacement import (
@@ -97,12 +97,6 @@ class MotionPredictor(Predictor):
         assert last.bias is not None
         nn.init.zeros_(last.weight)
         nn.init.constant_(last.bias, RARE)
-
-    def rules(self, slots: int | None = None, policy: str | None = None) -> Rules | None:
-        """The layout and the policy of the config, or other slots and another policy."""
-        config = self.config if slots is None else replace(self.config, slots=slots)
-        policy = self.config.policy if policy is None else policy
-        return Rules(config.layout, get_policy(policy), tau=config.tau)
 
     def observe(
         self, frame: Tensor, state: PredictorState | None = None, rules: Rules | None = None

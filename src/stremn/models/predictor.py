@@ -2,15 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from stremn.errors import StremnError
-from stremn.memory import MemoryLayout, Rules, SlotMemory
-from stremn.models.config import MotionConfig, PredictorConfig, RecurrentConfig
+from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
+from stremn.models.config import MotionConfig, PredictorConfig, RecurrentConfig, SlotPredictorConfig
 
 __all__ = ["Predictor", "PredictorState", "forecast_clip", "to_unit_range"]
 
@@ -151,6 +151,10 @@ class Predictor(nn.Module, ABC):
         Raises:
             StremnError: if the model has no slots and one is asked for, or what is asked for cannot be.
         """
+        if isinstance(self.config, SlotPredictorConfig):
+            config = self.config if slots is None else replace(self.config, slots=slots)
+            policy = config.policy if policy is None else policy
+            return Rules(config.layout, get_policy(policy), tau=config.tau)
         if slots is not None or policy is not None:
             raise StremnError(f"a model '{self.config.architecture}' has no memory slots and no policy")
         return None

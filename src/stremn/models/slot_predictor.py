@@ -1,13 +1,12 @@
 """The next frame as the last one, moved, and drawn anew where it cannot be moved from."""
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stremn.memory import Rules, SlotMemory, Template, get_policy
+from stremn.memory import Rules, SlotMemory, Template
 from stremn.models.config import BLOCKS, PredictorConfig
 from stremn.models.predictor import Predictor, PredictorState, to_unit_range
 from stremn.models.segmenter import to_map
@@ -186,12 +185,6 @@ class MemoryPredictor(Predictor):
         )
         self.decoder = Decoder(config)
 
-    def rules(self, slots: int | None = None, policy: str | None = None) -> Rules:
-        """The layout and the policy of the config, or other slots and another policy."""
-        config = self.config if slots is None else replace(self.config, slots=slots)
-        policy = self.config.policy if policy is None else policy
-        return Rules(config.layout, get_policy(policy), tau=config.tau)
-
     def observe(
         self, frame: Tensor, state: PredictorState | None = None, rules: Rules | None = None
     ) -> PredictorState:
@@ -202,6 +195,7 @@ class MemoryPredictor(Predictor):
         """
         self._check(frame)
         rules = self.rules() if rules is None else rules
+        assert rules is not None
         recent = self._recent(frame, state)
         fine, coarse = self._encode(recent)
         key, value, update_key = (p(coarse) for p in (self.key, self.value, self.update_key))
