@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -13,7 +15,7 @@ from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from serving import Served, read_all, served
 
 from small_data import labels, write_video
-from stremn.sessions import SegmentationSession
+from stremn.sessions import SegmentationResult, SegmentationSession
 from stremn.studio import Studio
 from stremn.studio.project import GIVEN, NONE
 
@@ -174,8 +176,14 @@ def test_back_from_the_last_frame_and_names(opened: Page, target: Served) -> Non
 
 
 def test_a_tab_is_reloaded_and_closed_while_objects_are_followed(
-    browser: Browser, page: Page, target: Served, tmp_path: Path
+    browser: Browser, page: Page, target: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def slowly(*given: Any) -> SegmentationResult:  # so that a busy browser is there before the end
+        time.sleep(0.05)
+        return step(*given)
+
+    step = SegmentationSession.step
+    monkeypatch.setattr(SegmentationSession, "step", slowly)
     target.studio.open(write_video(tmp_path / "long.mp4", 240))
     read_all(target.studio)
     expect(page.locator("#name")).to_contain_text("240 frames")

@@ -116,6 +116,16 @@ def test_nothing_to_follow(project: Project, tracker: Tracker, news: list[dict[s
         tracker.start(40, 1)
 
 
+def test_whoever_is_told_of_the_end_sees_it(project: Project, open_session: Open) -> None:
+    seen: list[int] = []
+    tracker = Tracker(project, open_session, lambda news: seen.append(tracker.running))
+    project.draw(9, project.add_object(), labels(9) == 1)
+    run(tracker, 9)
+    assert seen == [1, 1, 0]
+    run(tracker, 9, -1)
+    assert seen[3:] == [-1] * 9 + [0]
+
+
 def test_an_error_ends_the_run_and_is_told(
     project: Project, tracker: Tracker, news: list[dict[str, Any]]
 ) -> None:

@@ -47,14 +47,10 @@ class Tracker:
         """Frames that it saw before those of the run, which follow one another."""
         self.history = MemoryHistory()
         self._now = -1, -1
-        self._asked = 0
+        self.running = 0
+        """The direction of the run that is on, 0 for none."""
         self._stop = Event()
         self._thread: Thread | None = None
-
-    @property
-    def running(self) -> int:
-        """The direction of the run that is on, 0 for none."""
-        return self._asked if self._thread is not None and self._thread.is_alive() else 0
 
     def start(self, frame: int, direction: int) -> None:
         """Follow from the masks of a frame on.
@@ -72,7 +68,7 @@ class Tracker:
         if not self.project.labels(frame).any():
             raise StremnError(f"nothing is drawn at frame {frame}: draw an object first")
         self._stop.clear()
-        self._asked = direction
+        self.running = direction
         self._thread = Thread(target=self._guarded, args=(frame, direction), daemon=True)
         self._thread.start()
 
@@ -127,6 +123,7 @@ class Tracker:
         except Exception as broken:
             # Whatever it is, the page must say it, and the masks so far are complete.
             error, self.direction = f"tracking stopped: {one_line(broken)}", 0
+        self.running = 0  # first, as whoever is told looks at once
         self.tell({"ended": True, "error": error})
 
     def _run(self, frame: int, direction: int) -> None:
