@@ -9,7 +9,7 @@ import typer
 
 from stremn.commands import app
 
-HEAVY = ("torch", "numpy", "cv2", "av", "matplotlib", "PIL", "safetensors")
+HEAVY = ("torch", "numpy", "cv2", "av", "matplotlib", "PIL", "safetensors", "ray", "submitit")
 
 PROBE = f"""
 import json, sys

@@ -4,14 +4,13 @@ These files import at their head only what it takes to print their help: PyTorch
 imported where a command computes.
 """
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
 import typer
 
 from stremn import __version__
-from stremn.commands.console import Interrupted, attended, note
+from stremn.commands.console import Interrupted, attended, explained, note
 from stremn.commands.data import data
 from stremn.commands.demo import demo
 from stremn.commands.evaluate import evaluate, score
@@ -20,10 +19,10 @@ from stremn.commands.figures import figures
 from stremn.commands.live import live
 from stremn.commands.predict import predict
 from stremn.commands.segment import segment
+from stremn.commands.segment_many import segment_many
 from stremn.commands.studio import studio
 from stremn.commands.table import ablate, table
 from stremn.commands.train import average, train
-from stremn.errors import StremnError
 
 __all__ = ["app", "main"]
 
@@ -37,7 +36,7 @@ app = typer.Typer(
     help="Follow objects through a video of any length with constant memory.",
 )
 for command in (
-    *(segment, live, predict, studio, export, demo),
+    *(segment, segment_many, live, predict, studio, export, demo),
     *(score, evaluate, figures, table, train, average),
 ):
     app.command()(command)
@@ -71,30 +70,10 @@ def main(args: Sequence[str] | None = None) -> int:
         with suppress(OSError):
             note("stremn: interrupted; the files written so far are complete")
         return interrupted.status
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+    except Exception as error:
+        message = explained(error)
+        if message is None:
             raise
-        return _refuse("out of memory: give a smaller --size, fewer --slots or fewer objects")
-    except (StremnError, OSError) as error:
-        return _refuse(_described(error))
+        note(f"stremn: {message}", "red")
+        return BAD_INPUT
     return 0
-
-
-def _refuse(message: str) -> int:
-    note(f"stremn: {message}", "red")
-    return BAD_INPUT
-
-
-def _described(error: StremnError | OSError) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; check that it is there and that you may use it"
-    return str(error)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    torch = sys.modules.get("torch")
-    return (
-        isinstance(error, MemoryError)
-        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
-        or "can't allocate memory" in str(error)
-    )

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
+from stremn.errors import StremnError
+
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
@@ -27,6 +29,7 @@ __all__ = [
     "Stop",
     "attended",
     "count_files",
+    "explained",
     "new_table",
     "note",
     "notes",
@@ -67,6 +70,20 @@ def note(text: object, style: str = "") -> None:
 def say(text: object) -> None:
     """Print one line of results on stdout."""
     print(printable(text))
+
+
+def explained(error: Exception) -> str | None:
+    """What a user reads of an error on one line, with the remedy; ``None`` of one that nobody expects."""
+    torch = sys.modules.get("torch")
+    if (
+        isinstance(error, MemoryError)
+        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    ):
+        return "out of memory: give a smaller --size, fewer --slots or fewer objects"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; check that it is there and that you may use it"
+    return str(error) if isinstance(error, StremnError | OSError) else None
 
 
 def new_table(names: Sequence[str], figures: Sequence[str], **style: Any) -> "Table":

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stremn.prompts import PromptSchedule
     from stremn.sessions import SegmentationResult, SegmentationSession
 
-__all__ = ["Span", "segment", "segment_source"]
+__all__ = ["Span", "segment", "segment_source", "segment_video"]
 
 _COLUMNS = ("frame", "name", "object", "pixels", "confidence", "lost")
 _MOST_RUNS = 100
@@ -50,23 +50,60 @@ def segment(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow objects through a video: those of masks, or those that boxes, points or outlines show."""
+    with stop_between_frames() as stop:
+        summary = segment_video(source, out, objects, asked, wanted, stop, begin, both_ways, overwrite)
+    say(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {out.expanduser()}")
+    if stop:
+        raise Interrupted(stop.number)
+
+
+def segment_video(
+    source: str,
+    out: Path,
+    objects: ObjectOptions,
+    asked: options.SessionOptions,
+    wanted: options.ExportOptions,
+    stop: Stop,
+    begin: str = "0",
+    both_ways: bool = False,
+    overwrite: bool = False,
+    session: SegmentationSession | None = None,
+) -> dict[str, Any]:
+    """All that is done with one video; ``summary.json`` is written last.
+
+    Args:
+        source: of the frames.
+        out: folder of the results.
+        objects: to follow.
+        asked: of the session.
+        wanted: exports.
+        stop: asked before each frame.
+        begin: number or name of a frame.
+        both_ways: follow backward from there too.
+        overwrite: replace earlier results.
+        session: opened as ``asked``, at its beginning; ``None`` opens one for this video.
+
+    Returns:
+        What ``summary.json`` says.
+
+    Raises:
+        StremnError: on input that cannot be used, or a full disk.
+    """
     from stremn.files import SegmentationFolder, open_source, without_password, write_json
 
-    with open_source(source, without=objects.masks) as frames, stop_between_frames() as stop:
+    with open_source(source, without=objects.masks) as frames:
         schedule = objects.open(frames, source)
         span = Span(_frame_index(begin, frames), both_ways)
         inputs = [given for given in (source, objects.masks, wanted.behind) if given is not None]
         folder = SegmentationFolder(out, overwrite, inputs=inputs)
         exports = wanted.open(folder.path / "exports", frames, overwrite)
-        summary = segment_source(frames, schedule, folder, asked, stop, exports, span)
+        summary = segment_source(frames, schedule, folder, asked, stop, exports, span, session)
         if not stop and not both_ways:
             schedule.tell_unused()
         given = {"source": without_password(source)} | objects.describe()
         summary["settings"] = given | summary["settings"]
         write_json(folder.path / "summary.json", summary)
-    say(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {folder.path}")
-    if stop:
-        raise Interrupted(stop.number)
+    return summary
 
 
 @dataclass(frozen=True)
@@ -85,6 +122,7 @@ def segment_source(
     stop: Stop,
     exports: Exports | None = None,
     span: Span = Span(),
+    session: SegmentationSession | None = None,
 ) -> dict[str, Any]:
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
 
@@ -99,6 +137,7 @@ def segment_source(
         stop: asked before each frame; once it is true the run ends as if the video ended there.
         exports: written frame by frame too.
         span: of the video.
+        session: in place of one that is opened as asked.
 
     Returns:
         What ``summary.json`` says of the run.
@@ -120,7 +159,6 @@ def segment_source(
     total = frames.frame_count
     if total is not None and not span.both_ways:
         total = max(0, total - span.begin)
-    session = None
     with (
         VideoWriter(folder.path / "overlay.mp4", frames.frame_rate, frames.pixel_aspect) as video,
         TableWriter(folder.path / "objects.csv", _COLUMNS) as table,
