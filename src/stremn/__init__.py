@@ -10,11 +10,12 @@ from stremn.errors import StremnError
 
 if TYPE_CHECKING:
     from stremn.models import create_model, from_pretrained, save_pretrained
-    from stremn.sessions import PredictionSession, SegmentationResult, SegmentationSession
+    from stremn.sessions import OnnxSession, PredictionSession, SegmentationResult, SegmentationSession
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "OnnxSession",
     "PredictionSession",
     "SegmentationResult",
     "SegmentationSession",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "OnnxSession": "sessions",
     "PredictionSession": "sessions",
     "SegmentationResult": "sessions",
     "SegmentationSession": "sessions",

@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 
 from stremn import ops
 from stremn.ops.read import Method, Similarity
+from stremn.ops.ridge import Solver
 
 O, N, M, K, CK, CV = 2, 5, 6, 3, 4, 3  # noqa: E741
 OCCUPIED = torch.tensor([[True, False, True, True, False, True], [False, False, True, True, True, True]])
@@ -85,9 +86,11 @@ def _fuse(deleted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     return ops.fuse(deleted, target, f, h, g)
 
 
-def _target(features: Tensor, targets: Tensor, weights: Tensor, query: Tensor) -> Tensor:
+def _target(
+    features: Tensor, targets: Tensor, weights: Tensor, query: Tensor, method: Solver = "auto"
+) -> Tensor:
     moments = ops.target_moments(features, targets, weights.square())
-    fit = ops.target_fit(moments, ridge=0.1)
+    fit = ops.target_fit(moments, ridge=0.1, method=method)
     return query.to(fit.dtype) @ fit
 
 
@@ -197,6 +200,13 @@ CASES: dict[str, OperatorCase] = {
         ((O, N, CK), (O, N, CV), (O, N), (O, M, CK)),
         (O, M, CV),
         bad=(((O, N, CK), (O, N, 0), (O, N), (O, M, CK)),),
+        wide=True,
+    ),
+    "target-fit-products": OperatorCase(
+        "target_fit",
+        partial(_target, method="products"),
+        ((O, N, CK), (O, N, CV), (O, N), (O, M, CK)),
+        (O, M, CV),
         wide=True,
     ),
     "gumbel-softmax": OperatorCase("gumbel_softmax", ops.gumbel_softmax, ((O, K),), (O, K)),

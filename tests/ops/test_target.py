@@ -63,3 +63,23 @@ def test_an_empty_mask_and_features_that_are_always_zero_give_numbers() -> None:
     features = torch.cat([torch.zeros(1, 6, 2), torch.ones(1, 6, 1)], dim=-1)
     moments = target_moments(features, mask.unsqueeze(-1), balanced_weights(mask))
     assert (features @ target_fit(moments)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("channels", [1, 5, 64, 65, 193])
+def test_products_solve_as_cholesky_does(channels: int) -> None:
+    """More channels than positions: without the penalty there would be no solution."""
+    features, targets = draw(0, 2, 60, channels), draw(1, 2, 60, 3)
+    moments = target_moments(features * torch.logspace(-2, 2, channels), targets, draw(2, 2, 60).abs())
+    exact = target_fit(moments)
+    torch.testing.assert_close(target_fit(moments, method="products"), exact, rtol=1e-7, atol=1e-9)
+    single = target_fit(moments.float(), method="products")
+    assert (single - exact).norm() < 1e-4 * exact.norm()
+
+
+def test_an_empty_memory_is_solved_by_products_too() -> None:
+    assert not target_fit(torch.zeros(1, 5, 8), method="products").any()
+
+
+def test_products_need_a_penalty() -> None:
+    with pytest.raises(ValueError, match="penalty above 0"):
+        target_fit(torch.zeros(1, 5, 8), ridge=0, method="products")

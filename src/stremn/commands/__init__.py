@@ -17,6 +17,7 @@ from stremn.commands.evaluate import evaluate, score
 from stremn.commands.export import export
 from stremn.commands.figures import figures
 from stremn.commands.live import live
+from stremn.commands.onnx import onnx
 from stremn.commands.predict import predict
 from stremn.commands.segment import segment
 from stremn.commands.segment_many import segment_many
@@ -36,7 +37,7 @@ app = typer.Typer(
     help="Follow objects through a video of any length with constant memory.",
 )
 for command in (
-    *(segment, segment_many, live, predict, studio, export, demo),
+    *(segment, segment_many, live, predict, studio, export, onnx, demo),
     *(score, evaluate, figures, table, train, average),
 ):
     app.command()(command)

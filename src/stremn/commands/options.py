@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stremn.exports import Exports
     from stremn.files import FrameSource
     from stremn.models import Predictor
-    from stremn.sessions import PredictionSession, SegmentationSession
+    from stremn.sessions import OnnxSession, PredictionSession, SegmentationSession
     from stremn.sessions.settings import PredictionSettings, SegmentationSettings
     from stremn.tables import TestClips
     from stremn.tables.prediction import ClipsPart
@@ -140,6 +140,36 @@ class SessionOptions:
             vars(self) | {"views": views, "postprocess": bool(self.postprocess)}
         )
 
+    def segmentation_session(self, engine: str | None = None) -> "SegmentationSession | OnnxSession":
+        """The session of a video.
+
+        Args:
+            engine: ``"torch"`` or ``"onnx"``; ``None`` is what the model's file is for.
+
+        Raises:
+            StremnError: if the engine cannot run the model, or an option is fixed in the file.
+        """
+        from stremn.sessions import OnnxSession, SegmentationSession
+
+        graph = Path(self.model).suffix == ".onnx"
+        if engine not in (None, "torch", "onnx"):
+            raise StremnError(f"unknown engine '{engine}': choose torch or onnx")
+        if engine == "onnx" and not graph:
+            raise StremnError(
+                f"--engine onnx runs a graph, and model '{self.model}' is none: write one with stremn onnx "
+                "FILE.onnx, and give it as --model"
+            )
+        if engine == "torch" and graph:
+            raise StremnError(f"--engine torch cannot run {self.model}: leave it out, or give weights")
+        if not graph:
+            return SegmentationSession(self.model, self.segmentation())
+        fixed = [n for n in ("policy", "slots", "size", "candidate_every") if getattr(self, n) is not None]
+        fixed += [n for n in ("multi_scale", "postprocess") if getattr(self, n)]
+        if fixed:
+            option = fixed[0].replace("_", "-")
+            raise StremnError(f"--{option} cannot be changed in {self.model}: leave it out here")
+        return OnnxSession(self.model)
+
     def prediction(self, size: int | None) -> "PredictionSettings":
         """Settings of a prediction session; clips are computed at their own size, 0."""
         from stremn.sessions.settings import PredictionSettings
@@ -158,8 +188,12 @@ class SessionOptions:
             "precision": str(session.runtime.dtype).removeprefix("torch."),
         }
 
-    def describe_segmentation(self, session: "SegmentationSession") -> dict[str, object]:
+    def describe_segmentation(self, session: "SegmentationSession | OnnxSession") -> dict[str, object]:
         """The same with what only segmentation has."""
+        from stremn.sessions import OnnxSession
+
+        if isinstance(session, OnnxSession):
+            return {"model": self.model, "engine": "onnx"} | session.facts
         return self.describe(session) | {
             "candidate_every": session.settings.candidate_every,
             "certainty": session.settings.certainty,

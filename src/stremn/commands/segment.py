@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stremn.exports import Exports
     from stremn.files import Frame, FrameSource, MaskSchedule, SegmentationFolder
     from stremn.prompts import PromptSchedule
-    from stremn.sessions import SegmentationResult, SegmentationSession
+    from stremn.sessions import OnnxSession, SegmentationResult, SegmentationSession
 
 __all__ = ["Span", "segment", "segment_source", "segment_video"]
 
@@ -47,11 +47,16 @@ def segment(
     both_ways: Annotated[
         bool, typer.Option("--both-ways", help="Follow backward from there to the first frame too.")
     ] = False,
+    engine: Annotated[
+        str | None, typer.Option(help="torch or onnx; default is onnx for a --model FILE.onnx.")
+    ] = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow objects through a video: those of masks, or those that boxes, points or outlines show."""
     with stop_between_frames() as stop:
-        summary = segment_video(source, out, objects, asked, wanted, stop, begin, both_ways, overwrite)
+        summary = segment_video(
+            source, out, objects, asked, wanted, stop, begin, both_ways, overwrite, engine=engine
+        )
     say(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {out.expanduser()}")
     if stop:
         raise Interrupted(stop.number)
@@ -68,6 +73,7 @@ def segment_video(
     both_ways: bool = False,
     overwrite: bool = False,
     session: SegmentationSession | None = None,
+    engine: str | None = None,
 ) -> dict[str, Any]:
     """All that is done with one video; ``summary.json`` is written last.
 
@@ -82,6 +88,7 @@ def segment_video(
         both_ways: follow backward from there too.
         overwrite: replace earlier results.
         session: opened as ``asked``, at its beginning; ``None`` opens one for this video.
+        engine: of the session that is opened, see :meth:`SessionOptions.segmentation_session`.
 
     Returns:
         What ``summary.json`` says.
@@ -97,7 +104,7 @@ def segment_video(
         inputs = [given for given in (source, objects.masks, wanted.behind) if given is not None]
         folder = SegmentationFolder(out, overwrite, inputs=inputs)
         exports = wanted.open(folder.path / "exports", frames, overwrite)
-        summary = segment_source(frames, schedule, folder, asked, stop, exports, span, session)
+        summary = segment_source(frames, schedule, folder, asked, stop, exports, span, session, engine)
         if not stop and not both_ways:
             schedule.tell_unused()
         given = {"source": without_password(source)} | objects.describe()
@@ -122,7 +129,8 @@ def segment_source(
     stop: Stop,
     exports: Exports | None = None,
     span: Span = Span(),
-    session: SegmentationSession | None = None,
+    session: SegmentationSession | OnnxSession | None = None,
+    engine: str | None = None,
 ) -> dict[str, Any]:
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
 
@@ -138,6 +146,7 @@ def segment_source(
         exports: written frame by frame too.
         span: of the video.
         session: in place of one that is opened as asked.
+        engine: of the session that is opened.
 
     Returns:
         What ``summary.json`` says of the run.
@@ -152,7 +161,6 @@ def segment_source(
     from stremn.files.masks import read_ids
     from stremn.memory import MemoryHistory
     from stremn.provenance import peak_memory_bytes, versions
-    from stremn.sessions import SegmentationSession
 
     history, tallies = MemoryHistory(), defaultdict[int, _Tally](_Tally)
     earlier: dict[int, SegmentationResult] = {}
@@ -169,7 +177,7 @@ def segment_source(
             for frame, given in _backward(frames, deepcopy(masks), span.begin):
                 if stop and earlier:
                     break
-                session = session or SegmentationSession(asked.model, asked.segmentation())
+                session = session or asked.segmentation_session(engine)
                 result = _observe(session, frame, given, span.begin - frame.index)
                 if frame.index == span.begin:
                     folder.prepare()
@@ -190,7 +198,7 @@ def segment_source(
             else:
                 if stop and progress.count:
                     break
-                session = session or SegmentationSession(asked.model, asked.segmentation())
+                session = session or asked.segmentation_session(engine)
                 result = _observe(session, frame, given, frame.index)
                 if progress.count == 0:
                     folder.prepare()
@@ -254,7 +262,7 @@ class _Tally:
 
 
 def _observe(
-    session: SegmentationSession, frame: Frame, given: np.ndarray | None, index: int
+    session: SegmentationSession | OnnxSession, frame: Frame, given: np.ndarray | None, index: int
 ) -> SegmentationResult:
     """Take a frame; a mask of an object that is followed already corrects it."""
     import numpy as np

@@ -47,9 +47,10 @@ def read_separately(
     readout = readout.unflatten(-1, (len(parts), -1))
     holds = torch.stack([part.any(dim=1) for part in memory.occupied.split(parts, dim=1)], dim=1)
     readout = torch.where(holds[:, None, :, None], readout, readout[:, :, :1])
-    if len(parts) < 3:
-        readout = readout[:, :, [0, latest, (len(parts) - 1) * int(memory.slots > first)]]
-    return readout.flatten(2)
+    if len(parts) == 3:
+        return readout.flatten(2)
+    order = (0, latest, (len(parts) - 1) * int(memory.slots > first))
+    return torch.cat([readout[:, :, part] for part in order], dim=-1)
 
 
 def read_target(memory: SlotMemory, features: Tensor) -> Tensor:
@@ -79,8 +80,10 @@ def read_target(memory: SlotMemory, features: Tensor) -> Tensor:
         given = target_fit(memory.given_moments())
     # Autocast would round the moments, and what is solved with them would be far off.
     with torch.autocast(features.device.type, enabled=False):
-        everything = (weights.unsqueeze(1) @ moments.flatten(2)).view_as(moments[:, 0])
-        fits = torch.cat([given, target_fit(everything)], dim=-1)
+        every = given
+        if memory.slots > memory.layout.given:
+            every = target_fit((weights.unsqueeze(1) @ moments.flatten(2)).view_as(moments[:, 0]))
+        fits = torch.cat([given, every], dim=-1)
         return features.to(fits.dtype) @ fits
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -123,16 +124,33 @@ class SlotMemory:
         """
         objects = template.key.shape[0]
         index = torch.full((objects, layout.slots), EMPTY, device=template.key.device)
-        # Without a permanent slot the first frame is the first contender.
-        start = layout.first_chosen if layout.chosen and not layout.permanent else 0
-        seen = torch.full((objects,), int(not layout.permanent), device=index.device)
         banks = {
             name: t.new_zeros((objects, layout.slots, *t.shape[1:])) for name, t in template.tensors().items()
         }
-        memory = cls(layout, frame_index=index, seen=seen, **banks)
-        slot = torch.full((objects,), start, device=index.device)
-        frame = torch.as_tensor(frame_index, device=index.device).expand(objects)
-        return memory._write(template, frame, slot)._fitted()
+        memory = cls(layout, frame_index=index, seen=index[:, 0], **banks)
+        return memory.begin(template, frame_index, torch.ones_like(index[:, 0], dtype=torch.bool))
+
+    def begin(self, template: Template, frame_index: int | Tensor, new: Tensor) -> "SlotMemory":
+        """Begin the memory of some of the objects anew, as :meth:`of_first_frame` does.
+
+        What their other slots hold stays there and is not read: they are empty.
+
+        Args:
+            template: of the frame where their masks were given, of all objects.
+            frame_index: its index, ``()`` or ``(O,)``.
+            new: which objects ``(O,)`` bool.
+
+        Returns:
+            The memory to go on with.
+        """
+        layout = self.layout
+        # Without a permanent slot the first frame is the first contender.
+        start = layout.first_chosen if layout.chosen and not layout.permanent else 0
+        index = self.frame_index.masked_fill(new.unsqueeze(1), EMPTY)
+        seen = self.seen.masked_fill(new, int(not layout.permanent))
+        frame = torch.as_tensor(frame_index, device=index.device).expand(self.objects)
+        memory = replace(self, frame_index=index, seen=seen)
+        return memory._write(template, frame, torch.where(new, start, -1))._fitted(new)
 
     @property
     def occupied(self) -> Tensor:
@@ -208,7 +226,7 @@ class SlotMemory:
         frame_index: int | Tensor,
         policy: Policy,
         *,
-        candidate: bool = True,
+        candidate: bool | Tensor = True,
         present: Tensor | None = None,
         noise: bool = False,
         tau: float = 1.0,
@@ -224,7 +242,8 @@ class SlotMemory:
             template: the new frame.
             frame_index: its index, ``()`` or ``(O,)``.
             policy: decides the contest.
-            candidate: False skips the contest at this frame.
+            candidate: False skips the contest at this frame; a tensor ``()`` or ``(O,)`` bool where the step
+                is one graph for all frames.
             present: which objects the frame shows ``(O,)`` bool; the memories of the others stay as they are.
             noise: sample the learned choice by Gumbel noise, Eq. (3).
             tau: temperature of Eq. (3).
@@ -238,14 +257,15 @@ class SlotMemory:
         objects = self.frame_index.shape[0]
         frame = torch.as_tensor(frame_index, device=self.frame_index.device).expand(objects)
         memory = self
-        if candidate:
+        if candidate is not False:
             contender, contender_frame = template, frame
             if self.layout.latest:
                 slot = self.layout.latest_slot
                 contender = Template(**{name: bank[:, slot] for name, bank in self._banks().items()})
                 contender_frame = self.frame_index[:, slot].clone()
-            if present is not None:
-                contender_frame = torch.where(present, contender_frame, EMPTY)
+            for competes in (present, candidate):
+                if isinstance(competes, Tensor):
+                    contender_frame = torch.where(competes, contender_frame, EMPTY)
             memory = memory._compete(contender, contender_frame, policy, noise, tau, generator, fusion)
         if self.layout.latest:
             latest = torch.full_like(self.seen, self.layout.latest_slot)
@@ -254,11 +274,15 @@ class SlotMemory:
             memory = memory._write(template, frame, latest)
         return memory
 
-    def _fitted(self) -> "SlotMemory":
-        """With the target model of the templates that are in the given slots now."""
+    def _fitted(self, new: Tensor | None = None) -> "SlotMemory":
+        """With the target model of the templates in the given slots; ``new`` ``(O,)`` bool have others."""
         if self.moments is None or not self.layout.permanent:
             return self
-        return replace(self, permanent_fit=target_fit(self.given_moments()).contiguous())
+        known, moments = self.permanent_fit, self.given_moments()
+        if known is None or new is None:
+            return replace(self, permanent_fit=target_fit(moments).contiguous())
+        fit = when(new.any(), target_fit, torch.zeros_like(known), moments)
+        return replace(self, permanent_fit=torch.where(new[:, None, None], fit, known))
 
     def given_moments(self) -> Tensor:
         """Mean moments of the templates in the given slots ``(O, C, C + T)``, of a model that has them."""
@@ -349,7 +373,8 @@ class SlotMemory:
             asking = getattr(contender, policy.compares)
             if policy.compares == "update_key" and contender.contender_key is not None:
                 asking = contender.contender_key
-            scores = update_similarity(asking, bank, block=1024)
+            score = partial(update_similarity, block=1024)
+            scores = when(exists.any(), score, asking.new_zeros(frames.shape), asking, bank)
         pinned = self.layout.permanent and self.layout.latest
         slot = policy.choose(Contest(frames, memory.seen, scores, pinned, noise, tau, generator))
         if slot.is_floating_point():
@@ -420,3 +445,19 @@ class SlotMemory:
     def select_objects(self, index: Tensor) -> "SlotMemory":
         """Only the objects at these positions ``(O',)``, in this order."""
         return SlotMemory(self.layout, **{name: tensor[index] for name, tensor in self.tensors().items()})
+
+
+def when(asked: Tensor, compute: Callable[..., Tensor], otherwise: Tensor, *arguments: Tensor) -> Tensor:
+    """Compute something, in an exported graph only where it is asked for.
+
+    Args:
+        asked: ``()`` bool.
+        compute: a function of ``arguments``.
+        otherwise: what a graph gives where it is not; of the shape that ``compute`` returns.
+        arguments: of ``compute``.
+    """
+    if not torch.compiler.is_exporting():
+        return compute(*arguments)
+    # Copies, which the graph does without: its branches may not share memory with one another.
+    copies = tuple(argument.clone() for argument in (otherwise, *arguments))
+    return torch.cond(asked, lambda _, *given: compute(*given), lambda first, *_: first.clone(), copies)

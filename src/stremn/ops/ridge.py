@@ -6,6 +6,9 @@ solution. With weights per position and a squared error the solution needs no mo
 second moments, and these add up over templates.
 """
 
+from itertools import pairwise
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
@@ -13,6 +16,14 @@ __all__ = ["balanced_weights", "target_fit", "target_moments"]
 
 LEAST_SHARE = 1e-3
 """Share of the frame that object and rest cover at least, for their weights."""
+
+BLOCK = 64
+"""Most unknowns that are eliminated at a time by products: fewer mean more and smaller products."""
+
+NEARLY_INVERSE = 1e-4
+"""How far from 1 eigenvalues of matrix times inverse may be before Newton's last step, which squares it."""
+
+Solver = Literal["auto", "cholesky", "products"]
 
 LEAST_PENALTY = 1e-4
 """Added to every penalty, so that a feature that is zero in all templates can be solved for."""
@@ -73,19 +84,22 @@ def target_moments(features: Tensor, targets: Tensor, weights: Tensor) -> Tensor
         return weighted.transpose(1, 2) @ torch.cat([features, targets], dim=-1)
 
 
-def target_fit(moments: Tensor, *, ridge: float = 0.03) -> Tensor:
+def target_fit(moments: Tensor, *, ridge: float = 0.03, method: Solver = "auto") -> Tensor:
     """Fit the linear model: its product with features predicts the targets.
 
     Args:
         moments: of :func:`target_moments`, or a sum of them ``(O, C, C + T)``.
         ridge: penalty on the square of each coefficient, in shares of the second moment of its feature, so
             that the scale of a feature changes next to nothing.
+        method: ``"cholesky"``, or ``"products"``, which needs nothing but products of matrices, with the same
+            result up to rounding; ``"auto"`` takes products only where there is no Cholesky: in an exported
+            graph, and while a CUDA graph is captured.
 
     Returns:
         Coefficients ``(O, C, T)``, at least float32.
 
     Raises:
-        ValueError: if the shape does not fit.
+        ValueError: if the shape does not fit, the method is unknown, or there is no penalty for products.
 
     Examples:
         >>> features = torch.randn(1, 50, 4, generator=torch.Generator().manual_seed(0))
@@ -96,10 +110,79 @@ def target_fit(moments: Tensor, *, ridge: float = 0.03) -> Tensor:
     """
     if moments.dim() != 3 or moments.shape[2] <= moments.shape[1]:
         raise ValueError(f"expected moments (O, C, C + T), got {tuple(moments.shape)}")
+    if method not in get_args(Solver):
+        raise ValueError(f"unknown method '{method}': use one of {', '.join(get_args(Solver))}")
+    if method == "products" and ridge <= 0:
+        raise ValueError(f"products need a penalty above 0, got {ridge}")
     channels = moments.shape[1]
     exact = torch.promote_types(moments.dtype, torch.float32)
+    if method == "auto":
+        capturing = moments.is_cuda and torch.cuda.is_current_stream_capturing()
+        method = "products" if capturing or torch.compiler.is_exporting() else "cholesky"
     with torch.autocast(moments.device.type, enabled=False):
         gram, cross = moments.to(exact).split([channels, moments.shape[2] - channels], dim=-1)
-        penalty = ridge * gram.diagonal(dim1=-2, dim2=-1) + LEAST_PENALTY
-        factor, _ = torch.linalg.cholesky_ex(gram + torch.diag_embed(penalty))
-        return torch.cholesky_solve(cross, factor)
+        second = gram.diagonal(dim1=-2, dim2=-1)
+        penalty = ridge * second + LEAST_PENALTY
+        normal = gram + torch.diag_embed(penalty)
+        if method == "cholesky":
+            factor, _ = torch.linalg.cholesky_ex(normal)
+            return torch.cholesky_solve(cross, factor)
+        # With ones on the diagonal no eigenvalue is below the share of the penalty in it.
+        scale = (second + penalty).rsqrt().unsqueeze(-1)
+        return scale * _solve_by_products(normal * scale * scale.mT, scale * cross, ridge / (1 + ridge))
+
+
+def _solve_by_products(normal: Tensor, right: Tensor, least: float) -> Tensor:
+    """Solve a system ``(O, C, C)`` whose matrix is positive definite, with ones on its diagonal.
+
+    Elimination by blocks, then one step of refinement, which makes good what single precision loses.
+
+    Args:
+        normal: ``(O, C, C)``.
+        right: ``(O, C, T)``.
+        least: no eigenvalue is smaller.
+    """
+    size = normal.shape[-1]
+    count = -(-size // BLOCK)
+    bounds = [round(i * size / count) for i in range(count + 1)]
+    rest, eliminated = normal, []
+    for first, last in pairwise(bounds):
+        width = last - first
+        # What is left after elimination has eigenvalues no smaller, and a diagonal no larger, than the whole.
+        inverse, below = _inverse_by_products(rest[:, :width, :width], least), rest[:, width:, :width]
+        eliminated.append((inverse, below))
+        if last < size:
+            rest = rest[:, width:, width:] - below @ (inverse @ below.mT)
+
+    def solve(right: Tensor) -> Tensor:
+        parts = []
+        for inverse, below in eliminated:
+            parts.append(inverse @ right[:, : inverse.shape[-1]])
+            right = right[:, inverse.shape[-1] :] - below @ parts[-1]
+        found = parts[-1]
+        for (inverse, below), part in reversed(list(zip(eliminated[:-1], parts[:-1], strict=True))):
+            found = torch.cat([part - inverse @ (below.mT @ found), found], dim=1)
+        return found
+
+    found = solve(right)
+    return found + solve(right - normal @ found)
+
+
+def _inverse_by_products(matrix: Tensor, least: float) -> Tensor:
+    """The inverse of a positive definite matrix ``(O, C, C)``, by Newton's iteration.
+
+    A step takes an eigenvalue e of matrix times inverse to e(2 - e). All of them lie in known bounds, and
+    between the steps these are brought to lie evenly around 1, which halves the number of steps.
+
+    Args:
+        matrix: no diagonal entry is larger than 1, so that no eigenvalue is larger than C.
+        least: no eigenvalue is smaller.
+    """
+    size = matrix.shape[-1]
+    eye = torch.eye(size, dtype=matrix.dtype, device=matrix.device)
+    inverse, off = 2 / (least + size) * eye.expand_as(matrix), (size - least) / (size + least)
+    while off > NEARLY_INVERSE:
+        even = 2 / (2 - off**2)
+        inverse = torch.baddbmm(inverse, inverse, matrix @ inverse, beta=2 * even, alpha=-even)
+        off = even - 1
+    return inverse + inverse @ (eye - matrix @ inverse)

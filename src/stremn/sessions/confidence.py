@@ -5,15 +5,14 @@ came from outside, without later templates and without where it was before. Wher
 followed, it is right; an error that crept into the memory does not confirm itself.
 """
 
+from torch import Tensor
+
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 
-__all__ = ["CHECK_EVERY", "LOST", "check"]
+__all__ = ["CHECK_EVERY", "check"]
 
 CHECK_EVERY = 3
 """Frames from one check to the next; each costs about a quarter of a frame's time."""
-
-LOST = 0.5
-"""The confidence below which an object is called lost."""
 
 INERTIA = 0.5
 """Share of the confidence before in that after a check, so that one frame alone raises no alarm."""
@@ -23,19 +22,17 @@ SLOPE, OFFSET = 4.4, -0.9
 were not trained on; see the results page."""
 
 
-def check(
-    model: Segmenter, features: ImageFeatures, state: SegmentationState, before: list[float]
-) -> list[float]:
-    """The confidence in each object after a check.
+def check(model: Segmenter, features: ImageFeatures, state: SegmentationState, before: Tensor) -> Tensor:
+    """The confidence in each object after a check ``(O,)`` float32.
 
     Args:
         model: of the session.
         features: of the frame.
         state: after the frame.
-        before: the confidence in each object before it.
+        before: the confidence in each object before it ``(O,)`` float32.
     """
     again = model.aggregate(model.segment(features, state.given_alone(), guide=False)) > 0.5
     found = state.previous > 0.5
     both, either = ((a.flatten(1).sum(dim=1)) for a in (again & found, again | found))
     right = (SLOPE * both / either.clamp_min(1) + OFFSET).sigmoid() * found.flatten(1).any(dim=1)
-    return [INERTIA * was + (1 - INERTIA) * now for was, now in zip(before, right.tolist(), strict=True)]
+    return INERTIA * before + (1 - INERTIA) * right

@@ -1,21 +1,34 @@
 """Frames and masks as people have them, brought to one form."""
 
+from __future__ import annotations
+
 import logging
+import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.files import Legend
 from stremn.files.images import UNREADABLE, to_rgb8
 from stremn.files.masks import label_image
 
-__all__ = ["as_frame", "as_object_id", "as_object_ids", "as_object_masks", "internal_size", "to_input"]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = [
+    "as_frame",
+    "as_object_id",
+    "as_object_ids",
+    "as_object_masks",
+    "internal_size",
+    "resized",
+    "to_input",
+]
 
 log = logging.getLogger("stremn")
 
@@ -37,11 +50,11 @@ def as_frame(frame: Any) -> np.ndarray:
             return to_rgb8(frame)
         except UNREADABLE as error:
             raise StremnError(f"the frame is a picture that cannot be read: {error}") from error
-    if isinstance(frame, Tensor):
+    if _is_tensor(frame):
         frame = frame.detach().cpu()
         if frame.dim() == 3 and frame.shape[0] in (1, 3):
             frame = frame.permute(1, 2, 0)
-        frame = frame.to(torch.float32).numpy() if frame.is_floating_point() else frame.numpy()
+        frame = frame.float().numpy() if frame.is_floating_point() else frame.numpy()
     frame = np.asarray(frame)
     if frame.ndim == 2:
         frame = frame[:, :, None]
@@ -122,7 +135,7 @@ def as_object_id(key: Any) -> int:
     Raises:
         StremnError: if it is not a whole number from 1 to 255.
     """
-    if isinstance(key, (np.ndarray, Tensor)) and key.ndim == 0:
+    if (isinstance(key, np.ndarray) or _is_tensor(key)) and key.ndim == 0:
         key = key.item()
     number = isinstance(key, (int, float, np.integer, np.floating)) and not isinstance(key, bool)
     if not number or not 1 <= key <= 255 or int(key) != key:
@@ -165,9 +178,9 @@ def _binary(given: Any, key: int) -> np.ndarray:
 
 
 def _plain(mask: Any) -> np.ndarray:
-    if isinstance(mask, Tensor):
+    if _is_tensor(mask):
         mask = mask.detach().cpu()
-        mask = mask.to(torch.float32) if mask.is_floating_point() else mask
+        mask = mask.float() if mask.is_floating_point() else mask
         array = mask.numpy()
     else:
         array = np.asarray(mask)
@@ -186,14 +199,28 @@ def internal_size(size: tuple[int, int], shorter: int, stride: int, scale: float
     return height, width
 
 
+def resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A frame ``(H, W, 3)`` uint8 at the internal size: by area when smaller, bilinear when larger."""
+    if frame.shape[:2] == size:
+        return frame
+    shrinks = size[0] < frame.shape[0]
+    return cv2.resize(
+        frame, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
 def to_input(frame: np.ndarray, size: tuple[int, int], device: torch.device) -> Tensor:
     """A frame as ``(1, 3, h, w)`` float32 in [0, 1] at the internal size."""
-    if frame.shape[:2] != size:
-        shrinks = size[0] < frame.shape[0]
-        frame = cv2.resize(
-            frame, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+    import torch
+
+    frame = resized(frame, size)
     # What counts as contiguous may still have a negative stride along a side of one pixel.
     frame = frame.copy() if min(frame.strides) < 0 else np.require(frame, requirements=("C", "W"))
     tensor = torch.from_numpy(frame).to(device)
     return tensor.permute(2, 0, 1).unsqueeze(0).to(torch.float32).div_(255)
+
+
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
+    """Without importing PyTorch: where it was not imported there are no tensors."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)

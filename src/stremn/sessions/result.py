@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from stremn.errors import StremnError
-from stremn.ops.aggregate import background_logit
 
 if TYPE_CHECKING:
     from supervision import Detections
 
-__all__ = ["SegmentationResult", "label_map", "winners"]
+__all__ = ["LOST", "SegmentationResult"]
+
+LOST = 0.5
+"""The confidence below which an object is called lost."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,6 @@ class SegmentationResult:
         object_ids: the objects followed, in the order of ``probabilities``.
         confidence: by object id, the probability that the object is followed rightly, in [0, 1]; 1 where its
             mask was given. See :mod:`stremn.sessions.confidence`.
-        lost: by object id, whether it is not seen at present: lost, hidden, or out of the picture.
 
     Examples:
         >>> from stremn import SegmentationSession
@@ -45,18 +44,21 @@ class SegmentationResult:
     labels: np.ndarray
     object_ids: tuple[int, ...]
     confidence: Mapping[int, float] = field(default_factory=dict)
-    lost: Mapping[int, bool] = field(default_factory=dict)
-    _coarse: Tensor | None = None  # (O, 1, h', w'), at any resolution
+    _coarse: Any = None  # tensor or array (O, 1, h', w'), at any resolution
+
+    @property
+    def lost(self) -> dict[int, bool]:
+        """By object id, whether it is not seen at present: lost, hidden, or out of the picture."""
+        return {i: value < LOST for i, value in self.confidence.items()}
 
     @cached_property
     def probabilities(self) -> np.ndarray:
         """Probability of each object at each pixel ``(O, H, W)`` float32; the rest to 1 is background."""
         if self._coarse is None:
             return np.zeros((0, *self.labels.shape), np.float32)
-        fine = F.interpolate(
-            self._coarse.float(), size=self.labels.shape, mode="bilinear", align_corners=False
-        )
-        return fine[:, 0].cpu().numpy()
+        coarse = self._coarse if isinstance(self._coarse, np.ndarray) else self._coarse.float().cpu().numpy()
+        size = self.labels.shape[::-1]
+        return np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in coarse[:, 0]])
 
     def to_supervision(self) -> "Detections":
         """The objects that have pixels as ``supervision.Detections``, in the order of ``object_ids``.
@@ -84,27 +86,3 @@ class SegmentationResult:
             tracker_id=ids,
             data={"lost": np.array([self.lost[i] for i in ids.tolist()])},
         )
-
-
-def label_map(logits: Tensor, object_ids: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
-    """The winning id of every pixel ``(H, W)`` uint8 for logits ``(O, 1, h', w')``.
-
-    Logits are interpolated, not probabilities: edges come out sharper.
-    """
-    fine = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, 0]
-    # Soft aggregation keeps the order of the objects, and an object wins over the background only if its
-    # odds do; with one object that is a logit above zero.
-    if len(object_ids) == 1:
-        return ((fine[0] > 0).to(torch.uint8) * object_ids[0]).cpu().numpy()
-    return _winners(fine, background_logit(fine, dim=0), object_ids)
-
-
-def winners(probabilities: Tensor, object_ids: tuple[int, ...]) -> np.ndarray:
-    """The winning id of every pixel ``(H, W)`` uint8 for probabilities ``(O, 1, H, W)``."""
-    return _winners(probabilities[:, 0], 1 - probabilities[:, 0].sum(dim=0), object_ids)
-
-
-def _winners(objects: Tensor, background: Tensor, object_ids: tuple[int, ...]) -> np.ndarray:
-    best, winner = objects.max(dim=0)
-    ids = torch.tensor(object_ids, dtype=torch.uint8, device=best.device)
-    return torch.where(best > background, ids[winner], 0).to(torch.uint8).cpu().numpy()

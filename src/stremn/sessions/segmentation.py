@@ -14,9 +14,10 @@ from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 from stremn.sessions.compiled import compiled_step
-from stremn.sessions.confidence import CHECK_EVERY, LOST, check
+from stremn.sessions.confidence import CHECK_EVERY, check
 from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, to_input
-from stremn.sessions.result import SegmentationResult, label_map
+from stremn.sessions.labels import label_map
+from stremn.sessions.result import SegmentationResult
 from stremn.sessions.session import Session
 from stremn.sessions.settings import SegmentationSettings
 from stremn.sessions.views import Consensus, View, is_plain
@@ -223,8 +224,7 @@ class SegmentationSession(Session):
 
     def _result(self, labels: np.ndarray, probabilities: Tensor) -> SegmentationResult:
         confidence = {i: self._confidence[i] for i in self.object_ids}
-        lost = {i: value < LOST for i, value in confidence.items()}
-        return SegmentationResult(self.frame_index, labels, self.object_ids, confidence, lost, probabilities)
+        return SegmentationResult(self.frame_index, labels, self.object_ids, confidence, probabilities)
 
     def remove(self, object_ids: int | Iterable[int]) -> None:
         """Stop following objects. Ids that are not followed are passed over.
@@ -312,8 +312,9 @@ class SegmentationSession(Session):
         known = torch.arange(len(self.object_ids), device=self.runtime.device)
         state = self.states[0]
         state = state if len(known) == len(state.previous) else state.select_objects(known)
-        before = [self._confidence[i] for i in self.object_ids]
-        self._confidence |= zip(self.object_ids, check(self.model, features, state, before), strict=True)
+        before = torch.tensor([self._confidence[i] for i in self.object_ids], device=known.device)
+        now = check(self.model, features, state, before).tolist()
+        self._confidence |= zip(self.object_ids, now, strict=True)
 
     def _tell_tiny(self, given: dict[int, np.ndarray]) -> None:
         """Warn of objects that are too small for the network to see at its internal resolution."""

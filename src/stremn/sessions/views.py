@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 from stremn.models.segmenter import with_given
+from stremn.sessions.labels import label_map, winners
 from stremn.sessions.postprocess import drop_far
-from stremn.sessions.result import label_map, winners
 
 __all__ = ["MULTI_SCALE", "ONE_VIEW", "Consensus", "View", "is_plain"]
 
