@@ -43,7 +43,7 @@ def test_the_verbs_give_the_documented_shapes(model: Segmenter) -> None:
     stride = {"lite": 4, "stm": 1}[config.architecture]
     assert features.logit_size == (HEIGHT // stride, WIDTH // stride)
     previous = torch.rand(4, 1, *features.logit_size)
-    logits = model.decode(features, readout, previous)
+    logits = model.decode(features, readout, model.guidance(previous, features))
     assert logits.shape == previous.shape
     state = SegmentationState(memory, previous)
     assert torch.equal(model.segment(features, state), logits)

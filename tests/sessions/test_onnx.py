@@ -49,7 +49,7 @@ def session(graph: Path) -> OnnxSession:
 
 def test_labels_and_memory_are_those_of_a_session(session: OnnxSession) -> None:
     """Objects are given, given again, removed and join in the place of one that went."""
-    other = SegmentationSession("stremn-lite", size=64, device="cpu", precision="fp32")
+    other = SegmentationSession("stremn-lite", size=64, device="cpu", precision="fp32", search_region=False)
     equal, bytes_of_state = [], set()
     for index in range(16):
         ids, masks = labels(index), None
@@ -80,7 +80,7 @@ def test_corrections_are_for_the_other_engine(session: OnnxSession) -> None:
 
 
 def test_numbers_of_lost_frames_are_left_out(session: OnnxSession) -> None:
-    other = SegmentationSession("stremn-lite", size=64, device="cpu", precision="fp32")
+    other = SegmentationSession("stremn-lite", size=64, device="cpu", precision="fp32", search_region=False)
     for index in (2, 3, 9, 10, 14):
         masks = labels(index) if index == 2 else None
         for each in (session, other):

@@ -59,7 +59,14 @@ def test_same_probabilities_and_labels(policy: str, grad: bool, model: Segmenter
     with torch.set_grad_enabled(grad):
         logits = logits_of(model, clip, policy)
     session = SegmentationSession(
-        model, policy=policy, slots=SLOTS, size=0, candidate_every=1, precision="fp32", device="cpu"
+        model,
+        policy=policy,
+        slots=SLOTS,
+        size=0,
+        candidate_every=1,
+        precision="fp32",
+        device="cpu",
+        search_region=False,
     )
     session.step(frame(0), masks=labels(0))
     seen = set()

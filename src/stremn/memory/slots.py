@@ -187,6 +187,12 @@ class SlotMemory:
             **{n: (weights.to(bank)[:, :, None, None] * bank).sum(dim=1) for n, bank in self._banks().items()}
         )
 
+    def newest(self) -> Template:
+        """The template of each object that is of the latest frame."""
+        newest = self.frame_index.argmax(dim=1)
+        own = torch.arange(self.objects, device=newest.device)
+        return Template(**{name: bank[own, newest] for name, bank in self._banks().items()})
+
     def read(
         self,
         query_key: Tensor,
@@ -442,8 +448,8 @@ class SlotMemory:
         frame_index = F.pad(self.frame_index, (0, extra), value=EMPTY)
         return replace(self, **wide, frame_index=frame_index)
 
-    def select_objects(self, index: Tensor) -> "SlotMemory":
-        """Only the objects at these positions ``(O',)``, in this order."""
+    def select_objects(self, index: Tensor | slice) -> "SlotMemory":
+        """Only the objects at these positions ``(O',)``, in this order; of a slice it shares the tensors."""
         return SlotMemory(self.layout, **{name: tensor[index] for name, tensor in self.tensors().items()})
 
 

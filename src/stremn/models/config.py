@@ -258,6 +258,11 @@ class SegmenterConfig(ModelConfig):
         return _digest(json.dumps(values))
 
     @property
+    def searches_regions(self) -> bool:
+        """Whether a part of a frame is enough to find an object in, see :mod:`stremn.models.region`."""
+        return self.architecture == "lite"
+
+    @property
     def layout(self) -> MemoryLayout:
         """The memory layout of K slots: one permanent, one latest, the rest chosen (Sec. 4.1.1)."""
         return MemoryLayout.of_slots(self.slots)

@@ -4,6 +4,8 @@ An EfficientNet-Lite0 runs once per frame for all objects and gives the keys, as
 (https://arxiv.org/abs/2106.05210); per object there is only a light value encoder, the read and the decoder.
 """
 
+from collections.abc import Sequence
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from stremn.errors import StremnError
 from stremn.memory import NO_FUSION, SlotMemory, Template, read_separately, read_target
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ResidualBlock, concatenate, feature_channels
+from stremn.models.region import Region
 from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of, to_map
 from stremn.ops import balanced_weights, target_moments
 
@@ -69,12 +72,12 @@ class Decoder(nn.Module):
         self.refine_quarter = ResidualBlock(32)
         self.predict = nn.Conv2d(32, 1, 3, padding=1)
 
-    def forward(self, maps: tuple[Tensor, ...], readout: Tensor, previous: Tensor | None) -> Tensor:
-        """Logits ``(O, 1, h/4, w/4)``; ``readout`` is ``(O, Cr, H, W)``."""
+    def forward(self, maps: tuple[Tensor, ...], readout: Tensor, guidance: Tensor | None) -> Tensor:
+        """Logits ``(O, 1, h/4, w/4)``; ``readout`` is ``(O, Cr, H, W)``, ``guidance`` ``(O, 2, H, W)``."""
         quarter, eighth, coarse = maps
         permanent, latest, chosen, target = readout.split(self.parts, dim=1)
         rest = self.fuse_rest(concatenate([permanent, chosen])) + self.fuse_target(target)
-        guidance = self._guidance(latest, previous, coarse.shape[0])
+        guidance = torch.zeros_like(latest[:, :2]) if guidance is None else guidance.to(latest)
         x = self.fuse(concatenate([latest, of_objects(coarse, len(latest)), guidance]))
         x = self.refine(x + rest)
         x = self._up(self.to_eighth(x), self.skip_eighth, eighth)
@@ -87,14 +90,6 @@ class Decoder(nn.Module):
     def _up(x: Tensor, skip: nn.Module | None, fine: Tensor) -> Tensor:
         x = F.interpolate(x, size=fine.shape[-2:], mode="bilinear", align_corners=False)
         return x if skip is None else x + of_objects(skip(fine), len(x))
-
-    @staticmethod
-    def _guidance(readout: Tensor, previous: Tensor | None, frames: int) -> Tensor:
-        size = readout.shape[-2:]
-        if previous is None:
-            return readout.new_zeros((readout.shape[0], 2, *size))
-        coarse = Segmenter.resize(previous, size)
-        return torch.cat([coarse, others_of(coarse, frames)], dim=1).to(readout)
 
 
 class LiteSegmenter(Segmenter):
@@ -188,15 +183,37 @@ class LiteSegmenter(Segmenter):
     ) -> Template:
         """Key from the image alone; value and update key from image and mask at stride 4."""
         masks = self.mask_input(masks, given, features.maps[0].shape[-2:])
-        encoded = self.value_encoder(features.maps, masks, others_of(masks, features.frames))
-        value = self.project_key(encoded, self.value)
+        encoded = self._encoded(features, masks, others_of(masks, features.frames))
+        return self._template(features, masks, *encoded)
+
+    def encode_around(
+        self, features: ImageFeatures, masks: Tensor, regions: Sequence[Region], before: Template
+    ) -> Template:
+        """The same, where value and update key are made anew within the regions alone."""
+        value, update_key = (t.clone() for t in (before.value, before.update_key))
+        others, grid = others_of(masks, features.frames), features.grid
+        for position, region in enumerate(regions):
+            own, seen = slice(position, position + 1), features.cut(region)
+            parts = self._encoded(seen, *(region.cut(m[own], grid) for m in (masks, others)))
+            for whole, part in zip((value, update_key), parts, strict=True):
+                region.paste(to_map(whole[own], grid), to_map(part, seen.grid), grid)
+        return self._template(features, masks, value, update_key)
+
+    def _encoded(self, features: ImageFeatures, masks: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and update key ``(O, N, …)`` for masks at stride 4."""
+        encoded = self.value_encoder(features.maps, masks, others)
+        return self.project_key(encoded, self.value), self.project_key(encoded, self.update_key)
+
+    def _template(
+        self, features: ImageFeatures, masks: Tensor, value: Tensor, update_key: Tensor
+    ) -> Template:
         return Template(
             key=of_objects(features.key, len(masks)),
             value=value,
-            update_key=self.project_key(encoded, self.update_key),
+            update_key=update_key,
             moments=self._moments(features, masks, value),
         )
 
-    def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:
+    def decode(self, features: ImageFeatures, readout: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Logits ``(O, 1, h/4, w/4)``."""
-        return self.decoder(features.maps, to_map(readout, features.grid), previous)
+        return self.decoder(features.maps, to_map(readout, features.grid), guidance)

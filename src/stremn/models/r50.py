@@ -88,7 +88,7 @@ class PaperSegmenter(Segmenter):
             contender_key=None if asking is None else self.project_key(encoded, asking),
         )
 
-    def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:
+    def decode(self, features: ImageFeatures, readout: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Logits ``(O, 1, h, w)`` from readout and query value, concatenated as in Eq. (5)."""
         quarter, eighth, coarse = features.maps
         value = of_objects(self.query_value(coarse), len(readout))

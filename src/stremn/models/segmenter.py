@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -12,9 +12,11 @@ from torch.nn import functional as F
 from stremn.memory import NO_FUSION, Fusion, Rules, SlotMemory, Template, surely_visible
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import TemplateFusion
+from stremn.models.region import Region, regions_of
 from stremn.ops import soft_aggregation
 
 __all__ = [
+    "ABSENT_LOGIT",
     "ImageFeatures",
     "SegmentationState",
     "Segmenter",
@@ -24,6 +26,9 @@ __all__ = [
     "to_map",
     "with_given",
 ]
+
+ABSENT_LOGIT = -20.0
+"""Of an object where it cannot be."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,12 @@ class ImageFeatures:
     def frames(self) -> int:
         """B."""
         return self.key.shape[0]
+
+    def cut(self, region: Region) -> "ImageFeatures":
+        """What there is of a part of the frame."""
+        key = region.cut(to_map(self.key, self.grid), self.grid).flatten(2).transpose(1, 2)
+        image, *maps = (region.cut(m, self.grid) for m in (self.image, *self.maps))
+        return replace(self, image=image, key=key, maps=tuple(maps))
 
 
 def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -156,12 +167,24 @@ class Segmenter(nn.Module, ABC):
                 ``None`` if none is new.
         """
 
+    def encode_around(
+        self, features: ImageFeatures, masks: Tensor, regions: Sequence[Region], before: Template
+    ) -> Template:
+        """The same within regions, in a model whose config says that it searches them.
+
+        Args:
+            features: of the frame.
+            masks: of the objects ``(O, 1, h', w')`` in [0, 1], zero outside of the regions.
+            regions: of the objects.
+            before: what the memory keeps of the frame before, and goes on keeping outside of the regions.
+        """
+        raise NotImplementedError
+
     @abstractmethod
-    def decode(self, features: ImageFeatures, readout: Tensor, previous: Tensor | None = None) -> Tensor:
+    def decode(self, features: ImageFeatures, readout: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Readout ``(O, N, Cr)`` to logits ``(O, 1, h', w')``, of the size that the features say.
 
-        ``previous`` are the probabilities of the frame before ``(O, 1, h', w')``, which a model may pass
-        over; ``None`` where there are none.
+        ``guidance`` is of :meth:`guidance`, which a model may pass over; ``None`` where there is none.
         """
 
     def observe(
@@ -174,6 +197,7 @@ class Segmenter(nn.Module, ABC):
         given: Sequence[Tensor] = (),
         candidate: bool = True,
         guide: bool = True,
+        near: Sequence[bool] = (),
         settle: Settle | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[SegmentationState, ...]]:
         """Take the next frame: read, decode, encode the template, write; the one way in the package.
@@ -190,6 +214,8 @@ class Segmenter(nn.Module, ABC):
                 taken from the other objects. Empty if there are none.
             candidate: whether the template of the frame before competes for a chosen slot.
             guide: False withholds the previous probabilities from the decoder.
+            near: of each known object whether it is looked for only around where it was, see
+                :mod:`stremn.models.region`; empty looks for all of them in all of the frame.
             settle: what becomes of the logits before they are remembered; ``None`` is :meth:`settled`.
 
         Returns:
@@ -201,7 +227,14 @@ class Segmenter(nn.Module, ABC):
         """
         if not states and not given:
             raise ValueError("a frame needs an object, known or given")
-        logits = tuple(self.segment(features[view], state, guide=guide) for view, state in enumerate(states))
+        regions = [
+            regions_of(state.previous, seen.grid, near) if any(near) else []
+            for seen, state in zip(features, states, strict=False)
+        ]
+        logits = tuple(
+            self.segment(features[view], state, guide=guide, regions=regions[view])
+            for view, state in enumerate(states)
+        )
         settled = self.settled(logits, given, features) if settle is None else settle(logits)
         after = tuple(
             self._remember(
@@ -212,6 +245,7 @@ class Segmenter(nn.Module, ABC):
                 rules,
                 frame_index,
                 candidate,
+                regions[view] if states else [],
             )
             for view, seen in enumerate(features)
         )
@@ -269,16 +303,37 @@ class Segmenter(nn.Module, ABC):
             after.append(SegmentationState(memory, found))
         return tuple(after)
 
-    def segment(self, features: ImageFeatures, state: SegmentationState, *, guide: bool = True) -> Tensor:
+    def segment(
+        self,
+        features: ImageFeatures,
+        state: SegmentationState,
+        *,
+        guide: bool = True,
+        regions: Sequence[Region] = (),
+    ) -> Tensor:
         """Logits of the known objects ``(O, 1, h', w')`` float32: read, then decode.
 
         Args:
             features: of the frame.
             state: of the frame before.
             guide: False withholds the previous probabilities from the decoder.
+            regions: where each object is looked for; empty is all of the frame.
         """
-        readout = self.read(features, state.memory)
-        return self.decode(features, readout, state.previous if guide else None).float()
+        guidance = self.guidance(state.previous, features) if guide else None
+        if not regions:
+            return self.decode(features, self.read(features, state.memory), guidance).float()
+        logits = torch.full_like(state.previous, ABSENT_LOGIT)
+        for position, region in enumerate(regions):
+            own, seen = slice(position, position + 1), features.cut(region)
+            readout = self.read(seen, state.memory.select_objects(own))
+            before = None if guidance is None else region.cut(guidance[own], features.grid)
+            region.paste(logits[own], self.decode(seen, readout, before), features.grid)
+        return logits
+
+    def guidance(self, previous: Tensor, features: ImageFeatures) -> Tensor:
+        """What the decoder is told of the frame before: each object and the others ``(O, 2, H, W)``."""
+        coarse = self.resize(previous, features.grid)
+        return torch.cat([coarse, others_of(coarse, features.frames)], dim=1)
 
     def settled(
         self, logits: Sequence[Tensor], given: Sequence[Tensor], features: Sequence[ImageFeatures]
@@ -301,9 +356,13 @@ class Segmenter(nn.Module, ABC):
         rules: Rules,
         frame_index: int | Tensor,
         candidate: bool,
+        regions: Sequence[Region],
     ) -> SegmentationState:
         """Encode the template of a frame and write it: known objects' slots, a memory for each new object."""
-        template = self.encode_template(features, probabilities, given)
+        if state is not None and regions and given is None:
+            template = self.encode_around(features, probabilities, regions, state.memory.newest())
+        else:
+            template = self.encode_template(features, probabilities, given)
         known = 0 if state is None else state.previous.shape[0]
         memory = None
         if state is not None:

@@ -6,7 +6,6 @@ a compiler, after a trial: where they are missing or give something else, convol
 """
 
 import functools
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
@@ -22,9 +21,6 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
 }
 """Name and constants in oneDNN of the activations that can be computed along."""
-
-SIZES = 4
-"""For so many sizes of the input a convolution keeps packed weights; multi-scale testing has four."""
 
 
 def pack(model: nn.Module, activated: Iterable[tuple[nn.Module, str, str]] = ()) -> None:
@@ -49,8 +45,8 @@ def pack(model: nn.Module, activated: Iterable[tuple[nn.Module, str, str]] = ())
 class PackedConv2d(nn.Conv2d):
     """A convolution and its activation, with the same result up to rounding.
 
-    How weights are to lie depends on the size of the input, so they are laid out when a size is first seen,
-    and kept for the last :data:`SIZES` sizes.
+    Weights are laid out for the size of the first input. oneDNN lays them out anew by itself for an input of
+    another size where that asks for it, which it hardly ever does.
 
     Args:
         convolution: on a CPU; pads with zeros.
@@ -63,22 +59,18 @@ class PackedConv2d(nn.Conv2d):
         super().__init__(**settings, device="meta")
         self.weight, self.bias = convolution.weight, convolution.bias
         self.activation, self.constants = ACTIVATIONS[nn.Identity if activation is None else type(activation)]
-        self.packed: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+        self.packed: Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Packed weights can be neither copied nor written; a copy packs anew."""
-        return {**self.__dict__, "packed": OrderedDict()}
+        return {**self.__dict__, "packed": None}
 
     def forward(self, x: Tensor, padding: tuple[int, int] | None = None) -> Tensor:
         """``(B, C, H, W)`` to ``(B, C', H', W')``, channels last; ``padding`` instead of its own."""
         around = (self.padding if padding is None else padding, self.stride, self.dilation, self.groups)
-        size = tuple(x.shape)
-        weight = self.packed.get(size)
-        if weight is None:
-            weight = self.packed[size] = _lay_out()(self.weight, *around, size)
-            if len(self.packed) > SIZES:
-                self.packed.popitem(last=False)
-        return _convolve()(x, weight, self.bias, *around, self.activation, self.constants, "")
+        if self.packed is None:
+            self.packed = _lay_out()(self.weight, *around, tuple(x.shape))
+        return _convolve()(x, self.packed, self.bias, *around, self.activation, self.constants, "")
 
 
 @functools.cache

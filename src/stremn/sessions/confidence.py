@@ -9,10 +9,13 @@ from torch import Tensor
 
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 
-__all__ = ["CHECK_EVERY", "check"]
+__all__ = ["CHECK_EVERY", "SURE", "check"]
 
 CHECK_EVERY = 3
 """Frames from one check to the next; each costs about a quarter of a frame's time."""
+
+SURE = 0.8
+"""The confidence from which an object is looked for only around where it was."""
 
 INERTIA = 0.5
 """Share of the confidence before in that after a check, so that one frame alone raises no alarm."""

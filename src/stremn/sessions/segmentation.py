@@ -14,7 +14,7 @@ from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 from stremn.sessions.compiled import compiled_step
-from stremn.sessions.confidence import CHECK_EVERY, check
+from stremn.sessions.confidence import CHECK_EVERY, SURE, check
 from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, to_input
 from stremn.sessions.labels import label_map
 from stremn.sessions.result import SegmentationResult
@@ -66,6 +66,9 @@ class SegmentationSession(Session):
         **changes: Any,
     ) -> None:
         super().__init__(model, settings, changes)
+        if self.settings.search_region is None:
+            faster = self.runtime.device.type == "cpu" and not self.settings.compile
+            self.settings = self.settings.changed(search_region=faster and self.model.config.searches_regions)
         chosen = self.settings
         assert chosen.slots is not None
         assert chosen.policy is not None
@@ -156,7 +159,9 @@ class SegmentationSession(Session):
         candidate = self.rules.candidate(index, before)
         with self.runtime.active():
             checked = bool(self.object_ids) and index // CHECK_EVERY > before // CHECK_EVERY
-            labels, probabilities = self._observe(image, given, features, candidate, checked)
+            labels, probabilities = self._observe(
+                image, given, features, self._near(before), candidate, checked
+            )
         for object_id, mask in given.items():
             labels[mask] = object_id
         self._confidence |= dict.fromkeys(given, 1.0)
@@ -268,6 +273,7 @@ class SegmentationSession(Session):
         image: np.ndarray,
         given: dict[int, np.ndarray],
         features: Sequence[ImageFeatures] | None,
+        near: Sequence[bool],
         candidate: bool,
         checked: bool,
     ) -> tuple[np.ndarray, Tensor]:
@@ -288,6 +294,7 @@ class SegmentationSession(Session):
                 *(self.states, self.rules, index),
                 given=() if masks is None else [masks],
                 candidate=candidate,
+                near=near,
             )
         else:
             seen = self._features(image) if features is None else features
@@ -296,6 +303,7 @@ class SegmentationSession(Session):
                 *(seen, self.states, self.rules, index),
                 given=() if masks is None else [view.turn(masks) for view in views],
                 candidate=candidate,
+                near=near,
                 settle=consensus,
             )
             if checked:
@@ -306,6 +314,20 @@ class SegmentationSession(Session):
         del seen  # so that its memory is free for the labels
         labels = label_map(logits[0], self.object_ids, size) if logits else np.zeros(size, np.uint8)
         return labels, self.states[0].previous
+
+    def _near(self, before: int) -> list[bool]:
+        """Of each object whether it is looked for only around where it was in the frame ``before``.
+
+        One that may be elsewhere is looked for everywhere, as is one whose newest template is of an earlier
+        frame, where it may have been elsewhere.
+        """
+        if self.memory is None or not self.settings.search_region:
+            return []
+        newest = self.memory.frame_index.amax(dim=1).tolist()
+        return [
+            self._confidence[i] >= SURE and frame == before
+            for i, frame in zip(self.object_ids, newest, strict=True)
+        ]
 
     def _check(self, features: ImageFeatures) -> None:
         """Bring the confidence in the objects known before this frame up to date."""

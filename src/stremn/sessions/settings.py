@@ -99,6 +99,9 @@ class SegmentationSettings(Settings):
             own. :data:`~stremn.sessions.MULTI_SCALE` is the multi-scale and flip testing of STReMN-MS (V7).
         postprocess: whether parts of an object far from its previous mask are removed (V6), see
             :func:`~stremn.sessions.postprocess.drop_far`; a number replaces its ``reach``.
+        search_region: whether each object is looked for around where it was instead of in all of the frame,
+            see :mod:`stremn.models.region`; ``None`` is where that is faster: ``stremn-lite`` on a CPU, not
+            compiled.
         compile: run frames without new objects through ``torch.compile(fullgraph=True)``, one program for
             each number of objects, made when first needed; a string names a backend.
 
@@ -118,6 +121,7 @@ class SegmentationSettings(Settings):
             "True, False or a number from 0 on", lambda v: isinstance(v, (int, float)) and 0 <= v < math.inf
         ),
     ] = False
+    search_region: _Flag | None = None
     compile: bool | str = False
 
     def resolved(self, config: ModelConfig) -> Self:
@@ -134,6 +138,9 @@ class SegmentationSettings(Settings):
             )
         if not resolved.views or min(view.scale for view in resolved.views) <= 0:
             raise StremnError("a session needs one view or more, of scales above 0")
+        if resolved.search_region and (resolved.compile or not config.searches_regions):
+            what = "a compiled session" if resolved.compile else f"a model '{config.architecture}'"
+            raise StremnError(f"{what} looks at all of a frame: leave search_region out")
         if resolved.compile and (resolved.reach is not None or not is_plain(resolved.views)):
             raise StremnError("compile works with one view that is not mirrored and no post-processing")
         return resolved

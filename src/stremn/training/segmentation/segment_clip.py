@@ -12,11 +12,9 @@ from torch.utils.checkpoint import checkpoint
 from stremn.data import Clip
 from stremn.memory import Rules
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
+from stremn.models.segmenter import ABSENT_LOGIT
 
 __all__ = ["damaged", "forget_activations", "segment_clip"]
-
-ABSENT_LOGIT = -20.0
-"""Logit of an object slot that holds no object, so that it takes no part in the aggregation."""
 
 CELLS = 6
 """Cells along each side of the noise that regions are cut from: about a sixth of the frame is their size."""

@@ -1,0 +1,78 @@
+"""Where in a frame an object is looked for, an addition to the paper.
+
+Most of a frame is not the object and not near it, and nothing that is computed there for this object changes
+what it is. The region around it holds all that does; single-object trackers call it the search region.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["Region", "regions_of"]
+
+MARGIN, GROWTH = 3, 0.15
+"""Cells of the memory's grid around an object, and shares of its height and width that are added to them."""
+
+BORDER = 1
+"""Cells along the edge of a region that are not kept: they were computed without what is beside them."""
+
+SEEN = 0.3
+"""Least probability of a pixel from which an object goes on."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of the grid of the memory's positions.
+
+    Attributes:
+        rows: first and, exclusive, last.
+        columns: likewise.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def paste(self, maps: Tensor, part: Tensor, grid: tuple[int, int]) -> None:
+        """Write a part of maps ``(…, n·H, n·W)`` in place, all but its border where the frame goes on."""
+        stride = maps.shape[-2] // grid[0]
+        inner = [
+            (BORDER * (first > 0), last - first - BORDER * (last < whole))
+            for (first, last), whole in zip((self.rows, self.columns), grid, strict=True)
+        ]
+        (top, bottom), (left, right) = ((stride * first, stride * last) for first, last in inner)
+        self.cut(maps, grid)[..., top:bottom, left:right] = part[..., top:bottom, left:right]
+
+    def cut(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
+        """This part of maps ``(…, n·H, n·W)`` for a grid (H, W), a view."""
+        stride = maps.shape[-2] // grid[0]
+        (top, bottom), (left, right) = self.rows, self.columns
+        return maps[..., stride * top : stride * bottom, stride * left : stride * right]
+
+
+def regions_of(masks: Tensor, grid: tuple[int, int], near: Sequence[bool]) -> list[Region]:
+    """The region of each object: around where it was seen last, all of the frame where that is nowhere.
+
+    Args:
+        masks: of the objects ``(O, 1, h, w)`` in [0, 1].
+        grid: (H, W).
+        near: False for an object that is looked for in all of the frame.
+    """
+    looked = torch.tensor(near, device=masks.device)[:, None, None]
+    seen = (F.adaptive_max_pool2d(masks, grid)[:, 0] > SEEN) & looked
+    spans = (_span(seen.any(dim=by).tolist(), n) for by, n in ((2, grid[0]), (1, grid[1])))
+    return [Region(*pair) for pair in zip(*spans, strict=True)]
+
+
+def _span(seen: list[list[bool]], length: int) -> list[tuple[int, int]]:
+    found = []
+    for marks in seen:
+        if not any(marks):
+            found.append((0, length))
+            continue
+        first, last = marks.index(True), length - marks[::-1].index(True)
+        margin = round(MARGIN + GROWTH * (last - first))
+        found.append((max(0, first - margin), min(length, last + margin)))
+    return found

@@ -1,0 +1,84 @@
+"""An object that is looked for around where it was is found as in the whole frame."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from small_data import frame, labels
+from stremn import SegmentationSession, StremnError
+from stremn.models import MODELS
+from stremn.models.region import BORDER, MARGIN, SEEN, Region, regions_of
+from stremn.sessions import SegmentationSettings
+
+GRID = (12, 20)
+SPAN = st.tuples(st.integers(0, 11), st.integers(1, 12)).filter(lambda ends: ends[0] < ends[1])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(SPAN, SPAN), min_size=1, max_size=4), st.data())
+def test_a_region_holds_its_object_and_a_margin(
+    boxes: list[tuple[tuple[int, int], tuple[int, int]]], data: st.DataObject
+) -> None:
+    near = [data.draw(st.booleans()) for _ in boxes]
+    masks = torch.full((len(boxes), 1, 4 * GRID[0], 4 * GRID[1]), SEEN / 2)
+    for mask, ((top, bottom), (left, right)) in zip(masks, boxes, strict=True):
+        mask[0, 4 * top : 4 * bottom, 4 * left : 4 * right] = 1
+    for region, box, close in zip(regions_of(masks, GRID, near), boxes, near, strict=True):
+        for (first, last), (start, end), whole in zip((region.rows, region.columns), box, GRID, strict=True):
+            assert (first, last) == (0, whole) or close
+            assert first == max(0, start - MARGIN) or first < start - MARGIN or not first
+            assert 0 <= first <= max(0, start - MARGIN)
+            assert min(whole, end + MARGIN) <= last <= whole
+
+
+def test_an_object_that_is_nowhere_is_looked_for_everywhere() -> None:
+    assert regions_of(torch.zeros(1, 1, 48, 80), GRID, [True]) == [Region((0, 12), (0, 20))]
+
+
+def test_what_is_cut_is_pasted_back_but_for_its_border() -> None:
+    maps, region = torch.rand(1, 3, 24, 40), Region((0, 5), (8, 20))
+    part, target = region.cut(maps, GRID), torch.full((1, 3, 24, 40), -1.0)
+    assert part.shape == (1, 3, 10, 24)
+    region.paste(target, part, GRID)
+    inside = torch.zeros(24, 40, dtype=torch.bool)
+    # At the edge of the frame there is nothing beside it.
+    inside[: 2 * (5 - BORDER), 2 * (8 + BORDER) :] = True
+    assert torch.equal(target[..., inside], maps[..., inside])
+    assert (target[..., ~inside] == -1).all()
+
+
+def followed(frames: list[np.ndarray], mask: np.ndarray, *, search_region: bool) -> list[np.ndarray]:
+    session = SegmentationSession("stremn-lite", size=0, search_region=search_region, device="cpu")
+    return [session.step(f, mask if i == 0 else None).labels for i, f in enumerate(frames)]
+
+
+def test_objects_are_found_as_in_the_whole_frame() -> None:
+    """Also where one object joins later, so that a template of a whole frame is between."""
+    frames, mask = [frame(i, 240, 400) for i in range(8)], labels(0, 240, 400)
+    found = [followed(frames, mask, search_region=where) for where in (True, False)]
+    assert np.mean([(a == b).mean() for a, b in zip(*found, strict=True)]) > 0.998
+    overlap = [(a == labels(i, 240, 400)).mean() for i, a in enumerate(found[0])]
+    assert min(overlap) > 0.97
+
+
+def test_an_object_that_was_away_is_found_where_it_comes_back() -> None:
+    mask = np.zeros((240, 400), np.uint8)
+    mask[90:150, 40:100] = 1
+    empty = frame(0, 240, 400)
+    empty[labels(0, 240, 400) > 0] = 120
+    far = np.roll(mask, 240, axis=1)
+    shown = [np.where(m[..., None] > 0, np.uint8([240, 230, 60]), empty) for m in (mask, 0 * mask, far)]
+    found = followed([shown[0]] * 3 + [shown[1]] * 4 + [shown[2]] * 3, mask, search_region=True)
+    assert not found[6].any()
+    assert (found[-1] & far).sum() > 0.8 * far.sum()
+
+
+def test_what_cannot_look_at_regions_says_so() -> None:
+    with pytest.raises(StremnError, match="a model 'stm' looks at all of a frame: leave search_region out"):
+        SegmentationSettings(search_region=True).resolved(MODELS["stremn-r50"])
+    with pytest.raises(StremnError, match="a compiled session looks at all of a frame"):
+        SegmentationSession("stremn-lite", search_region=True, compile="eager")
+    assert SegmentationSession("stremn-lite", device="cpu").settings.search_region is True
+    assert SegmentationSession("stremn-lite", device="cpu", compile="eager").settings.search_region is False
