@@ -47,6 +47,7 @@ def test_on_the_machines_of_these_tests_convolutions_are_packed() -> None:
     st.lists(st.tuples(st.integers(1, 3), SIZE, SIZE), min_size=1, max_size=8),
     st.sampled_from([None, *ACTIVATIONS]),
     st.booleans(),
+    st.sampled_from([dtype for dtype in (torch.float32, torch.bfloat16) if can_pack(dtype)]),
 )
 def test_the_result_is_the_same_at_every_size_whatever_came_before(
     seed: int,
@@ -59,11 +60,13 @@ def test_the_result_is_the_same_at_every_size_whatever_came_before(
     sizes: list[tuple[int, int, int]],
     activation: type[nn.Module] | None,
     channels_last: bool,
+    dtype: torch.dtype,
 ) -> None:
     plain = random_convolution(
         *(seed, groups, channels),
         **{"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation},
-    )
+    ).to(dtype)
+    near = {"atol": 1e-4, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 0.05, "rtol": 0.02}
     after = None if activation is None else activation()
     one = PackedConv2d(plain, after)
     reach = dilation * (kernel - 1) + 1
@@ -71,11 +74,11 @@ def test_the_result_is_the_same_at_every_size_whatever_came_before(
     with torch.inference_mode():
         for batch, height, width in [*sizes, *reversed(sizes)]:
             x = torch.randn(batch, groups * channels, height + reach, width + reach)
-            x = x.contiguous(memory_format=layout)
+            x = x.to(dtype).contiguous(memory_format=layout)
             expected = plain(x) if after is None else after(plain(x))
             got = one(x)
-            torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
-            torch.testing.assert_close(got, PackedConv2d(plain, after)(x), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(got, expected, **near)
+            torch.testing.assert_close(got, PackedConv2d(plain, after)(x), **near)
 
 
 def test_other_padding_may_be_given_with_the_input() -> None:
@@ -87,7 +90,6 @@ def test_other_padding_may_be_given_with_the_input() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_packed_network_gives_what_a_plain_one_gives(dtype: torch.dtype) -> None:
-    """In bfloat16 nothing is packed."""
     torch.manual_seed(0)
     model = create_model("stremn-lite").eval()
     frame = torch.rand(2, 3, 64, 96)
