@@ -187,12 +187,6 @@ class SlotMemory:
             **{n: (weights.to(bank)[:, :, None, None] * bank).sum(dim=1) for n, bank in self._banks().items()}
         )
 
-    def newest(self) -> Template:
-        """The template of each object that is of the latest frame."""
-        newest = self.frame_index.argmax(dim=1)
-        own = torch.arange(self.objects, device=newest.device)
-        return Template(**{name: bank[own, newest] for name, bank in self._banks().items()})
-
     def read(
         self,
         query_key: Tensor,

@@ -186,12 +186,14 @@ class LiteSegmenter(Segmenter):
         encoded = self._encoded(features, masks, others_of(masks, features.frames))
         return self._template(features, masks, *encoded)
 
-    def encode_around(
-        self, features: ImageFeatures, masks: Tensor, regions: Sequence[Region], before: Template
-    ) -> Template:
-        """The same, where value and update key are made anew within the regions alone."""
-        value, update_key = (t.clone() for t in (before.value, before.update_key))
+    def encode_around(self, features: ImageFeatures, masks: Tensor, regions: Sequence[Region]) -> Template:
+        """The same; what several objects have in common outside of their regions is computed once."""
+        if len(masks) == 1:
+            return self.encode_template(features, masks)
         others, grid = others_of(masks, features.frames), features.grid
+        every = masks.sum(dim=0, keepdim=True).clamp(0, 1)
+        shared = self._encoded(features, torch.zeros_like(every), every)
+        value, update_key = (t.repeat(len(masks), 1, 1) for t in shared)
         for position, region in enumerate(regions):
             own, seen = slice(position, position + 1), features.cut(region)
             parts = self._encoded(seen, *(region.cut(m[own], grid) for m in (masks, others)))

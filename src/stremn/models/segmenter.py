@@ -167,16 +167,13 @@ class Segmenter(nn.Module, ABC):
                 ``None`` if none is new.
         """
 
-    def encode_around(
-        self, features: ImageFeatures, masks: Tensor, regions: Sequence[Region], before: Template
-    ) -> Template:
+    def encode_around(self, features: ImageFeatures, masks: Tensor, regions: Sequence[Region]) -> Template:
         """The same within regions, in a model whose config says that it searches them.
 
         Args:
             features: of the frame.
             masks: of the objects ``(O, 1, h', w')`` in [0, 1], zero outside of the regions.
             regions: of the objects.
-            before: what the memory keeps of the frame before, and goes on keeping outside of the regions.
         """
         raise NotImplementedError
 
@@ -360,7 +357,7 @@ class Segmenter(nn.Module, ABC):
     ) -> SegmentationState:
         """Encode the template of a frame and write it: known objects' slots, a memory for each new object."""
         if state is not None and regions and given is None:
-            template = self.encode_around(features, probabilities, regions, state.memory.newest())
+            template = self.encode_around(features, probabilities, regions)
         else:
             template = self.encode_template(features, probabilities, given)
         known = 0 if state is None else state.previous.shape[0]

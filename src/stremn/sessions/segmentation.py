@@ -159,9 +159,7 @@ class SegmentationSession(Session):
         candidate = self.rules.candidate(index, before)
         with self.runtime.active():
             checked = bool(self.object_ids) and index // CHECK_EVERY > before // CHECK_EVERY
-            labels, probabilities = self._observe(
-                image, given, features, self._near(before), candidate, checked
-            )
+            labels, probabilities = self._observe(image, given, features, candidate, checked)
         for object_id, mask in given.items():
             labels[mask] = object_id
         self._confidence |= dict.fromkeys(given, 1.0)
@@ -273,7 +271,6 @@ class SegmentationSession(Session):
         image: np.ndarray,
         given: dict[int, np.ndarray],
         features: Sequence[ImageFeatures] | None,
-        near: Sequence[bool],
         candidate: bool,
         checked: bool,
     ) -> tuple[np.ndarray, Tensor]:
@@ -284,6 +281,7 @@ class SegmentationSession(Session):
             masks = torch.from_numpy(np.stack(list(given.values()))).unsqueeze(1).to(device).float()
         index = torch.tensor(self.frame_index, device=device)
         reach = self.settings.reach
+        near = self._near()
         if self._compiled is not None and masks is None and features is None:
             step = (self.model, self._input(image, views[0]), self.states, self.rules, index, candidate)
             seen, logits, self.states = self._compiled(*step)
@@ -315,19 +313,9 @@ class SegmentationSession(Session):
         labels = label_map(logits[0], self.object_ids, size) if logits else np.zeros(size, np.uint8)
         return labels, self.states[0].previous
 
-    def _near(self, before: int) -> list[bool]:
-        """Of each object whether it is looked for only around where it was in the frame ``before``.
-
-        One that may be elsewhere is looked for everywhere, as is one whose newest template is of an earlier
-        frame, where it may have been elsewhere.
-        """
-        if self.memory is None or not self.settings.search_region:
-            return []
-        newest = self.memory.frame_index.amax(dim=1).tolist()
-        return [
-            self._confidence[i] >= SURE and frame == before
-            for i, frame in zip(self.object_ids, newest, strict=True)
-        ]
+    def _near(self) -> list[bool]:
+        """Of each object whether it is looked for only around where it was: one that may be elsewhere is not."""
+        return [bool(self.settings.search_region) and self._confidence[i] >= SURE for i in self.object_ids]
 
     def _check(self, features: ImageFeatures) -> None:
         """Bring the confidence in the objects known before this frame up to date."""
@@ -335,7 +323,7 @@ class SegmentationSession(Session):
         state = self.states[0]
         state = state if len(known) == len(state.previous) else state.select_objects(known)
         before = torch.tensor([self._confidence[i] for i in self.object_ids], device=known.device)
-        now = check(self.model, features, state, before).tolist()
+        now = check(self.model, features, state, before, self._near()).tolist()
         self._confidence |= zip(self.object_ids, now, strict=True)
 
     def _tell_tiny(self, given: dict[int, np.ndarray]) -> None:
