@@ -106,7 +106,7 @@ def test_killed_and_run_again(corpus: Path, weights: Path, tmp_path: Path) -> No
     # Whoever gives other settings would get a mixture.
     other = run(*args(corpus, out, weights, "--slots", 3))
     assert (other.status, other.out) == (BAD_INPUT, "")
-    assert f"{out} was begun with --slots None: give the same, or choose another folder" in other.err
+    assert f"{out} was begun without --slots: do the same now, or choose another folder" in other.err
 
 
 def test_broken_videos_are_listed_and_the_others_done(

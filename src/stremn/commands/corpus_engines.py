@@ -205,7 +205,7 @@ def _ray(asked: EngineOptions, videos: Videos, work: Work, stop: Stop) -> Done:
     try:
         gpus = int(work.asked.device in ("auto", "cuda") and ray.cluster_resources().get("GPU", 0) >= 1)
         # A process keeps its model for the tasks to come: no limit of calls, which tasks with a GPU have.
-        task = ray.remote(num_cpus=work.threads, num_gpus=gpus, max_calls=0, max_retries=TRIES)(run_video)
+        task = ray.remote(num_cpus=work.threads, num_gpus=gpus, max_calls=0, max_retries=TRIES - 1)(run_video)
         todo = deque(videos)
         busy: dict[Any, CorpusVideo] = {}
         while (todo or busy) and not stop:

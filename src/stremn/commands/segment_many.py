@@ -135,8 +135,9 @@ def _keep_settings(
         theirs = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
     for name, value in mine.items():
         if begun and theirs.get(name, value) != value:
-            option = f"--{name.replace('_', '-')} {theirs[name]}"
-            raise StremnError(f"{out} was begun with {option}: give the same, or choose another folder")
+            option = f"--{name.replace('_', '-')}"
+            how = f"with {option} {theirs[name]}" if theirs[name] else f"without {option}"
+            raise StremnError(f"{out} was begun {how}: do the same now, or choose another folder")
     write_json(out / SETTINGS, mine)
 
 
