@@ -22,7 +22,7 @@ from stremn.errors import StremnError, one_line
 
 if TYPE_CHECKING:
     from stremn.files.corpus import CorpusVideo
-    from stremn.sessions import SegmentationSession
+    from stremn.sessions import OnnxSession, SegmentationSession
 
 __all__ = ["Outcome", "Work", "read_finished", "remove_parts", "run_video"]
 
@@ -106,16 +106,14 @@ def run_video(video: "CorpusVideo", work: Work) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def _session(asked: options.SessionOptions, threads: int) -> "SegmentationSession":
+def _session(asked: options.SessionOptions, threads: int) -> "SegmentationSession | OnnxSession":
     """The session of this process, which one video after the other uses."""
     import cv2
     import torch
 
-    from stremn.sessions import SegmentationSession
-
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    return SegmentationSession(asked.model, asked.segmentation())
+    return asked.segmentation_session(threads=threads)
 
 
 @contextmanager

@@ -140,11 +140,14 @@ class SessionOptions:
             vars(self) | {"views": views, "postprocess": bool(self.postprocess)}
         )
 
-    def segmentation_session(self, engine: str | None = None) -> "SegmentationSession | OnnxSession":
+    def segmentation_session(
+        self, engine: str | None = None, threads: int = 0
+    ) -> "SegmentationSession | OnnxSession":
         """The session of a video.
 
         Args:
             engine: ``"torch"`` or ``"onnx"``; ``None`` is what the model's file is for.
+            threads: of ONNX Runtime, 0 for all cores; PyTorch's are the process's.
 
         Raises:
             StremnError: if the engine cannot run the model, or an option is fixed in the file.
@@ -168,7 +171,7 @@ class SessionOptions:
         if fixed:
             option = fixed[0].replace("_", "-")
             raise StremnError(f"--{option} cannot be changed in {self.model}: leave it out here")
-        return OnnxSession(self.model)
+        return OnnxSession(self.model, threads=threads)
 
     def prediction(self, size: int | None) -> "PredictionSettings":
         """Settings of a prediction session; clips are computed at their own size, 0."""

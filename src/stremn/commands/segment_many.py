@@ -101,10 +101,7 @@ def _check(asked: options.SessionOptions) -> None:
     Raises:
         StremnError: rather now than of each video.
     """
-    from stremn.sessions import SegmentationSession
-
-    asked = replace(asked, device="cpu")
-    SegmentationSession(asked.model, asked.segmentation())
+    replace(asked, device="cpu").segmentation_session()
 
 
 @contextmanager
