@@ -72,7 +72,7 @@ def segment_video(
     begin: str = "0",
     both_ways: bool = False,
     overwrite: bool = False,
-    session: SegmentationSession | None = None,
+    session: SegmentationSession | OnnxSession | None = None,
     engine: str | None = None,
 ) -> dict[str, Any]:
     """All that is done with one video; ``summary.json`` is written last.
