@@ -3,18 +3,23 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
-from small_data import frame, labels, write_first_mask, write_frames
+from small_data import RATE, frame, labels, write_first_mask, write_frames, write_video
 from stremn import OnnxSession, SegmentationSession, StremnError
 from stremn.commands import main
 
-SIZE = (64, 96)
+PAGE = Path(__file__).resolve().parents[2] / "examples" / "browser"
 
 ALONE = """
 import sys
@@ -135,6 +140,46 @@ def test_what_does_not_fit_the_graph_is_refused_and_changes_nothing(session: Onn
     session.reset()
     with pytest.raises(StremnError, match=r"48 pixels for a graph of 96x64: .* --frame 64x48"):
         session.step(frame(0, 48, 64))
+
+
+def test_the_page_follows_what_is_painted(graph: Path, tmp_path: Path) -> None:
+    """All in the tab: the page's own rule refuses any other address."""
+    if not (PAGE / "node_modules").is_dir():
+        pytest.skip("ONNX Runtime for browsers is not there: npm install in examples/browser")
+    for file in (*PAGE.iterdir(), graph):
+        (tmp_path / file.name).symlink_to(file.resolve())
+    write_video(tmp_path / "video.mp4", 4)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as play:
+        Thread(target=server.serve_forever, daemon=True).start()
+        flags = ["--headless", "--no-sandbox", "--disable-gpu"]
+        with play.chromium.launch(executable_path=found, args=flags) as browser:
+            tab, faults = browser.new_page(), list[str]()
+            tab.on("pageerror", lambda error: faults.append(str(error)))
+            tab.goto(f"http://127.0.0.1:{server.server_port}")
+            said, box = tab.locator("#said"), tab.locator("#drawing")
+            expect(said).to_have_text("Choose a video.", timeout=120_000)
+            tab.set_input_files("#file", tmp_path / "video.mp4")
+            expect(said).to_have_text("Paint over the object.", timeout=60_000)
+            tab.fill("#rate", f"{float(RATE):.4f}")
+            rows, columns = (labels(0) == 1).nonzero()
+            at = box.bounding_box()
+            assert at is not None
+            scale = at["width"] / 96
+            tab.mouse.move(at["x"] + columns.mean() * scale, at["y"] + rows.mean() * scale)
+            tab.mouse.down()
+            for x in range(columns.min() + 2, columns.max() - 1, 2):
+                for y in (rows.min() + 2, rows.max() - 2):
+                    tab.mouse.move(at["x"] + x * scale, at["y"] + y * scale, steps=3)
+            tab.mouse.up()
+            tab.click("#follow")
+            expect(said).to_contain_text("Frame 4 of 4", timeout=120_000)
+            expect(said).to_contain_text("Done.", timeout=60_000)
+            pixels = [frame["pixels"] for frame in tab.evaluate("window.found")]
+        server.shutdown()
+    assert not faults
+    assert all(len(rows) / 2 < each < 3 * len(rows) for each in pixels[1:])
 
 
 def test_what_is_no_graph_of_ours_is_refused(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ class OnnxSession:
             raise StremnError(f"{path}: no such file; write one with stremn onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors; its notes on the graph are of no use to a user
         try:
             self._graph = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
             self.facts = json.loads(self._graph.get_modelmeta().custom_metadata_map.get(KEY, "{}"))
