@@ -42,7 +42,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     onnx = OnnxSession(args.graph, threads=1)
     sessions = {
-        "torch": SegmentationSession(args.model, size=onnx.facts["shorter"], device="cpu", precision="fp32"),
+        "torch": SegmentationSession(
+            args.model, size=onnx.facts["shorter"], device="cpu", precision="fp32", search_region=False
+        ),
         "onnx": onnx,
     }
     if args.only:
