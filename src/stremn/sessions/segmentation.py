@@ -314,7 +314,7 @@ class SegmentationSession(Session):
         return labels, self.states[0].previous
 
     def _near(self) -> list[bool]:
-        """Of each object whether it is looked for only around where it was: one that may be elsewhere is not."""
+        """Of each object whether it is looked for only around where it was, not where it may be elsewhere."""
         return [bool(self.settings.search_region) and self._confidence[i] >= SURE for i in self.object_ids]
 
     def _check(self, features: ImageFeatures) -> None:
