@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# A worker for each core: a second thread of torch would only wait for the first. Processes inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

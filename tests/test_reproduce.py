@@ -105,7 +105,6 @@ def smaller(words: list[str]) -> list[str]:
 
 @pytest.mark.slow
 def test_every_command_of_the_page(place: Path) -> None:
-    torch.set_num_threads(1)
     seen = set()
     for line in lines_of_the_page():
         words = shlex.split(os.path.expandvars(line))

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -56,9 +55,7 @@ def run(*args: object) -> Run:
 def start(*args: object) -> subprocess.Popen[str]:
     """The command as a process of its own, not on a terminal."""
     command = [sys.executable, "-m", "stremn", *map(str, args)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def run_process(*args: object) -> Run:
@@ -96,8 +93,10 @@ def assert_complete_files_only(out: Path) -> None:
             assert decode(path)[0]
 
 
-def interrupt_at(frame: int, monkeypatch: pytest.MonkeyPatch) -> list[SegmentationSession]:
-    """Ctrl-C at the frame of that number, from 1, once; gives the session of every frame that was begun."""
+def interrupt_at(
+    frame: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGINT
+) -> list[SegmentationSession]:
+    """A signal at the frame of that number, from 1, once; gives the session of every frame that was begun."""
     step, begun, told = SegmentationSession.step, list[SegmentationSession](), False
 
     def interrupted(session: SegmentationSession, *given: object, **named: object) -> object:
@@ -105,7 +104,7 @@ def interrupt_at(frame: int, monkeypatch: pytest.MonkeyPatch) -> list[Segmentati
         begun.append(session)
         if len(begun) == frame and not told:
             told = True
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return step(session, *given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(SegmentationSession, "step", interrupted)

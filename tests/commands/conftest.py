@@ -25,7 +25,6 @@ NARROW = {
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of random weights: what is segmented means nothing, all else does."""
     torch.manual_seed(0)
-    torch.set_num_threads(1)
     return save_pretrained(
         create_model("stremn-lite"), tmp_path_factory.mktemp("model") / "random.safetensors"
     )
@@ -33,7 +32,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _predictor(path: Path, name: str) -> Path:
     torch.manual_seed(0)
-    torch.set_num_threads(1)
     return save_pretrained(create_model(name, **NARROW[name]), path)
 
 

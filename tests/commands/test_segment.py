@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from command_runs import (
     INTERRUPTED,
+    Run,
     assert_complete_files_only,
     assert_refused,
+    interrupt_at,
     read_masks,
     run,
     run_process,
@@ -221,34 +223,40 @@ def test_overwrite_replaces_earlier_outputs_and_nothing_else(
     assert (out / "notes.txt").read_text() == "mine"
 
 
-@pytest.fixture(scope="module")
-def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("video") / "long.mp4", LONG)
+def assert_interrupted(done: Run, out: Path, number: int) -> int:
+    """The files end with the same frame; how many frames there are."""
+    assert done.status == 128 + number
+    assert number != signal.SIGINT or done.status == INTERRUPTED
+    assert "Traceback" not in done.err
+    assert done.err.splitlines()[-1] == "stremn: interrupted; the files written so far are complete"
+    assert_complete_files_only(out)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["interrupted"] is True
+    assert len(read_masks(out / "masks")) == len(decode(out / "overlay.mp4")[0]) == summary["frames"]
+    return summary["frames"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(
-    number: signal.Signals, weights: Path, long_video: Path, mask: Path, tmp_path: Path
+    number: int, weights: Path, video: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    interrupt_at(5, monkeypatch, number)
     out = tmp_path / "out"
-    process = start("segment", long_video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    done = run("segment", video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    assert assert_interrupted(done, out, number) == 5
+
+
+def test_interrupted_as_a_process(weights: Path, mask: Path, tmp_path: Path) -> None:
+    source, out = write_video(tmp_path / "long.mp4", LONG), tmp_path / "out"
+    process = start("segment", source, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
     patience = time.monotonic() + 300
     while not (out / "masks" / "00004.png").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < patience
         time.sleep(0.02)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=300)
-
-    assert process.returncode == 128 + number
-    assert number != signal.SIGINT or process.returncode == INTERRUPTED
-    assert "Traceback" not in err
-    assert err.splitlines()[-1] == "stremn: interrupted; the files written so far are complete"
-    assert_complete_files_only(out)
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["interrupted"] is True
-    assert 5 <= summary["frames"] < LONG
-    assert len(read_masks(out / "masks")) == len(decode(out / "overlay.mp4")[0]) == summary["frames"]
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=300)
+    assert 5 <= assert_interrupted(Run(process.returncode, *said), out, signal.SIGINT) < LONG
 
 
 def test_a_lost_frame_keeps_its_number_in_memory_too(

@@ -44,7 +44,8 @@ def test_train(recipe: Path, tmp_path: Path) -> None:
 
 def test_every_weights_file_is_named(weights: Path, recipe: Path, tmp_path: Path) -> None:
     out, davis = tmp_path / "out", write_davis(tmp_path / "davis", {"one": 4, "apart": 4})
-    changes = (f"videos=[{davis}]", "held_out=[apart]", "validate_every=1", "average_best=2", "steps=2")
+    changes = (f"videos=[{davis}]", "held_out=[apart]", "validate_every=1", "validate_size=64")
+    changes += ("average_best=2", "steps=2")
     done = run("train", recipe, "--out", out, *(word for c in changes for word in ("--set", c)))
     assert done.status == 0, done.err
     names = ("model.safetensors", "best.safetensors", "average.safetensors")

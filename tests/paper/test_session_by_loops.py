@@ -42,7 +42,6 @@ def untrained_paper_network(*, skip: bool) -> Segmenter:
 
 @pytest.fixture(scope="module")
 def model(request: pytest.FixtureRequest) -> Segmenter:
-    torch.set_num_threads(1)
     return untrained_paper_network(skip=request.param)
 
 

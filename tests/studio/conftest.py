@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from small_data import write_video
 from stremn.models import Segmenter, from_pretrained
@@ -22,7 +21,6 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model() -> Segmenter:
-    torch.set_num_threads(1)
     return from_pretrained("stremn-lite")
 
 

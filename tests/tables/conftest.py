@@ -12,7 +12,6 @@ from stremn.models import Segmenter, create_model
 @pytest.fixture(scope="session")
 def model() -> Segmenter:
     torch.manual_seed(0)
-    torch.set_num_threads(1)
     return create_model("stremn-lite").eval()
 
 

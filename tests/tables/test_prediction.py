@@ -38,7 +38,6 @@ COPY, FLOW = (row.trials[0] for row in baseline_rows())
 @pytest.fixture(scope="module")
 def network() -> Predictor:
     torch.manual_seed(0)
-    torch.set_num_threads(1)
     return create_model("stremn-predict-mnist", widths=(8,) * 6, key_dim=8, value_dim=8, update_dim=8)
 
 

@@ -15,7 +15,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> SegmentationRecipe:
     """Three steps of two tiny clips from random weights."""
     root = tmp_path_factory.mktemp("training")
     torch.manual_seed(0)
-    torch.set_num_threads(1)
     start = save_pretrained(create_model("stremn-lite"), root / "start.safetensors")
     return SegmentationRecipe(
         start=str(start),

@@ -1,7 +1,6 @@
 """Two real processes, started by the command that the docs give."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -30,8 +29,7 @@ def launch(recipe: SegmentationRecipe, out: Path, *options: str) -> subprocess.C
         "0",
     ]
     command += ["--num_cpu_threads_per_process", "1", "-m", "stremn", "train", str(path), "--out", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*command, *options], capture_output=True, text=True, env=environment, timeout=900)
+    return subprocess.run([*command, *options], capture_output=True, text=True, timeout=900)
 
 
 def moments(out: Path) -> dict[str, torch.Tensor]:

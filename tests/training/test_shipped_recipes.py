@@ -33,7 +33,6 @@ def write_split(path: Path, names: Iterable[str]) -> None:
 
 
 def test_each_stage_starts_from_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.set_num_threads(1)
     monkeypatch.setenv("STREMN_DATA", str(tmp_path))
     first = load_recipe(LITE[0])
     assert isinstance(first, SegmentationRecipe)
@@ -96,7 +95,6 @@ def test_two_steps_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_two_steps_of_prediction_and_the_mean_of_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
 ) -> None:
-    torch.set_num_threads(1)
     monkeypatch.setenv("STREMN_DATA", str(tmp_path))
     path = RECIPES / "paper" / f"{name}.yaml"
     whole = load_recipe(path)

@@ -22,7 +22,6 @@ FRAMES, STEP, SLOTS = 8, 4, 4
 @pytest.fixture(scope="module")
 def model() -> Segmenter:
     """Random weights, in which masks and memory weigh so much that a wrong slot would show."""
-    torch.set_num_threads(1)
     model = untrained_lite(seed=1, std=0.05)
     with torch.no_grad():
         cast(nn.Conv2d, model.get_submodule("value_encoder.from_quarter")).weight[:, -2:] *= 100

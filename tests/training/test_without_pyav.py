@@ -14,7 +14,6 @@ import torch
 from stremn.models import create_model, save_pretrained
 from stremn.training import SegmentationRecipe, train
 
-torch.set_num_threads(1)
 videos, start, out = sys.argv[1:]
 save_pretrained(create_model("stremn-lite"), start)
 recipe = SegmentationRecipe(
