@@ -15,7 +15,6 @@ from command_runs import (
     assert_complete_files_only,
     assert_refused,
     run,
-    run_process,
 )
 from PIL import Image
 from safetensors.torch import save_file
@@ -67,15 +66,15 @@ def test_source(make: Callable[[Path], tuple[Path, str]], task: Task, tmp_path: 
     assert_refused(run(*task.args(source, out, NOWHERE)), message, out)
 
 
-def test_not_a_video_as_a_process(task: Task, tmp_path: Path) -> None:
-    # As a process, so that lines printed by libraries in C would show.
+def test_not_a_video(task: Task, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source, out = tmp_path / "text.mp4", tmp_path / "out"
     source.write_text("this is a text file with a wrong name\n" * 50)
-    done = run_process(*task.args(source, out, NOWHERE))
+    done = run(*task.args(source, out, NOWHERE))
     message = (
         f"{source} is not a video, or is cut off before its index: give a video file, or a folder of frames"
     )
     assert_refused(done, message, out)
+    assert capfd.readouterr() == ("", ""), "nor do libraries in C print anything"
 
 
 def test_frame_size_changes(task: Task, tmp_path: Path) -> None:

@@ -37,18 +37,11 @@ def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
     assert ("Usage: stremn" if "--help" in words else "stremn ") in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("statement", "loads"),
-    [
-        ("import stremn", False),
-        ("from stremn import SegmentationSession", True),
-        ("import stremn.errors", False),
-    ],
-)
-def test_the_package_is_imported_lazily(statement: str, loads: bool) -> None:
+@pytest.mark.parametrize("statement", ["import stremn", "import stremn.errors"])
+def test_the_package_is_imported_lazily(statement: str) -> None:
     code = f"{statement}; import sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{loads}\n"
+    assert done.stdout == "False\n"
 
 
 def test_names_of_the_package() -> None:

@@ -10,6 +10,7 @@ from command_runs import BAD_INPUT, INTERRUPTED, run, start
 
 from small_data import write_davis, write_stills
 from stremn import from_pretrained
+from stremn.commands.console import Stop
 
 
 @pytest.fixture
@@ -44,8 +45,14 @@ def test_train(recipe: Path, tmp_path: Path) -> None:
 
 def test_every_weights_file_is_named(weights: Path, recipe: Path, tmp_path: Path) -> None:
     out, davis = tmp_path / "out", write_davis(tmp_path / "davis", {"one": 4, "apart": 4})
-    changes = (f"videos=[{davis}]", "held_out=[apart]", "validate_every=1", "validate_size=64")
-    changes += ("average_best=2", "steps=2")
+    changes = (
+        f"videos=[{davis}]",
+        "held_out=[apart]",
+        "validate_every=1",
+        "average_best=2",
+        "steps=2",
+        "validate_size=64",
+    )
     done = run("train", recipe, "--out", out, *(word for c in changes for word in ("--set", c)))
     assert done.status == 0, done.err
     names = ("model.safetensors", "best.safetensors", "average.safetensors")
@@ -54,7 +61,7 @@ def test_every_weights_file_is_named(weights: Path, recipe: Path, tmp_path: Path
     assert "mean of the best weights: score " in done.err
 
 
-def test_interrupted_and_resumed(recipe: Path, tmp_path: Path) -> None:
+def test_interrupted_and_resumed(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     arguments = ("train", recipe, "--out", out, "--set", "steps=4000", "--set", "workers=1")
     with start(*arguments) as process:
@@ -70,8 +77,7 @@ def test_interrupted_and_resumed(recipe: Path, tmp_path: Path) -> None:
     (checkpoint,) = (out / "checkpoints").iterdir()
     step = int(checkpoint.name.removeprefix("step-"))
     assert 0 < step < 4000
-    with start(*arguments, "--resume") as process:
-        while f"at step {step} of 4000" not in (line := process.stderr.readline()) and line:  # type: ignore[union-attr]
-            pass
-        process.kill()
-    assert f"resumed at step {step} of 4000" in line
+    monkeypatch.setattr(Stop, "__bool__", lambda stop: True)
+    done = run(*arguments, "--resume")
+    assert done.status == INTERRUPTED
+    assert f"resumed at step {step} of 4000" in done.err

@@ -97,15 +97,24 @@ def test_the_file_is_plain_tensors_and_text(colour: list[np.ndarray], tmp_path: 
     assert (facts["frame_index"], facts["frame_size"], facts["grey"]) == (1, [37, 51], False)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SAMPLED = {"slots": 2, "sample": True, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def sampled(colour: list[np.ndarray]) -> tuple[Predictor, PredictionSession]:
+    """A model whose rollouts are sampled, and a session of it that only observed."""
+    model = make("stremn-motion")
+    return model, after(model, colour[:10], **SAMPLED)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(st.sampled_from(["predict", "roll out", "save", "load", "refuse"]), max_size=8))
 def test_whatever_is_asked_between_two_frames_changes_nothing(
-    asked: list[str], colour: list[np.ndarray], tmp_path: Path
+    asked: list[str], sampled: tuple[Predictor, PredictionSession], colour: list[np.ndarray], tmp_path: Path
 ) -> None:
     """Predictions, their first part and a rollout agree; sampled choices follow the seed throughout."""
-    model, options = make("stremn-motion"), {"slots": 2, "sample": True, "seed": 3}
-    plain = after(model, colour[:10], **options)
-    session = open_session(model, **options)
+    model, plain = sampled
+    session = open_session(model, **SAMPLED)
     for index, frame in enumerate(colour[:10]):
         session.observe(frame)
         what = asked[index] if index < len(asked) else None
