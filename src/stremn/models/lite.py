@@ -15,7 +15,7 @@ from stremn.errors import StremnError
 from stremn.memory import NO_FUSION, SlotMemory, Template, read_separately, read_target
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ResidualBlock, concatenate, feature_channels
-from stremn.models.region import Region
+from stremn.models.region import WORTH, Region, share_of
 from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of, to_map
 from stremn.ops import balanced_weights, target_moments
 
@@ -188,7 +188,7 @@ class LiteSegmenter(Segmenter):
 
     def encode_around(self, features: ImageFeatures, masks: Tensor, regions: Sequence[Region]) -> Template:
         """The same; what several objects have in common outside of their regions is computed once."""
-        if len(masks) == 1:
+        if 1 + share_of(regions, features.grid) * len(masks) > WORTH * len(masks):
             return self.encode_template(features, masks)
         others, grid = others_of(masks, features.frames), features.grid
         every = masks.sum(dim=0, keepdim=True).clamp(0, 1)
