@@ -230,8 +230,7 @@ def _explained(rollout: Rollout) -> dict[str, np.ndarray]:
     found = rollout.read_from()
     if found is None:
         return {}
-    slots = len(rollout.frames_in_memory())
-    return {"displacement": displacement_picture(found[0]), "read from": source_picture(found[1], slots)}
+    return {"displacement": displacement_picture(found[0]), "read from": source_picture(found[1])}
 
 
 def _means(figures: list[dict[str, Any]], kind: str) -> dict[str, float] | None:

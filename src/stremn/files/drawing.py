@@ -192,18 +192,17 @@ def displacement_picture(displacement: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
 
 
-def source_picture(sources: np.ndarray, slots: int) -> np.ndarray:
-    """The latest frame dark grey, slots in the colours of the palette, what is drawn white.
+def source_picture(shares: np.ndarray) -> np.ndarray:
+    """The latest frame dark grey, slots in the colours of the palette, mixed by their shares.
 
     Args:
-        sources: ``(H, W)`` uint8: 0 is the latest frame, 1 … K the slots, K + 1 what is drawn.
-        slots: K.
+        shares: of the latest frame and K slots ``(H, W, 1 + K)`` float32, whose sum is 1.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
     """
-    colours = np.concatenate([[[80, 80, 80]], LIFTED[1 : slots + 1], [[255, 255, 255]]]).astype(np.uint8)
-    return np.asarray(colours[sources])
+    colours = np.concatenate([[[80, 80, 80]], LIFTED[1 : shares.shape[2]]])
+    return np.asarray((shares @ colours).round().clip(0, 255).astype(np.uint8))
 
 
 class SheetRow(NamedTuple):

@@ -29,16 +29,20 @@ def sample(maps: Tensor, displacement: Tensor) -> Tensor:
     Returns:
         ``(B, C, h, w)``; a displacement of zero gives the maps themselves, up to rounding.
     """
-    height, width = maps.shape[-2:]
-    x, y = (_grid(maps.shape, maps.device) + displacement).unbind(dim=1)
     # To -1 … 1 between the outer edges, as grid_sample counts.
-    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    scale = 2 / displacement.new_tensor(maps.shape[:-3:-1])
+    here = (_grid(maps.shape, maps.device).permute(1, 2, 0) + 0.5) * scale - 1
+    grid = here + scale * displacement.permute(0, 2, 3, 1)
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def seen_inside(displacement: Tensor) -> Tensor:
-    """Whether the place that is read lies in the frame, ``(B, 2, h, w)`` to ``(B, 1, h, w)``: 0 or 1."""
-    place = _grid(displacement.shape, displacement.device) + displacement
+def seen_inside(displacement: Tensor, every: int = 1) -> Tensor:
+    """Whether the place that is read lies in the frame, ``(B, 2, h, w)`` to ``(B, 1, h, w)``: 0 or 1.
+
+    ``every`` takes every so many pixels only, along both sides.
+    """
+    grid = _grid(displacement.shape, displacement.device)
+    place = grid[..., ::every, ::every] + displacement[..., ::every, ::every]
     most = place.new_tensor(displacement.shape[:-3:-1]).view(2, 1, 1) - 1
     return ((place >= 0) & (place <= most)).all(dim=1, keepdim=True).to(displacement.dtype)
 

@@ -33,11 +33,26 @@ UNIT = 4.0
 CELLS = 16
 """The most cells along a side that keys and values have; cells are 4 pixels wide in small frames."""
 
-TRIED = 3
-"""Frames over which it is tried out how well motion is carried on."""
+TRIED = 5
+"""The most frames over which it is tried out how well motion is carried on."""
+
+FADE = 0.8
+"""What a trial of the frame before counts of one of this frame."""
+
+LEAST_ERROR = 1e-4
+"""Mean squared error below which a frame is as good as equal."""
+
+UNTRIED = 0.05
+"""Trials of motion that went on as foreseen, added to those that were made."""
+
+FINE = 2
+"""Pixels from one place to the next that shares are given to; between them they are interpolated."""
 
 ABOUT_PLACE, ABOUT_SOURCE = 10, 11
 """What is known of a pixel, and of a source of it besides."""
+
+NEVER = -30.0
+"""What takes all share from a source in the softmax, and can be interpolated."""
 
 RARE = -6.0
 """Untrained, how the other sources weigh against the first in the softmax: next to nothing."""
@@ -55,19 +70,22 @@ class MotionPredictor(Predictor):
     A slot keeps how a moment looked and moved (key), and what came next: how that looked and moved in small
     (value) and the frame itself. So it is written one frame later; predicted frames are not. Read by Eq. (5),
     the values say what comes next and how much of that each slot says, and a source is known by how far it is
-    off that, and by how far it was off in the frames that were observed. Again and again an observed frame is
-    carried on for a few frames and compared with what came, beside the same frame as it stood: where motion
-    turns or trembles the latter is nearer.
+    off that, and by how far it was off in the frames that were observed.
+
+    Each of the last observed frames is carried on as well and compared with what came, one to five frames
+    later. By as much as that explains of the difference from the frame as it stood, least squares, the
+    latest frame is trusted to move on as many steps ahead: its odds, moved, are multiplied by it. So what
+    trembles or pauses is nearly copied, and what comes again is read from slots.
 
     The state carries of the frame that is foreseen the ``velocity`` ``(B, 2, h, w)``, the displacement
     ``ahead`` ``(B, 2, 1 + K, 2, h, w)``, along and as the camera, to the latest and the slots' frames, what
-    the sources show, ``seen`` ``(B, 3 + 2·K, C, h, w)``, and their ``error`` so far ``(B, 3 + 2·K, h, w)``;
-    of the frame before it, which is ``shown`` and may be foreseen itself, the ``velocity_before`` and the
-    ``camera``'s, ``key`` and ``update_key``, and what was read for it, ``readout`` and ``masses``; the
-    ``latest`` observed frame, its ``frame_index`` ``(B,)``, how many frames lie ``since`` and how much is
-    ``moving``; of the frame that is ``tried`` out how old it is, ``tried_since``, its ``tried_velocity``,
-    carried on, the displacement back to it, ``tried_way``, and how far the one before was ``tried_off``
-    ``(B, 2, h, w)``, carried on and as it stood.
+    the sources show, ``seen`` ``(B, 3 + 2·K, C, h, w)``, and in small what else is ``known`` of each place,
+    how far each source was off so far and the velocity foreseen before ``(B, 7 + 2·K, h / 2, w / 2)``; of the
+    frame before it, which may be foreseen itself, the ``camera``'s motion, ``key`` and ``update_key``, and
+    what was read for it, ``readout`` and ``masses``; the ``latest`` observed frame, its ``frame_index``
+    ``(B,)``, how many frames lie ``since`` and how much is ``moving``; of the frames that are ``tried`` out,
+    the newest first, pixels, velocity carried on, and displacement back to them ``(B, 5, C + 4, h, w)``, and
+    of trials over so many frames the sums, ``trials`` ``(B, 5, 2)``.
     """
 
     config: MotionConfig
@@ -111,29 +129,20 @@ class MotionPredictor(Predictor):
         velocity = velocity_between(frame, before["latest"]) / steps
         changed = (frame != before["latest"]).flatten(1).any(dim=1)
         key, update_key = self._keys(frame, velocity)
-        due = (before["tried_since"] >= TRIED).view(-1, 1, 1, 1)
-        tried = torch.stack([sample(before["tried"], before["tried_way"]), before["tried"]], dim=1)
-        tried = (tried - frame.unsqueeze(1)).abs().mean(dim=2)
-        error = (before["seen"] - frame.unsqueeze(1)).abs().mean(dim=2)
+        error = F.avg_pool2d((before["seen"] - frame.unsqueeze(1)).abs().mean(dim=2), FINE)
         now = {
             "latest": frame,
-            "shown": frame.clone(),  # safetensors refuses a tensor that is there twice
             "frame_index": before["frame_index"] + before["since"] + 1,
             "since": torch.zeros_like(before["since"]),
             "moving": torch.where(changed, REST, (before["moving"] - 1).clamp_min(0)),
-            "velocity_before": before["velocity"],
             "velocity": velocity,
             "camera": camera_motion(velocity),
             "ahead": before["ahead"],
-            "error": (before["error"] + error) / 2,
             "key": key,
             "update_key": update_key,
-            "tried": torch.where(due, frame, before["tried"]),
-            "tried_since": torch.where(due.flatten(), 0, before["tried_since"]),
-            "tried_velocity": torch.where(due, velocity, before["tried_velocity"]),
-            "tried_way": torch.where(due, 0, before["tried_way"]),
-            "tried_off": torch.where(due, tried, before["tried_off"]),
         }
+        now["tried"], now["trials"], off = _tried(before, frame, velocity)
+        error = (before["known"][:, :-4] + error) / 2
         followed = to_tokens(self._pooled(torch.cat([frame, velocity / UNIT], dim=1)))
         if first:
             template = Template(key, followed, update_key, frame=to_tokens(frame))
@@ -155,9 +164,10 @@ class MotionPredictor(Predictor):
             here = F.pad(memory.frame_index == before["frame_index"].unsqueeze(1), (1, 0), value=True)
             now["ahead"] = now["ahead"].masked_fill(here[:, None, :, None, None, None], 0)
             now["ahead"] = self._aligned(frame, now["ahead"], memory, now["frame_index"])
-            both = now["error"][:, :-1].unflatten(1, (2, -1))
+            both = error[:, :-1].unflatten(1, (2, -1))
             both = torch.where(here[:, None, :, None, None], both[:, :, :1], F.pad(both, (0,) * 5 + (more,)))
-            now["error"] = torch.cat([both.flatten(1, 2), now["error"][:, -1:]], dim=1)
+            error = torch.cat([both.flatten(1, 2), error[:, -1:]], dim=1)
+        now["known"] = torch.cat([error, off, _coarse(before["velocity"])], dim=1)
         return self._look_ahead(now, memory, rules)
 
     def follow(
@@ -174,8 +184,9 @@ class MotionPredictor(Predictor):
         assert state.memory is not None
         assert rules is not None
         predicted = predicted.detach()
-        now["key"], _ = self._keys(predicted, velocity_between(predicted, now["shown"]))
-        now |= {"since": now["since"] + 1, "shown": predicted, "velocity_before": now["velocity"]}
+        now["key"], _ = self._keys(predicted, now["velocity"])
+        now["since"] = now["since"] + 1
+        now["known"] = torch.cat([now["known"][:, :-2], _coarse(now["velocity"])], dim=1)
         ahead = self._look_ahead(now, state.memory, rules)
         if truth is None or given is None or not given.any():
             return ahead
@@ -189,17 +200,14 @@ class MotionPredictor(Predictor):
 
     def predict(self, state: PredictorState) -> Tensor:
         """What the sources show, by their shares; see the base class."""
-        seen = state.carried["seen"]
-        others = (self._shares(state).unsqueeze(2) * (seen[:, 1:] - seen[:, :1])).sum(dim=1)
-        return to_unit_range(seen[:, 0] + others)
+        return to_unit_range((self._shares(state).unsqueeze(2) * state.carried["seen"]).sum(dim=1))
 
     def read_from(self, state: PredictorState) -> tuple[Tensor, Tensor]:
         """Where the next frame is read; see the base class."""
         shares = self._shares(state)
-        along, camera = F.pad(shares[:, :-1], (0,) * 4 + (1, 0)).unflatten(1, (2, -1)).unbind(1)
-        slots = (along + camera)[:, 1:]
+        slots = shares[:, :-1].unflatten(1, (2, -1)).sum(dim=1)[:, 1:]
         latest = 1 - slots.sum(dim=1, keepdim=True)
-        return state.carried["ahead"][:, 0, 0], torch.cat([latest, slots], dim=1).argmax(dim=1)
+        return state.carried["ahead"][:, 0, 0], torch.cat([latest, slots], dim=1)
 
     def _beginning(self, frame: Tensor, rules: Rules) -> dict[str, Tensor]:
         """What is carried to the first frame: as if it had stood still."""
@@ -213,13 +221,10 @@ class MotionPredictor(Predictor):
             "moving": torch.zeros_like(index),
             "velocity": zeros,
             "ahead": frame.new_zeros((batch, 2, sources, 2, *size)),
-            "tried": frame,
-            "tried_since": torch.full_like(index, TRIED - 1),  # the second frame, which has moved, is next
-            "tried_velocity": zeros,
-            "tried_way": zeros,
-            "tried_off": zeros,
             "seen": frame.unsqueeze(1).expand(-1, 2 * sources + 1, -1, -1, -1),
-            "error": frame.new_zeros((batch, 2 * sources + 1, *size)),
+            "known": _coarse(zeros[:, :1]).repeat(1, 2 * sources + 5, 1, 1),
+            "tried": _untried(frame).expand(-1, TRIED, -1, -1, -1),
+            "trials": frame.new_zeros((batch, TRIED, 2)),
         }
 
     def _aligned(self, frame: Tensor, ways: Tensor, memory: SlotMemory, index: Tensor) -> Tensor:
@@ -270,21 +275,16 @@ class MotionPredictor(Predictor):
         slots, size = memory.frame, velocity.shape[-2:]
         assert slots is not None
         frames = torch.cat([now["latest"].unsqueeze(1), slots.detach().mT.unflatten(3, size)], dim=1)
-        seen = sample(frames.unsqueeze(1).expand(-1, 2, -1, -1, -1, -1).flatten(0, 2), ahead.flatten(0, 2))
+        shown = [sample(frames.flatten(0, 1), way.flatten(0, 1)).view_as(frames) for way in ahead.unbind(1)]
+        seen = torch.cat([*shown, frames[:, :1]], dim=1)
         readout, masses = self._read(now["key"], memory)
         if not rules.readout:
             readout, masses = torch.zeros_like(readout), torch.zeros_like(masses)
-        tried_velocity = carried_on(now["tried_velocity"])
         now = now | {
-            "tried_since": now["tried_since"] + 1,
-            "tried_velocity": tried_velocity,
-            "tried_way": compose(tried_velocity, now["tried_way"].unsqueeze(1))[:, 0],
-            "tried_off": sample(now["tried_off"], velocity),
-            "velocity_before": sample(now["velocity_before"], velocity),
             "velocity": velocity,
             "ahead": ahead,
-            "seen": torch.cat([seen.unflatten(0, (len(frames), -1)), frames[:, :1]], dim=1),
-            "error": sample(now["error"], velocity),
+            "seen": seen,
+            "known": sample(now["known"], _coarse(velocity) / FINE),
             "readout": readout,
             "masses": masses,
         }
@@ -311,64 +311,101 @@ class MotionPredictor(Predictor):
         return read[..., : -memory.slots], read[..., -memory.slots :]
 
     def _shares(self, state: PredictorState) -> Tensor:
-        """The share of each source after the first, those along, as the camera, and as it stands."""
+        """The share of each source ``(B, 3 + 2·K, h, w)``, those along, as the camera, and as it stands."""
         now, memory = state.carried, state.memory
         assert memory is not None
-        seen, inside = now["seen"], seen_inside(now["ahead"].flatten(0, 2))
-        height, width = seen.shape[-2:]
-        inside = F.pad(inside.view(len(seen), -1, height, width), (0,) * 5 + (1,), value=1)
-        place, each = self._known(now, seen, inside)
+        inside = seen_inside(now["ahead"].flatten(0, 2), every=FINE)
+        inside = F.pad(inside.unflatten(0, (len(now["seen"]), -1))[:, :, 0], (0,) * 5 + (1,), value=1)
+        place, each = self._known(now, inside)
         x = self.asked(place).unsqueeze(1) + self.offered(each.flatten(0, 1)).unflatten(0, each.shape[:2])
-        x = F.interpolate(self.share(x.flatten(0, 1)).float(), size=(height, width), mode="bilinear")
-        logits = x.view(*each.shape[:2], height, width)
+        x = self.share(x.flatten(0, 1)).float().view(each[:, :, 0].shape)
         exists = memory.occupied & (now["masses"].sum(dim=1) > 0)
         exists = F.pad(F.pad(exists, (1, 0), value=True).repeat(1, 2)[:, 1:], (0, 1), value=True)
         exists = exists & (now["moving"] > 0).unsqueeze(1)
-        allowed = exists[:, :, None, None] & (inside[:, 1:] > 0)
-        logits = logits.masked_fill(~allowed, -torch.inf)
-        return F.pad(logits, (0,) * 4 + (1, 0)).softmax(dim=1)[:, 1:]
+        x = x.masked_fill(~(exists[:, :, None, None] & (inside[:, 1:] > 0)), NEVER)
+        x = F.interpolate(x, scale_factor=FINE, mode="bilinear")
+        x = F.pad(x, (0,) * 4 + (1, 0))
+        # What the latest frame, moved, is not trusted for, the other sources share as they would without it.
+        x[:, : x.shape[1] - 1 : x.shape[1] // 2] += _trust(now).log().clamp_min(NEVER).view(-1, 1, 1, 1)
+        return x.softmax(dim=1)
 
-    def _known(self, now: dict[str, Tensor], seen: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """What is known at stride 2 of each pixel, and of each source after the first besides.
+    def _known(self, now: dict[str, Tensor], inside: Tensor) -> tuple[Tensor, Tensor]:
+        """What is known at half the size of each pixel, and of each source after the first besides.
 
         Returns:
             ``(B, ABOUT_PLACE, h / 2, w / 2)`` and ``(B, S - 1, ABOUT_SOURCE, h / 2, w / 2)``.
         """
-        count = 1 + now["masses"].shape[2]
+        seen, count = now["seen"], 1 + now["masses"].shape[2]
         cells = self._pooled(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
         grid = (cells.shape[3], cells.shape[4])
         readout, masses = to_map(now["readout"], grid), to_map(now["masses"], grid)
         known = masses.sum(dim=1, keepdim=True)
         colours, motion = readout[:, :-2], readout[:, -2:]
-        velocity = now["velocity"] / UNIT
-
-        def half(maps: Tensor) -> Tensor:
-            return F.avg_pool2d(maps, 2)
+        velocity = _coarse(now["velocity"]) / UNIT
 
         def fine(maps: Tensor) -> Tensor:
-            size = (seen.shape[3] // 2, seen.shape[4] // 2)
-            return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+            return F.interpolate(maps, size=inside.shape[-2:], mode="bilinear", align_corners=False)
 
         age = (now["since"] / (now["since"] + 5)).view(-1, 1, 1, 1)
-        change = _length(velocity - now["velocity_before"] / UNIT)
-        other = _length(motion - known * self._pooled(velocity))
-        error = UNIT * half(now["error"])
-        place = [age.expand_as(error[:, :1]), error[:, :1], half(_length(velocity))]
-        place += [half(change), fine(known), fine(other)]
-        tried = fine(UNIT * self._pooled(now["tried_off"]))
-        place += [UNIT * half(now["tried_off"]), _than(tried[:, 1:], tried[:, :1]), tried[:, 1:]]
+        change = _length(velocity - now["known"][:, -2:] / UNIT)
+        other = _length(motion - known * F.adaptive_avg_pool2d(velocity, grid))
+        error, tried = (UNIT * now["known"][:, :-2]).tensor_split([-2], dim=1)
+        place = [age.expand_as(change), error[:, :1], _length(velocity), change, fine(known), fine(other)]
+        wide = fine(F.adaptive_avg_pool2d(tried, grid))
+        place += [tried, _than(wide[:, 1:], wide[:, :1]), wide[:, 1:]]
 
-        off = UNIT * half((seen - seen[:, :1]).abs().mean(dim=2))
+        off = UNIT * _coarse((seen - seen[:, :1]).abs().mean(dim=2))
         unlike = UNIT * (known.unsqueeze(1) * cells - colours.unsqueeze(1)).abs().mean(dim=2)
         index = torch.arange(seen.shape[1], device=seen.device)
         said = [p.float().view(1, -1, 1, 1).expand_as(off) for p in (index // count == 1, index % count == 0)]
         masses = F.pad(masses, (0,) * 4 + (1, 0)).repeat(1, 2, 1, 1)
         masses = F.pad(masses, (0,) * 5 + (1,))
-        inside = half(inside)
-        wide = fine(UNIT * self._pooled(now["error"]))
+        wide = fine(F.adaptive_avg_pool2d(error, grid))
         each = [off, inside, inside[:, :1].expand_as(off), *said, fine(masses), error, wide]
         each += [_than(wide, wide[:, :1]), fine(unlike), fine(_than(unlike, unlike[:, :1]))]
-        return torch.cat(place, dim=1), torch.stack(each, dim=2)[:, 1:]
+        # Channels last: convolutions of so few channels take half the time.
+        return torch.cat(place, dim=1), torch.stack(each, dim=4)[:, 1:].permute(0, 1, 4, 2, 3)
+
+
+def _tried(before: dict[str, Tensor], frame: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compare the frames that are tried out with this one, and try it out as well.
+
+    Returns:
+        ``tried``, ``trials``, and how far the frame of three frames ago is off, carried on and as it stood.
+    """
+    frames, moved, way = before["tried"].flatten(0, 1).split([frame.shape[1], 2, 2], dim=1)
+    moved = carried_on(moved)
+    way = compose(moved, way.unsqueeze(1))[:, 0]
+    gain = (sample(frames, way) - frames).unflatten(0, (-1, TRIED))
+    short = frame.unsqueeze(1) - frames.unflatten(0, (-1, TRIED))
+    products = torch.stack([(short * gain).mean(dim=(2, 3, 4)), (gain**2).mean(dim=(2, 3, 4))], dim=2)
+    products = products / ((short**2).mean(dim=(2, 3, 4)) + LEAST_ERROR).unsqueeze(2)
+    # Where frames that were not observed lie between, trials end.
+    on = (before["since"] == 0).view(-1, 1, 1)
+    older = torch.cat([frames, moved, way], dim=1).unflatten(0, (-1, TRIED))[:, :-1]
+    older = torch.where(on[..., None, None], older, _untried(frame))
+    newest = torch.cat([frame, velocity, torch.zeros_like(velocity)], dim=1).unsqueeze(1)
+    off = torch.stack([(short - gain)[:, 2], short[:, 2]], dim=1).abs().mean(dim=2)
+    return torch.cat([newest, older], dim=1), FADE * before["trials"] + on * products, _coarse(off)
+
+
+def _untried(frame: Tensor) -> Tensor:
+    """A frame that stays as it stands ``(B, 1, C + 4, h, w)``."""
+    return F.pad(frame, (0,) * 5 + (4,)).unsqueeze(1)
+
+
+def _trust(now: dict[str, Tensor]) -> Tensor:
+    """How far motion is trusted to go on to the frame that is foreseen ``(B,)``, 0 to 1.
+
+    What failed over fewer frames is not trusted over more.
+    """
+    explained, moved = (now["trials"] + UNTRIED).unbind(dim=2)
+    trust = (explained / moved).clamp(0, 1).cummin(dim=1).values
+    return trust.gather(1, now["since"].clamp_max(TRIED - 1).unsqueeze(1))[:, 0]
+
+
+def _coarse(maps: Tensor) -> Tensor:
+    return F.avg_pool2d(maps, FINE)
 
 
 def _than(one: Tensor, other: Tensor) -> Tensor:

@@ -140,8 +140,8 @@ class Predictor(nn.Module, ABC):
 
         Returns:
             The displacement from each pixel to its place in the latest observed frame, ``(B, 2, h, w)``, x
-            then y, in pixels, and which source has the largest share ``(B, h, w)`` int64: 0 is the latest
-            frame, 1 … K the slots, K + 1 what is drawn.
+            then y, in pixels, and the shares of the latest frame and of those of the slots
+            ``(B, 1 + K, h, w)``.
         """
         return None
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -228,20 +227,23 @@ class Rollout(Iterator[np.ndarray]):
 
         Returns:
             The displacement from each pixel to its place in the latest observed frame, ``(H, W, 2)`` float32,
-            x then y, in pixels, and which source has the largest share ``(H, W)`` uint8: 0 is the latest
-            frame, 1 … K the slots, K + 1 what is drawn.
+            x then y, in pixels, and the shares of the latest frame and of those of the slots
+            ``(H, W, 1 + K)`` float32.
         """
         with self._session.runtime.active():
             found = self._session.model.read_from(self._state)
         if found is None:
             return None
         height, width = self._session._inner(self._size)
-        across, down = self._size[1] / width, self._size[0] / height
-        scale = np.array([across, down], np.float32)[:, None, None]
-        ways = scale * found[0][0, :, :height, :width].float().cpu().numpy()
-        sources = found[1][0, :height, :width].byte().cpu().numpy()
-        ways = np.stack([cv2.resize(way, self._size[::-1]) for way in ways], axis=2)
-        return ways, cv2.resize(sources, self._size[::-1], interpolation=cv2.INTER_NEAREST)
+        ways, shares = (
+            F.interpolate(maps[..., :height, :width].float(), size=self._size, mode="bilinear")[0]
+            .permute(1, 2, 0)
+            .cpu()
+            .numpy()
+            for maps in found
+        )
+        scale = np.array([self._size[1] / width, self._size[0] / height], np.float32)
+        return scale * ways, shares
 
     def frames_in_memory(self) -> list[int]:
         """As of the session; predicted frames are counted on from the observed ones."""
