@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from small_data import frame, labels
 from stremn import SegmentationSession, StremnError
 from stremn.models import MODELS
-from stremn.models.region import BORDER, MARGIN, SEEN, Region, regions_of
+from stremn.models.region import BORDER, MARGIN, SEEN, WORTH, Region, regions_of, share_of
 from stremn.sessions import SegmentationSettings
 
-GRID = (12, 20)
+GRID = (30, 54)
 SPAN = st.tuples(st.integers(0, 11), st.integers(1, 12)).filter(lambda ends: ends[0] < ends[1])
 
 
@@ -25,7 +25,10 @@ def test_a_region_holds_its_object_and_a_margin(
     masks = torch.full((len(boxes), 1, 4 * GRID[0], 4 * GRID[1]), SEEN / 2)
     for mask, ((top, bottom), (left, right)) in zip(masks, boxes, strict=True):
         mask[0, 4 * top : 4 * bottom, 4 * left : 4 * right] = 1
-    for region, box, close in zip(regions_of(masks, GRID, near), boxes, near, strict=True):
+    regions = regions_of(masks, GRID, near)
+    assume(regions)
+    assert share_of(regions, GRID) <= WORTH
+    for region, box, close in zip(regions, boxes, near, strict=True):
         for (first, last), (start, end), whole in zip((region.rows, region.columns), box, GRID, strict=True):
             assert (first, last) == (0, whole) or close
             assert first == max(0, start - MARGIN) or first < start - MARGIN or not first
@@ -34,14 +37,18 @@ def test_a_region_holds_its_object_and_a_margin(
 
 
 def test_an_object_that_is_nowhere_is_looked_for_everywhere() -> None:
-    assert regions_of(torch.zeros(1, 1, 48, 80), GRID, [True]) == [Region((0, 12), (0, 20))]
+    masks = torch.zeros(2, 1, 120, 216)
+    assert regions_of(masks, GRID, [True, True]) == []
+    masks[0, 0, 8:12, 8:12] = 1
+    assert regions_of(masks, GRID, [True, True])[1] == Region((0, 30), (0, 54))
 
 
 def test_what_is_cut_is_pasted_back_but_for_its_border() -> None:
+    grid = (12, 20)
     maps, region = torch.rand(1, 3, 24, 40), Region((0, 5), (8, 20))
-    part, target = region.cut(maps, GRID), torch.full((1, 3, 24, 40), -1.0)
+    part, target = region.cut(maps, grid), torch.full((1, 3, 24, 40), -1.0)
     assert part.shape == (1, 3, 10, 24)
-    region.paste(target, part, GRID)
+    region.paste(target, part, grid)
     inside = torch.zeros(24, 40, dtype=torch.bool)
     # At the edge of the frame there is nothing beside it.
     inside[: 2 * (5 - BORDER), 2 * (8 + BORDER) :] = True
