@@ -66,9 +66,6 @@ class SegmentationSession(Session):
         **changes: Any,
     ) -> None:
         super().__init__(model, settings, changes)
-        if self.settings.search_region is None:
-            faster = self.runtime.device.type == "cpu" and not self.settings.compile
-            self.settings = self.settings.changed(search_region=faster and self.model.config.searches_regions)
         chosen = self.settings
         assert chosen.slots is not None
         assert chosen.policy is not None

@@ -11,6 +11,7 @@ from stremn.errors import StremnError
 from stremn.memory import NO_FUSION, get_policy
 from stremn.models import ModelConfig, MotionConfig, PredictorConfig, SegmenterConfig
 from stremn.models.config import FusionTargets, Must, Share, check_fields, whole
+from stremn.runtime import Runtime
 from stremn.sessions.postprocess import REACH
 from stremn.sessions.views import ONE_VIEW, View, is_plain
 
@@ -138,7 +139,11 @@ class SegmentationSettings(Settings):
             )
         if not resolved.views or min(view.scale for view in resolved.views) <= 0:
             raise StremnError("a session needs one view or more, of scales above 0")
-        if resolved.search_region and (resolved.compile or not config.searches_regions):
+        can = config.searches_regions and not resolved.compile
+        if resolved.search_region is None:
+            faster = can and Runtime.choose(resolved.device).device.type == "cpu"
+            resolved = replace(resolved, search_region=faster)
+        if resolved.search_region and not can:
             what = "a compiled session" if resolved.compile else f"a model '{config.architecture}'"
             raise StremnError(f"{what} looks at all of a frame: leave search_region out")
         if resolved.compile and (resolved.reach is not None or not is_plain(resolved.views)):
