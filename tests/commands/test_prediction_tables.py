@@ -218,13 +218,13 @@ def test_policies_by_either_command(digits: Path, models: dict[str, Path], tmp_p
 
 
 def test_clips_to_be_remembered(models: dict[str, Path], tmp_path: Path) -> None:
-    arguments = ("memory:3", "--model", models["colour"], "--size", 16, "--clips", 1)
+    arguments = ("memory:3", "--model", models["colour"], "--size", 16, "--clips", 2)
     done = run("ablate", "slots", *arguments, "--out", tmp_path / "out")
     assert done.status == 0, done.err
-    assert "1 clips of 16x16, colour, 30 frames to 10" in done.out
+    assert "2 clips of 16x16, colour, 30 frames to 10" in done.out
     assert read(tmp_path / "out" / "predict-slots.json")["clips"]["data"] == ["memory:3"]
     done = run("evaluate", *arguments, "--sequences", "panning", "--observe", 3, "--horizon", 2)
-    assert "seed 3 (panning), 1 clips" in done.out
+    assert "seed 3 (panning), 2 clips" in done.out
     assert refused("evaluate", "memory:", "--model", models["colour"]).startswith("memory:: has no seed")
 
 

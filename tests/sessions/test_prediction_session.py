@@ -93,11 +93,11 @@ def test_a_rollout_goes_on_for_ever_from_where_it_was_asked_for(
     assert not np.array_equal(session.predict(6), expected)
 
 
-def test_nothing_grows_over_80_steps(predictor: Predictor) -> None:
+def test_nothing_grows_over_200_steps(predictor: Predictor) -> None:
     rng = np.random.default_rng(1)
     session = open_session(predictor)
     sizes = set()
-    for _ in range(40):
+    for _ in range(100):
         session.observe(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
         sizes.add(session.state_bytes)
     assert len(sizes) == 1
@@ -106,7 +106,7 @@ def test_nothing_grows_over_80_steps(predictor: Predictor) -> None:
     next(rollout)
     gc.collect()
     before = sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
-    for _ in range(40):
+    for _ in range(100):
         next(rollout)
         sizes.add(rollout.state_bytes)
     assert sizes == {session.state_bytes}
@@ -114,7 +114,7 @@ def test_nothing_grows_over_80_steps(predictor: Predictor) -> None:
     assert sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects()) <= before
     held = [i for i in session.frames_in_memory() if i >= 0]
     assert len(held) == len(set(held)) <= 5
-    assert all(i < 40 for i in held)
+    assert all(i < 100 for i in held)
 
 
 def test_a_rollout_of_hundreds_of_steps_keeps_its_size_and_its_slots() -> None:

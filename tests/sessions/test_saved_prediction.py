@@ -107,7 +107,7 @@ def sampled(colour: list[np.ndarray]) -> tuple[Predictor, PredictionSession]:
     return model, after(model, colour[:10], **SAMPLED)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(st.sampled_from(["predict", "roll out", "save", "load", "refuse"]), max_size=8))
 def test_whatever_is_asked_between_two_frames_changes_nothing(
     asked: list[str], sampled: tuple[Predictor, PredictionSession], colour: list[np.ndarray], tmp_path: Path

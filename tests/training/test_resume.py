@@ -258,17 +258,30 @@ def test_killed(seed: int, whole: Path, tmp_path: Path) -> None:
     assert not [p for p in (tmp_path / "run").rglob("*") if p.name.startswith(".")]
 
 
+def test_killed_after_the_last_step(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(toy(), out)
+    (out / "model.safetensors").unlink()
+    newest = max((out / "checkpoints").iterdir())
+    shutil.copytree(newest, newest.with_name(".step-000001.old"))
+    train(toy(), out, resume=True)
+    assert (out / "model.safetensors").exists()
+    assert not list((out / "checkpoints").glob(".*"))
+
+
 @pytest.mark.slow
-def test_segmentation_killed(recipe: SegmentationRecipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_segmentation_killed(precision: str, recipe: SegmentationRecipe, tmp_path: Path) -> None:
     """Real clips, the real model, trained backbone blocks, contests for a slot; other workers each time."""
     recipe = replace(
-        recipe, precision="bf16", steps=8, save_every=2, frames=(6, 3), size=(32, 64), batch=(2, 1)
+        recipe, precision=precision, steps=8, save_every=2, frames=(6, 3), size=(32, 64), batch=(2, 1)
     )
     recipe = replace(recipe, chosen=2, validate_every=4, average_best=2)
     assert_kills_change_nothing(recipe, tmp_path)
 
 
-def test_prediction_killed(digits: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_prediction_killed(precision: str, digits: Path, tmp_path: Path) -> None:
     """Clips of digits, a narrow model whose slots are contested, truth fed less and less, the average."""
     widths = {"widths": (8,) * 6, "key_dim": 8, "value_dim": 8, "update_dim": 8}
     torch.manual_seed(0)
@@ -287,7 +300,7 @@ def test_prediction_killed(digits: Path, tmp_path: Path) -> None:
         steps=10,
         warmup=1,
         workers=0,
-        precision="no",
+        precision=precision,
         save_every=3,
         validate_every=2,
         validate_clips=2,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Region", "regions_of"]
+__all__ = ["WORTH", "Region", "regions_of", "share_of"]
 
 MARGIN, GROWTH = 3, 0.15
 """Cells of the memory's grid around an object, and shares of its height and width that are added to them."""
@@ -58,13 +58,15 @@ class Region:
 def regions_of(masks: Tensor, grid: tuple[int, int], near: Sequence[bool]) -> list[Region]:
     """The region of each object: around where it was seen last, all of the frame where that is nowhere.
 
-    There are none if they would be more than :data:`WORTH` of the frame.
+    There are none if no object is near, or if they would be more than :data:`WORTH` of the frame.
 
     Args:
         masks: of the objects ``(O, 1, h, w)`` in [0, 1].
         grid: (H, W).
-        near: False for an object that is looked for in all of the frame.
+        near: False for an object that is looked for in all of the frame; empty for all of them.
     """
+    if not any(near):
+        return []
     looked = torch.tensor(near, device=masks.device)[:, None, None]
     seen = (F.adaptive_max_pool2d(masks, grid)[:, 0] > SEEN) & looked
     spans = (_span(seen.any(dim=by).tolist(), n) for by, n in ((2, grid[0]), (1, grid[1])))

@@ -225,8 +225,7 @@ class Segmenter(nn.Module, ABC):
         if not states and not given:
             raise ValueError("a frame needs an object, known or given")
         regions = [
-            regions_of(state.previous, seen.grid, near) if any(near) else []
-            for seen, state in zip(features, states, strict=False)
+            regions_of(state.previous, seen.grid, near) for seen, state in zip(features, states, strict=False)
         ]
         logits = tuple(
             self.segment(features[view], state, guide=guide, regions=regions[view])

@@ -44,9 +44,9 @@ def check(
         before: the confidence in each object before it ``(O,)`` float32.
         near: see :meth:`stremn.models.Segmenter.observe`.
     """
-    regions = regions_of(state.previous, features.grid, near) if any(near) else []
-    again = model.segment(features, state.given_alone(), guide=False, regions=regions)
-    again = model.aggregate(again) > 0.5
+    regions = regions_of(state.previous, features.grid, near)
+    logits = model.segment(features, state.given_alone(), guide=False, regions=regions)
+    again = model.aggregate(logits) > 0.5
     found = state.previous > 0.5
     both, either = ((a.flatten(1).sum(dim=1)) for a in (again & found, again | found))
     right = (SLOPE * both / either.clamp_min(1) + OFFSET).sigmoid() * found.flatten(1).any(dim=1)

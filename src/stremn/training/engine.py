@@ -196,6 +196,7 @@ class _Run:
             if stopping and not last:
                 raise TrainingStopped(f"step {state.step}")
         if self.main:
+            self.folder.checkpoints.clean()  # it may have been killed after its last step
             self.task.save_model(self.average.module, self.folder.out / AVERAGED)
         self.accelerator.wait_for_everyone()
 
