@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from stremn.data import ClipRequest
 from stremn.errors import StremnError, one_line
+from stremn.files.tensors import write_tensors
 from stremn.training import TASKS, Recipe, StepDraw, Task
 
 SIZE = 32
@@ -72,7 +73,8 @@ class ToyTask(Task):
         return model
 
     def save_model(self, model: nn.Module, path: Path) -> None:
-        save_file(model.state_dict(), path)
+        # As every task does, so that a killed process leaves nothing of a random name behind.
+        write_tensors(path, dict(model.state_dict()), "toy", "")
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         return [{"params": list(model.parameters()), "lr": self.recipe.learning_rate}]
