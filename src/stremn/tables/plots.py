@@ -129,7 +129,10 @@ def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str,
 def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int = 4) -> None:
     """Draw a panel for each of the first ``most_objects`` ids, and one for the ages of chosen templates."""
     ids = sorted(history.moments)[:most_objects]
-    figure, panels = _panels(len(ids) + 1, 1, (9, 2.6 * (len(ids) + 1)))
+    rows = len(ids) + 1
+    # Every run of `segment` draws this one; margins that are worked out take longer than all of the rest.
+    figure, panels = _panels(rows, 1, (9, 2.6 * rows), layout="none")
+    figure.subplots_adjust(0.12, 0.2 / rows, 0.975, 1 - 0.12 / rows, hspace=0.36)
     for panel, object_id in zip(panels, ids):
         _draw_slots(panel, object_id, history.moments[object_id])
     more = len(history.moments) - len(ids)
@@ -162,10 +165,12 @@ def _draw_slots(panel: Any, object_id: int, moments: list[tuple[int, list[int]]]
     panel.margins(x=0.01)
 
 
-def _panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> tuple[Any, Any]:
+def _panels(
+    rows: int, columns: int, size: tuple[float, float], layout: str = "constrained", **shared: Any
+) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout=layout)
     return figure, figure.subplots(rows, columns, squeeze=False, **shared).ravel()
 
 
