@@ -6,9 +6,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stremn.models.displacement import (
+    affine_field,
     camera_motion,
     carried_on,
     compose,
+    compose_affine,
     sample,
     seen_inside,
     velocity_between,
@@ -89,4 +91,16 @@ def test_the_camera_is_followed_past_things_that_move_otherwise() -> None:
     truth = torch.stack([2 + 0.01 * x, -1 + 0.02 * y - 0.005 * x])[None]
     velocity = truth.clone()
     velocity[:, :, 10:34, 8:36] = torch.tensor([-6.0, 4.0]).view(1, 2, 1, 1)
-    torch.testing.assert_close(camera_motion(velocity), truth, atol=0.05, rtol=0)
+    torch.testing.assert_close(
+        affine_field(camera_motion(velocity), truth.shape[-2:]), truth, atol=0.05, rtol=0
+    )
+
+
+def test_affine_steps_join_as_their_displacements_do() -> None:
+    step = torch.tensor([[[1.0, 0.01, 0.02], [-0.5, 0.005, 0.01]]])
+    ways = torch.tensor([[[[2.0, -0.03, 0.01], [0.3, 0.02, -0.01]], [[0.0, 0, 0], [0, 0, 0]]]])
+    size = torch.Size((48, 64))
+    found = affine_field(compose_affine(step, ways), size)
+    expected = compose(affine_field(step, size), affine_field(ways, size))
+    inner = (..., slice(4, -4), slice(4, -4))
+    torch.testing.assert_close(found[inner], expected[inner], atol=1e-4, rtol=0)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from small_models import fill_added
 from stremn.models import Predictor, PredictorState, create_model, motion
-from stremn.models.displacement import sample, velocity_between
+from stremn.models.displacement import affine_field, sample, velocity_between
 from stremn.models.predictor import forecast_clip
 
 NARROW = {"width": 4, "key_dim": 8, "update_dim": 8}
@@ -103,28 +103,30 @@ def test_a_hundred_steps_ahead_is_read_from_the_observed_frame_once(monkeypatch:
 def test_a_camera_that_comes_back_finds_in_a_slot_what_left_the_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    offsets = [0, 0, 6, 12, 18, 12, 6, 0]
+    offsets = [0, 0, 8, 16, 24, 16, 8, 0]
     frames = panned(offsets)
-    told = iter([b - a for a, b in pairwise(offsets)])
+    told = iter([0, *(b - a for a, b in pairwise(offsets))])
 
     def exact(frame: Tensor, before: Tensor) -> Tensor:
         return torch.tensor([float(next(told)), 0.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64).contiguous()
 
     monkeypatch.setattr(motion, "velocity_between", exact)
-    monkeypatch.setattr(motion.MotionPredictor, "_aligned", lambda self, frame, ways, *rest: ways)
+    monkeypatch.setattr(
+        motion.MotionPredictor, "_aligned", lambda self, frame, *ways_and_rest: ways_and_rest[:2]
+    )
     model = untrained(slots=6)
     state = observe_all(model, frames[:, :-1])
     assert sorted(state.memory.frame_index[0].tolist()) == [0, 1, 2, 3, 4, 5]
     seen = (model.predict(state) - frames[:, -1]).abs()
-    assert seen[..., 6:].max() < 1e-4
-    assert seen[..., :6].mean() > 0.05
+    assert seen[..., 8:].max() < 1e-4
+    assert seen[..., :8].mean() > 0.05
     # Told to take from the slots wherever they show the place.
     for layer in (*model.asked, model.offered, *model.share):
         if isinstance(layer, torch.nn.Conv2d):
             layer.weight.zero_()
     model.asked[-1].bias[0], model.offered.weight[0, 4, 1, 1] = 1, -1
     model.share[1].weight[0, 0, 1, 1], model.share[1].bias[0], model.share[-1].weight[0, 0] = 60, 0, 1
-    told = iter([b - a for a, b in pairwise(offsets)])
+    told = iter([0, *(b - a for a, b in pairwise(offsets))])
     state = observe_all(model, frames[:, :-1])
     assert (model.predict(state) - frames[:, -1]).abs().max() < 1e-4
 
@@ -145,7 +147,9 @@ def test_where_a_slot_lies_is_measured_anew_so_that_steps_do_not_add_up_to_a_dri
     off = []
     for again in (True, False):
         if not again:
-            monkeypatch.setattr(motion.MotionPredictor, "_aligned", lambda self, frame, ways, *rest: ways)
+            monkeypatch.setattr(
+                motion.MotionPredictor, "_aligned", lambda self, frame, *ways_and_rest: ways_and_rest[:2]
+            )
         model = untrained(slots=2)
         state, rules = None, model.rules(policy="first-and-last")
         for frame in frames.unbind(1):
@@ -153,7 +157,7 @@ def test_where_a_slot_lies_is_measured_anew_so_that_steps_do_not_add_up_to_a_dri
         assert state is not None
         # From frame 16 back to frame 1, which followed the first.
         place = state.memory.frame_index[0].tolist().index(0)
-        way = state.carried["ahead"][0, 1, 1 + place, 0, 8:-8, 40:-8]
+        way = affine_field(state.carried["views_ahead"][0, 1 + place], frames.shape[-2:])[0, 8:-8, 40:-8]
         off.append(float((way - 2 * 15).abs().mean()))
     assert off[0] < off[1] / 2
 
@@ -164,7 +168,7 @@ def test_where_a_slot_lies_is_measured_anew_so_that_steps_do_not_add_up_to_a_dri
     [
         ([3 * t for t in range(16)], 1),
         ([0, 2] * 8, 0),
-        ([0, 0, 3, 3, 6, 6, 9, 9, 12, 12, 15, 15, 18, 18, 21, 21], 0),
+        ([0, 0, 3, 3, 6, 6, 9, 9, 12, 12, 15, 15, 18, 18, 21, 21], 1),
     ],
     ids=["on", "to and fro", "every frame twice"],
 )
@@ -175,8 +179,30 @@ def test_motion_is_trusted_as_far_as_it_went_on_so_far(offsets: list[int], share
     for _ in range(3):
         weights = model._shares(state)[0].mean(dim=(1, 2))
         # Along and as the camera, to the latest frame.
-        assert float(weights[0] + weights[6]) == pytest.approx(share, abs=0.05)
+        assert float(weights[0] + weights[6]) == pytest.approx(share, abs=0.15)
         state = model.follow(model.predict(state), state)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("noise", [0, 1], ids=["equal", "noisy"])
+@pytest.mark.parametrize(
+    "steps",
+    [(2, 2, 2, 0), (2, 0), (2, 0, 4, 2), (2, 0, 4, 2, 2), (2, 0, 0)],
+    ids=["a quarter", "half", "skipping one", "after a change of rate", "thrice"],
+)
+def test_frames_that_repeat_the_one_before_do_not_stop_what_moves(steps: tuple[int, ...], noise: int) -> None:
+    offsets = np.cumsum([0, *(steps[(t + 1) % len(steps)] for t in range(17))])
+    frames = panned(offsets.tolist())
+    frames = frames + noise / 255 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
+    found = forecast_clip(untrained(), frames, 12)
+    inner = (..., slice(8, -8), slice(8, -24))
+    error = ((found - frames[:, 12:])[inner] ** 2).mean(dim=(0, 2, 3, 4))
+    copied = ((frames[:, 11:12] - frames[:, 12:])[inner] ** 2).mean(dim=(0, 2, 3, 4))
+    assert (error <= copied / 10 + 3 * (noise / 255) ** 2 + 1e-6).all()
+    repeated = [t for t in range(12, 18) if offsets[t] == offsets[t - 1]]
+    shown = torch.cat([frames[:, 11:12], found], dim=1)
+    assert repeated
+    assert all(torch.allclose(shown[:, t - 11], shown[:, t - 12], atol=1e-5) for t in repeated)
 
 
 @torch.no_grad()
@@ -200,7 +226,7 @@ def test_what_a_thing_uncovers_lies_where_the_camera_saw_it() -> None:
     model = untrained(slots=8)
     state = observe_all(model, frames)
     place = state.memory.frame_index[0].tolist().index(0)
-    way = state.carried["ahead"][:, 1, 1 + place]
+    way = affine_field(state.carried["views_ahead"][:, 1 + place], frames.shape[-2:])
     first = sample(frames[:, 0], way)
     # Uncovered since the first frame.
     uncovered = (..., slice(26, 38), slice(18, 34))

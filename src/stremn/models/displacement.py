@@ -1,20 +1,34 @@
 """Where things are in earlier frames: displacements in pixels, joined from step to step, and read by once."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["camera_motion", "carried_on", "compose", "sample", "seen_inside", "velocity_between"]
+__all__ = [
+    "affine_field",
+    "camera_motion",
+    "carried_on",
+    "compose",
+    "compose_affine",
+    "pixel_grid",
+    "sample",
+    "seen_inside",
+    "velocity_between",
+]
 
 LEAST = 16
 """Smallest side that dense optical flow is computed at; smaller frames are padded by their edge."""
 
 
-def _grid(size: torch.Size, device: torch.device) -> Tensor:
-    """Column and row of each pixel ``(2, h, w)`` float32."""
-    rows, columns = (torch.arange(n, device=device, dtype=torch.float32) for n in size[-2:])
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def pixel_grid(size: torch.Size, device: torch.device) -> Tensor:
+    """Column and row of each pixel ``(2, h, w)`` float32; not to be written."""
+    rows, columns = (torch.arange(n, device=device, dtype=torch.float32) for n in size)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack([x, y])
 
@@ -31,7 +45,7 @@ def sample(maps: Tensor, displacement: Tensor) -> Tensor:
     """
     # To -1 … 1 between the outer edges, as grid_sample counts.
     scale = 2 / displacement.new_tensor(maps.shape[:-3:-1])
-    here = (_grid(maps.shape, maps.device).permute(1, 2, 0) + 0.5) * scale - 1
+    here = (pixel_grid(maps.shape[-2:], maps.device).permute(1, 2, 0) + 0.5) * scale - 1
     grid = here + scale * displacement.permute(0, 2, 3, 1)
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -41,7 +55,7 @@ def seen_inside(displacement: Tensor, every: int = 1) -> Tensor:
 
     ``every`` takes every so many pixels only, along both sides.
     """
-    grid = _grid(displacement.shape, displacement.device)
+    grid = pixel_grid(displacement.shape[-2:], displacement.device)
     place = grid[..., ::every, ::every] + displacement[..., ::every, ::every]
     most = place.new_tensor(displacement.shape[:-3:-1]).view(2, 1, 1) - 1
     return ((place >= 0) & (place <= most)).all(dim=1, keepdim=True).to(displacement.dtype)
@@ -64,19 +78,16 @@ def compose(velocity: Tensor, displacement: Tensor) -> Tensor:
     return moved + velocity.unsqueeze(1)
 
 
-def carried_on(velocity: Tensor, rounds: int = 1) -> Tensor:
-    """The velocity at the next frame, if everything goes on as it moves: ``v(x) = u(x + v(x))``.
+def carried_on(velocity: Tensor, pace: Tensor | float = 1.0) -> Tensor:
+    """The velocity at the next frame, if everything goes on as it moves: ``v(x) = u(x + p·u(x))``.
 
     Gradients pass as in :func:`compose`.
 
     Args:
         velocity: u, from each pixel of a frame to its place in the frame before ``(B, 2, h, w)``.
-        rounds: steps of the fixed-point iteration that solves the equation.
+        pace: p, by how much of it the frame to come goes on.
     """
-    ahead = velocity
-    for _ in range(rounds):
-        ahead = sample(velocity, ahead.detach())
-    return ahead
+    return sample(velocity, pace * velocity.detach())
 
 
 @torch.no_grad()
@@ -115,10 +126,10 @@ def camera_motion(velocity: Tensor, rounds: int = 5) -> Tensor:
         rounds: of reweighting.
 
     Returns:
-        ``(B, 2, h, w)``; exactly zero where the velocity is.
+        Its factors ``(B, 2, 3)``, see :func:`affine_field`; exactly zero where the velocity is.
     """
     size = velocity.shape[-2:]
-    x, y = _grid(velocity.shape, velocity.device)
+    x, y = pixel_grid(velocity.shape[-2:], velocity.device)
     terms = torch.stack([torch.ones_like(x), 2 * x / size[1] - 1, 2 * y / size[0] - 1]).flatten(1)
     flat = velocity.flatten(2)
     model = flat.median(dim=2, keepdim=True).values
@@ -130,4 +141,30 @@ def camera_motion(velocity: Tensor, rounds: int = 5) -> Tensor:
         right = (weight.unsqueeze(1) * terms[:, None] * flat.unsqueeze(1)).sum(dim=-1)
         factors = torch.linalg.solve(products + 1e-6 * torch.eye(3, device=x.device), right)
         model = (factors.unsqueeze(-1) * terms[:, None]).sum(dim=1)
-    return model.view_as(velocity)
+    one, across, down = factors.unbind(1)
+    return torch.stack([one - across - down, 2 / size[1] * across, 2 / size[0] * down], dim=2)
+
+
+def affine_field(factors: Tensor, size: torch.Size) -> Tensor:
+    """The displacement of every pixel, ``(…, 2, 3)`` to ``(…, 2, h, w)``.
+
+    The factors of a displacement in x and in y are those of one, of the column and of the row.
+    """
+    x, y = pixel_grid(size, factors.device)
+    one, across, down = factors[..., None, None].unbind(-3)
+    return (one + across * x[0]) + down * y[:, :1]
+
+
+def compose_affine(velocity: Tensor, displacement: Tensor) -> Tensor:
+    """As :func:`compose`, of affine motion given by its factors.
+
+    Args:
+        velocity: ``(B, 2, 3)``.
+        displacement: ``(B, N, 2, 3)``.
+
+    Returns:
+        ``(B, N, 2, 3)``.
+    """
+    # Sums, since autocast would round matrix products.
+    turned = (displacement[..., 1:].unsqueeze(-1) * velocity[:, None, None]).sum(dim=3)
+    return velocity.unsqueeze(1) + displacement + turned

@@ -10,22 +10,23 @@ from stremn.memory import Rules, SlotMemory, Template
 from stremn.memory.slots import EMPTY
 from stremn.models.config import MotionConfig
 from stremn.models.displacement import (
+    affine_field,
     camera_motion,
     carried_on,
     compose,
+    compose_affine,
+    pixel_grid,
     sample,
     seen_inside,
     velocity_between,
 )
+from stremn.models.pace import AHEAD, SPEEDS, UNKNOWN, followed_by, measured, paces_of
 from stremn.models.predictor import Predictor, PredictorState, to_unit_range
 from stremn.models.segmenter import to_map
 from stremn.models.slot_predictor import to_tokens
 from stremn.ops import space_time_read
 
 __all__ = ["MotionPredictor"]
-
-REST = 4
-"""After so many equal frames a scene stands still, and is repeated as it is."""
 
 UNIT = 4.0
 """Pixels a frame that count as one for the network; levels of error as well, in the other direction."""
@@ -45,7 +46,7 @@ LEAST_ERROR = 1e-4
 UNTRIED = 0.05
 """Trials of motion that went on as foreseen, added to those that were made."""
 
-FINE = 2
+FINE = 4
 """Pixels from one place to the next that shares are given to; between them they are interpolated."""
 
 ABOUT_PLACE, ABOUT_SOURCE = 10, 11
@@ -77,15 +78,20 @@ class MotionPredictor(Predictor):
     latest frame is trusted to move on as many steps ahead: its odds, moved, are multiplied by it. So what
     trembles or pauses is nearly copied, and what comes again is read from slots.
 
-    The state carries of the frame that is foreseen the ``velocity`` ``(B, 2, h, w)``, the displacement
-    ``ahead`` ``(B, 2, 1 + K, 2, h, w)``, along and as the camera, to the latest and the slots' frames, what
-    the sources show, ``seen`` ``(B, 3 + 2·K, C, h, w)``, and in small what else is ``known`` of each place,
-    how far each source was off so far and the velocity foreseen before ``(B, 7 + 2·K, h / 2, w / 2)``; of the
-    frame before it, which may be foreseen itself, the ``camera``'s motion, ``key`` and ``update_key``, and
-    what was read for it, ``readout`` and ``masses``; the ``latest`` observed frame, its ``frame_index``
-    ``(B,)``, how many frames lie ``since`` and how much is ``moving``; of the frames that are ``tried`` out,
-    the newest first, pixels, velocity carried on, and displacement back to them ``(B, 5, C + 4, h, w)``, and
-    of trials over so many frames the sums, ``trials`` ``(B, 5, 2)``.
+    Of frames that repeat the one before, as after a change of the frame rate, motion is that between those
+    that do not, and goes on at their pace; a frame that is foreseen as a repeat is the one before.
+
+    The state carries of the frame that is foreseen the ``velocity`` ``(B, 2, h, w)``, the displacement along
+    what moves, ``ahead`` ``(B, 1 + K, 2, h, w)``, and as the camera, ``views_ahead`` ``(B, 1 + K, 2, 3)``, to
+    the latest and the slots' frames, what the sources show, ``seen`` ``(B, 3 + 2·K, C, h, w)``, and in small
+    where they are ``inside`` of their frames and what else is ``known`` of each place, how far each source
+    was off so far and the velocity foreseen before ``(B, 7 + 2·K, h / 4, w / 4)``; of the frame before it,
+    which may be foreseen itself, ``ways`` and ``views`` like these, the ``camera``'s motion, ``key`` and
+    ``update_key``, and what was read for it, ``readout`` and ``masses``; the ``latest`` observed frame, its
+    ``frame_index`` ``(B,)``, its ``flow``, and how many frames lie ``since``; the ``speeds`` of the last
+    frames, what is ``usual`` for them, the ``paces`` of those to come and that of the next; of the frames
+    that are ``tried`` out, the newest first, pixels, velocity carried on, and displacement back to them
+    ``(B, 5, C + 4, h, w)``, and of trials over so many frames the sums, ``trials`` ``(B, 5, 2)``.
     """
 
     config: MotionConfig
@@ -126,21 +132,30 @@ class MotionPredictor(Predictor):
         first = state is None or state.memory is None
         before = self._beginning(frame, rules) if state is None else state.carried
         steps = (before["since"] + 1).view(-1, 1, 1, 1)
-        velocity = velocity_between(frame, before["latest"]) / steps
-        changed = (frame != before["latest"]).flatten(1).any(dim=1)
+        step = velocity_between(frame, before["latest"]) / steps
+        change = (frame - before["latest"]).abs().mean(dim=(1, 2, 3))
+        speed, usual = measured(step.norm(dim=1).mean(dim=(1, 2)), change, before["usual"])
+        again = (speed == 0).view(-1, 1, 1, 1)
+        velocity = torch.where(again, before["flow"], step)
+        step = step.masked_fill(again, 0)
+        speed = speed.masked_fill(before["frame_index"] < 0, UNKNOWN)
         key, update_key = self._keys(frame, velocity)
         error = F.avg_pool2d((before["seen"] - frame.unsqueeze(1)).abs().mean(dim=2), FINE)
         now = {
             "latest": frame,
             "frame_index": before["frame_index"] + before["since"] + 1,
             "since": torch.zeros_like(before["since"]),
-            "moving": torch.where(changed, REST, (before["moving"] - 1).clamp_min(0)),
+            "usual": usual,
+            "speeds": followed_by(speed, before["speeds"]),
+            "flow": velocity,
             "velocity": velocity,
             "camera": camera_motion(velocity),
-            "ahead": before["ahead"],
             "key": key,
             "update_key": update_key,
         }
+        now["paces"] = paces_of(now["speeds"])
+        now["ways"] = compose(step, before["ways"])
+        now["views"] = compose_affine(now["camera"].masked_fill(again[:, 0], 0), before["views"])
         now["tried"], now["trials"], off = _tried(before, frame, velocity)
         error = (before["known"][:, :-4] + error) / 2
         followed = to_tokens(self._pooled(torch.cat([frame, velocity / UNIT], dim=1)))
@@ -158,17 +173,17 @@ class MotionPredictor(Predictor):
                 tau=rules.tau,
                 generator=rules.generator,
             )
-            more = 1 + memory.slots - now["ahead"].shape[2]
-            now["ahead"] = F.pad(now["ahead"], (0,) * 7 + (more,))
+            more = 1 + memory.slots - now["ways"].shape[1]
             # What shows this frame is at no distance from it, and was off as much as the latest frame.
             here = F.pad(memory.frame_index == before["frame_index"].unsqueeze(1), (1, 0), value=True)
-            now["ahead"] = now["ahead"].masked_fill(here[:, None, :, None, None, None], 0)
-            now["ahead"] = self._aligned(frame, now["ahead"], memory, now["frame_index"])
+            ways = F.pad(now["ways"], (0,) * 7 + (more,)).masked_fill(here[:, :, None, None, None], 0)
+            views = F.pad(now["views"], (0,) * 5 + (more,)).masked_fill(here[:, :, None, None], 0)
+            now["ways"], now["views"] = self._aligned(frame, ways, views, memory, now["frame_index"])
             both = error[:, :-1].unflatten(1, (2, -1))
             both = torch.where(here[:, None, :, None, None], both[:, :, :1], F.pad(both, (0,) * 5 + (more,)))
             error = torch.cat([both.flatten(1, 2), error[:, -1:]], dim=1)
         now["known"] = torch.cat([error, off, _coarse(before["velocity"])], dim=1)
-        return self._look_ahead(now, memory, rules)
+        return self._look_ahead(now, frame, memory, rules)
 
     def follow(
         self,
@@ -185,9 +200,9 @@ class MotionPredictor(Predictor):
         assert rules is not None
         predicted = predicted.detach()
         now["key"], _ = self._keys(predicted, now["velocity"])
-        now["since"] = now["since"] + 1
+        now["since"], now["ways"], now["views"] = now["since"] + 1, now["ahead"], now["views_ahead"]
         now["known"] = torch.cat([now["known"][:, :-2], _coarse(now["velocity"])], dim=1)
-        ahead = self._look_ahead(now, state.memory, rules)
+        ahead = self._look_ahead(now, predicted, state.memory, rules)
         if truth is None or given is None or not given.any():
             return ahead
         # Without gradients the memory would be written in place.
@@ -207,7 +222,7 @@ class MotionPredictor(Predictor):
         shares = self._shares(state)
         slots = shares[:, :-1].unflatten(1, (2, -1)).sum(dim=1)[:, 1:]
         latest = 1 - slots.sum(dim=1, keepdim=True)
-        return state.carried["ahead"][:, 0, 0], torch.cat([latest, slots], dim=1)
+        return state.carried["ahead"][:, 0], torch.cat([latest, slots], dim=1)
 
     def _beginning(self, frame: Tensor, rules: Rules) -> dict[str, Tensor]:
         """What is carried to the first frame: as if it had stood still."""
@@ -218,40 +233,47 @@ class MotionPredictor(Predictor):
             "latest": frame,
             "frame_index": index,
             "since": torch.zeros_like(index),
-            "moving": torch.zeros_like(index),
+            "usual": frame.new_zeros((batch, 2)),
+            "speeds": frame.new_full((batch, SPEEDS), UNKNOWN),
+            "pace": frame.new_ones(batch),
+            "flow": zeros,
             "velocity": zeros,
-            "ahead": frame.new_zeros((batch, 2, sources, 2, *size)),
+            "ways": frame.new_zeros((batch, sources, 2, *size)),
+            "views": frame.new_zeros((batch, sources, 2, 3)),
             "seen": frame.unsqueeze(1).expand(-1, 2 * sources + 1, -1, -1, -1),
             "known": _coarse(zeros[:, :1]).repeat(1, 2 * sources + 5, 1, 1),
             "tried": _untried(frame).expand(-1, TRIED, -1, -1, -1),
             "trials": frame.new_zeros((batch, TRIED, 2)),
         }
 
-    def _aligned(self, frame: Tensor, ways: Tensor, memory: SlotMemory, index: Tensor) -> Tensor:
-        """Measure anew where one slot's frame lies, the slots in turn; ways ``(B, 2, 1 + K, 2, h, w)``.
+    def _aligned(
+        self, frame: Tensor, ways: Tensor, views: Tensor, memory: SlotMemory, index: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Measure anew where one slot's frame lies, the slots in turn.
 
         What is added up from step to step drifts. A correction is taken where the slot's frame then shows
         what is seen better than before, along what moves for each place, as the camera for the whole frame.
         """
         assert memory.frame is not None
-        batch, slot = torch.arange(len(frame), device=frame.device), index % memory.slots
-        kept = memory.frame[batch, slot].detach().mT.unflatten(2, frame.shape[-2:])
-        old = ways[batch, :, 1 + slot]
-        new = []
-        for way, camera in zip(old.unbind(1), (False, True), strict=True):
-            shown = sample(kept, way)
-            residual = velocity_between(frame, shown)
-            if camera:
-                residual = camera_motion(residual)
-            better = compose(residual, way.unsqueeze(1))[:, 0]
-            both = torch.stack([shown, sample(kept, better)], dim=1)
-            off = (both - frame.unsqueeze(1)).abs().mean(dim=2)
-            inside = seen_inside(way)
-            off = (inside * off).mean(dim=(2, 3), keepdim=True) if camera else F.avg_pool2d(off, 9, 1, 4)
-            new.append(torch.where(off[:, 1:] < off[:, :1], better, way))
-        ways = ways.clone()
-        ways[batch, :, 1 + slot] = torch.stack(new, dim=1)
-        return ways
+        batch, size = torch.arange(len(frame), device=frame.device), frame.shape[-2:]
+        slot = 1 + index % memory.slots
+        kept = memory.frame[batch, slot - 1].detach().mT.unflatten(2, size)
+
+        def off(shown: Tensor) -> Tensor:
+            return (shown - frame).abs().mean(dim=1, keepdim=True)
+
+        way, view = ways[batch, slot], views[batch, slot]
+        shown = sample(kept, way)
+        better = compose(velocity_between(frame, shown), way.unsqueeze(1))[:, 0]
+        gain = F.avg_pool2d(off(sample(kept, better)) - off(shown), 9, 1, 4)
+        ways = ways.index_put((batch, slot), torch.where(gain < 0, better, way))
+
+        way = affine_field(view, size)
+        shown = sample(kept, way)
+        better = compose_affine(camera_motion(velocity_between(frame, shown)), view.unsqueeze(1))[:, 0]
+        gain = seen_inside(way) * (off(sample(kept, affine_field(better, size))) - off(shown))
+        view = torch.where(gain.mean(dim=(1, 2, 3)).view(-1, 1, 1) < 0, better, view)
+        return ways, views.index_put((batch, slot), view)
 
     def _pooled(self, maps: Tensor, factor: int = 1) -> Tensor:
         """Means over the cells of the memory, or over parts of these by a factor."""
@@ -261,30 +283,43 @@ class MotionPredictor(Predictor):
 
     def _keys(self, image: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
         """Key and update key of how a moment looks, moves, and where, ``(B, N, Dk)`` and ``(B, N, Du)``."""
-        rows, columns = (torch.linspace(-1, 1, n, device=image.device) for n in image.shape[-2:])
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        place = torch.stack([x, y]).expand(len(image), -1, -1, -1)
-        x = self.look(self._pooled(torch.cat([2 * image - 1, velocity / UNIT, place], dim=1), 2))
+        size = image.shape[-2:]
+        place = self._pooled(pixel_grid(size, image.device).unsqueeze(0), 2)
+        place = 2 / (place.new_tensor(size[::-1]) - 1).view(2, 1, 1) * place - 1
+        x = self._pooled(torch.cat([2 * image - 1, velocity / UNIT], dim=1), 2)
+        x = self.look(torch.cat([x, place.expand(len(x), -1, -1, -1)], dim=1))
         return to_tokens(self.key(x)), to_tokens(self.update_key(x))
 
-    def _look_ahead(self, now: dict[str, Tensor], memory: SlotMemory, rules: Rules) -> PredictorState:
+    def _look_ahead(
+        self, now: dict[str, Tensor], shown: Tensor, memory: SlotMemory, rules: Rules
+    ) -> PredictorState:
         """Go on by one frame: where the sources lead then, what they show, and what is read for it."""
-        velocity = carried_on(now["velocity"])
-        ways = zip((velocity, now["camera"]), now["ahead"].unbind(1), strict=True)
-        ahead = torch.stack([compose(v, d) for v, d in ways], dim=1)
+        pace = now["paces"].gather(1, now["since"].unsqueeze(1) % AHEAD)[:, 0]
+        wide = pace.view(-1, 1, 1, 1)
+        velocity = carried_on(now["velocity"], wide)
+        ahead = compose(wide * velocity, now["ways"])
+        views = compose_affine(wide[:, 0] * now["camera"], now["views"])
         slots, size = memory.frame, velocity.shape[-2:]
         assert slots is not None
         frames = torch.cat([now["latest"].unsqueeze(1), slots.detach().mT.unflatten(3, size)], dim=1)
-        shown = [sample(frames.flatten(0, 1), way.flatten(0, 1)).view_as(frames) for way in ahead.unbind(1)]
-        seen = torch.cat([*shown, frames[:, :1]], dim=1)
+        places = [way.flatten(0, 1) for way in (ahead, affine_field(views, size))]
+        shows = [sample(frames.flatten(0, 1), way).view_as(frames) for way in places]
+        seen = torch.cat([*shows, frames[:, :1]], dim=1)
+        if not pace.all():
+            seen = torch.where(wide.unsqueeze(1) == 0, shown.unsqueeze(1), seen)
+        coarse = _coarse(velocity)
+        inside = [seen_inside(way, every=FINE).view(len(pace), -1, *coarse.shape[2:]) for way in places]
         readout, masses = self._read(now["key"], memory)
         if not rules.readout:
             readout, masses = torch.zeros_like(readout), torch.zeros_like(masses)
         now = now | {
+            "pace": pace,
             "velocity": velocity,
             "ahead": ahead,
+            "views_ahead": views,
             "seen": seen,
-            "known": sample(now["known"], _coarse(velocity) / FINE),
+            "inside": F.pad(torch.cat(inside, dim=1), (0,) * 5 + (1,), value=1),
+            "known": sample(now["known"], wide * coarse / FINE),
             "readout": readout,
             "masses": masses,
         }
@@ -314,28 +349,26 @@ class MotionPredictor(Predictor):
         """The share of each source ``(B, 3 + 2·K, h, w)``, those along, as the camera, and as it stands."""
         now, memory = state.carried, state.memory
         assert memory is not None
-        inside = seen_inside(now["ahead"].flatten(0, 2), every=FINE)
-        inside = F.pad(inside.unflatten(0, (len(now["seen"]), -1))[:, :, 0], (0,) * 5 + (1,), value=1)
-        place, each = self._known(now, inside)
+        place, each = self._known(now)
         x = self.asked(place).unsqueeze(1) + self.offered(each.flatten(0, 1)).unflatten(0, each.shape[:2])
         x = self.share(x.flatten(0, 1)).float().view(each[:, :, 0].shape)
         exists = memory.occupied & (now["masses"].sum(dim=1) > 0)
         exists = F.pad(F.pad(exists, (1, 0), value=True).repeat(1, 2)[:, 1:], (0, 1), value=True)
-        exists = exists & (now["moving"] > 0).unsqueeze(1)
-        x = x.masked_fill(~(exists[:, :, None, None] & (inside[:, 1:] > 0)), NEVER)
-        x = F.interpolate(x, scale_factor=FINE, mode="bilinear")
+        x = x.masked_fill(~(exists[:, :, None, None] & (now["inside"][:, 1:] > 0)), NEVER)
         x = F.pad(x, (0,) * 4 + (1, 0))
         # What the latest frame, moved, is not trusted for, the other sources share as they would without it.
-        x[:, : x.shape[1] - 1 : x.shape[1] // 2] += _trust(now).log().clamp_min(NEVER).view(-1, 1, 1, 1)
-        return x.softmax(dim=1)
+        # Trained with it, these would learn to leave all to it.
+        if not self.training:
+            x[:, : x.shape[1] - 1 : x.shape[1] // 2] += _trust(now).log().clamp_min(NEVER).view(-1, 1, 1, 1)
+        return F.interpolate(x, scale_factor=FINE, mode="bilinear").softmax(dim=1)
 
-    def _known(self, now: dict[str, Tensor], inside: Tensor) -> tuple[Tensor, Tensor]:
-        """What is known at half the size of each pixel, and of each source after the first besides.
+    def _known(self, now: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What is known at a quarter of the size of each pixel, and of each source after the first besides.
 
         Returns:
-            ``(B, ABOUT_PLACE, h / 2, w / 2)`` and ``(B, S - 1, ABOUT_SOURCE, h / 2, w / 2)``.
+            ``(B, ABOUT_PLACE, h / 4, w / 4)`` and ``(B, S - 1, ABOUT_SOURCE, h / 4, w / 4)``.
         """
-        seen, count = now["seen"], 1 + now["masses"].shape[2]
+        seen, inside, count = now["seen"], now["inside"], 1 + now["masses"].shape[2]
         cells = self._pooled(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
         grid = (cells.shape[3], cells.shape[4])
         readout, masses = to_map(now["readout"], grid), to_map(now["masses"], grid)
@@ -354,15 +387,17 @@ class MotionPredictor(Predictor):
         wide = fine(F.adaptive_avg_pool2d(tried, grid))
         place += [tried, _than(wide[:, 1:], wide[:, :1]), wide[:, 1:]]
 
-        off = UNIT * _coarse((seen - seen[:, :1]).abs().mean(dim=2))
+        red, *others = (seen - seen[:, :1]).abs_().unbind(2)
+        off = UNIT / seen.shape[2] * _coarse(sum(others, red))
         unlike = UNIT * (known.unsqueeze(1) * cells - colours.unsqueeze(1)).abs().mean(dim=2)
         index = torch.arange(seen.shape[1], device=seen.device)
         said = [p.float().view(1, -1, 1, 1).expand_as(off) for p in (index // count == 1, index % count == 0)]
-        masses = F.pad(masses, (0,) * 4 + (1, 0)).repeat(1, 2, 1, 1)
-        masses = F.pad(masses, (0,) * 5 + (1,))
-        wide = fine(F.adaptive_avg_pool2d(error, grid))
-        each = [off, inside, inside[:, :1].expand_as(off), *said, fine(masses), error, wide]
-        each += [_than(wide, wide[:, :1]), fine(unlike), fine(_than(unlike, unlike[:, :1]))]
+        masses = F.pad(F.pad(masses, (0,) * 4 + (1, 0)).repeat(1, 2, 1, 1), (0,) * 5 + (1,))
+        wide = F.adaptive_avg_pool2d(error, grid)
+        about = torch.cat([masses, wide, unlike, _than(unlike, unlike[:, :1])], dim=1)
+        masses, wide, *unlike = fine(about).chunk(4, dim=1)
+        each = [off, inside, inside[:, :1].expand_as(off), *said, masses, error, wide]
+        each += [_than(wide, wide[:, :1]), *unlike]
         # Channels last: convolutions of so few channels take half the time.
         return torch.cat(place, dim=1), torch.stack(each, dim=4)[:, 1:].permute(0, 1, 4, 2, 3)
 
@@ -374,8 +409,9 @@ def _tried(before: dict[str, Tensor], frame: Tensor, velocity: Tensor) -> tuple[
         ``tried``, ``trials``, and how far the frame of three frames ago is off, carried on and as it stood.
     """
     frames, moved, way = before["tried"].flatten(0, 1).split([frame.shape[1], 2, 2], dim=1)
-    moved = carried_on(moved)
-    way = compose(moved, way.unsqueeze(1))[:, 0]
+    pace = before["pace"].repeat_interleave(TRIED).view(-1, 1, 1, 1)
+    moved = carried_on(moved, pace)
+    way = compose(pace * moved, way.unsqueeze(1))[:, 0]
     gain = (sample(frames, way) - frames).unflatten(0, (-1, TRIED))
     short = frame.unsqueeze(1) - frames.unflatten(0, (-1, TRIED))
     products = torch.stack([(short * gain).mean(dim=(2, 3, 4)), (gain**2).mean(dim=(2, 3, 4))], dim=2)
