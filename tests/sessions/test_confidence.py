@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from stremn.errors import StremnError
 from stremn.models import Segmenter
@@ -88,3 +90,31 @@ def test_without_the_library_the_remedy_is_told(
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(StremnError, match=r"give pip install 'stremn\[supervision\]'"):
         open_session().step(video[0]).to_supervision()
+
+
+def test_a_second_look_knows_nothing_but_the_given_masks(shipped: SegmentationSession) -> None:
+    shipped.reset()
+    frame, mask = scene(30)
+    shipped.step(frame, mask.astype(np.uint8))
+    features = shipped.encode(scene(50)[0])[0]
+
+    def look() -> Tensor:
+        with torch.inference_mode():
+            return shipped.model.find_again(features, shipped.states[0])
+
+    early, there = look(), torch.from_numpy(scene(50)[1])[None, None].float()
+    assert early.min() >= 0
+    assert early.max() <= 1
+    there = shipped.model.resize(there, early.shape) > 0.5
+    assert early[there].mean() > 4 * early[~there].mean()
+    for t in range(6):
+        shipped.step(scene(30 + 4 * t)[0])
+    # Not of the later templates, nor of where the object was.
+    torch.testing.assert_close(look(), early)
+    # What a model without a target model does instead.
+    with torch.inference_mode():
+        other = Segmenter.find_again(shipped.model, features, shipped.states[0])
+    assert other.shape == shipped.states[0].previous.shape
+    there = torch.from_numpy(scene(50)[1])[None, None].float()
+    there = shipped.model.resize(there, other.shape) > 0.5
+    assert other[there].mean() > 4 * other[~there].mean()

@@ -4,7 +4,7 @@ The paper is in ``slots``, ``policies`` and ``rules``, and its negative result i
 records what sat in which slot, and ``additions`` is ours.
 """
 
-from stremn.memory.additions import read_separately, read_target, surely_visible
+from stremn.memory.additions import read_given_target, read_separately, read_target, surely_visible
 from stremn.memory.fusion import FUSIONS, NO_FUSION, Fusion
 from stremn.memory.history import MemoryHistory
 from stremn.memory.policies import POLICIES, Contest, Policy, get_policy, register_policy
@@ -25,6 +25,7 @@ __all__ = [
     "SlotMemory",
     "Template",
     "get_policy",
+    "read_given_target",
     "read_separately",
     "read_target",
     "register_policy",

@@ -10,7 +10,7 @@ from stremn.memory.slots import SlotMemory
 from stremn.ops import target_fit
 from stremn.ops.read import Method, Similarity
 
-__all__ = ["read_separately", "read_target", "surely_visible"]
+__all__ = ["read_given_target", "read_separately", "read_target", "surely_visible"]
 
 
 def read_separately(
@@ -69,15 +69,14 @@ def read_target(memory: SlotMemory, features: Tensor) -> Tensor:
     Raises:
         ValueError: if there are no moments or the layout has no permanent slot.
     """
-    moments, given = memory.moments, memory.permanent_fit
+    moments = memory.moments
     if moments is None or not memory.layout.permanent:
         raise ValueError("a target model needs moments and a permanent slot to be fitted to")
     parts = memory.occupied.to(moments.dtype).split(
         [memory.layout.given, memory.slots - memory.layout.given], 1
     )
     weights = torch.cat([part / part.sum(dim=1, keepdim=True).clamp(min=1) for part in parts], dim=1)
-    if given is None:
-        given = target_fit(memory.given_moments())
+    given = _given_fit(memory)
     # Autocast would round the moments, and what is solved with them would be far off.
     with torch.autocast(features.device.type, enabled=False):
         every = given
@@ -85,6 +84,25 @@ def read_target(memory: SlotMemory, features: Tensor) -> Tensor:
             every = target_fit((weights.unsqueeze(1) @ moments.flatten(2)).view_as(moments[:, 0]))
         fits = torch.cat([given, every], dim=-1)
         return features.to(fits.dtype) @ fits
+
+
+def read_given_target(memory: SlotMemory, features: Tensor, channels: slice) -> Tensor:
+    """Predict some of the channels by the target model of the given slots alone ``(O, N, T')`` float32.
+
+    Args:
+        memory: see :func:`read_target`.
+        features: see there.
+        channels: which of T.
+    """
+    fit = _given_fit(memory)[..., channels]
+    with torch.autocast(features.device.type, enabled=False):
+        return features.to(fit.dtype) @ fit
+
+
+def _given_fit(memory: SlotMemory) -> Tensor:
+    """The target model of the given slots ``(O, C, T)``."""
+    kept = memory.permanent_fit
+    return target_fit(memory.given_moments()) if kept is None else kept
 
 
 def surely_visible(probabilities: Tensor, certainty: float) -> Tensor:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stremn.errors import StremnError
-from stremn.memory import NO_FUSION, SlotMemory, Template, read_separately, read_target
+from stremn.memory import NO_FUSION, SlotMemory, Template, read_given_target, read_separately, read_target
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ResidualBlock, concatenate, feature_channels
 from stremn.models.region import WORTH, Region, share_of
-from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of, to_map
+from stremn.models.segmenter import ImageFeatures, SegmentationState, Segmenter, of_objects, others_of, to_map
 from stremn.ops import balanced_weights, target_moments
 
 __all__ = ["LiteSegmenter"]
@@ -135,6 +135,15 @@ class LiteSegmenter(Segmenter):
         readout = read_separately(memory, query, similarity=config.similarity, scale=config.scale)
         target = read_target(memory, of_objects(self._target_features(features), memory.objects))
         return torch.cat([readout, target.to(readout.dtype)], dim=-1)
+
+    def find_again(self, features: ImageFeatures, state: SegmentationState) -> Tensor:
+        """At the memory's stride, by the target model of the given slots, which costs next to nothing."""
+        seen = read_given_target(
+            state.memory,
+            of_objects(self._target_features(features), state.memory.objects),
+            slice(self.config.value_dim, self.config.value_dim + 1),  # after the value, see _moments
+        )
+        return to_map(seen, features.grid).clamp(0, 1)
 
     @staticmethod
     def _target_features(features: ImageFeatures) -> Tensor:

@@ -326,6 +326,17 @@ class Segmenter(nn.Module, ABC):
             region.paste(logits[own], self.decode(seen, readout, before), features.grid)
         return logits
 
+    def find_again(self, features: ImageFeatures, state: SegmentationState) -> Tensor:
+        """Where each object is by its given masks alone ``(O, 1, ., .)`` in [0, 1], at any resolution.
+
+        Without templates of later frames, and without where the object was before.
+
+        Args:
+            features: of the frame.
+            state: of the objects.
+        """
+        return self.aggregate(self.segment(features, state.given_alone(), guide=False), features.frames)
+
     def guidance(self, previous: Tensor, features: ImageFeatures) -> Tensor:
         """What the decoder is told of the frame before: each object and the others ``(O, 2, H, W)``."""
         coarse = self.resize(previous, features.grid)

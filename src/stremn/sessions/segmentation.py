@@ -320,7 +320,7 @@ class SegmentationSession(Session):
         state = self.states[0]
         state = state if len(known) == len(state.previous) else state.select_objects(known)
         before = torch.tensor([self._confidence[i] for i in self.object_ids], device=known.device)
-        now = check(self.model, features, state, before, self._near()).tolist()
+        now = check(self.model, features, state, before).tolist()
         self._confidence |= zip(self.object_ids, now, strict=True)
 
     def _tell_tiny(self, given: dict[int, np.ndarray]) -> None:
