@@ -147,7 +147,7 @@ def predict_source(
                 }
             )
             if ahead in places:
-                columns.append(StripColumn(ahead, prediction, truth, _explained(rollout)))
+                columns.append(StripColumn(ahead, prediction, truth, _explained(rollout, prediction)))
             progress.advance()
     write_png(folder.path / "strip.png", Image.fromarray(film_strip(columns)))
     return {
@@ -223,14 +223,14 @@ def _score(shown: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     return {name: float(found[name]) for name in FIGURES if name in found}
 
 
-def _explained(rollout: Rollout) -> dict[str, np.ndarray]:
+def _explained(rollout: Rollout, picture: np.ndarray) -> dict[str, np.ndarray]:
     """Pictures of where the last frame was read from, of a model that reads observed frames."""
     from stremn.files.drawing import displacement_picture, source_picture
 
     found = rollout.read_from()
     if found is None:
         return {}
-    return {"displacement": displacement_picture(found[0]), "read from": source_picture(found[1])}
+    return {"displacement": displacement_picture(found[0]), "read from": source_picture(picture, found[1])}
 
 
 def _means(figures: list[dict[str, Any]], kind: str) -> dict[str, float] | None:

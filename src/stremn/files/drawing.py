@@ -192,17 +192,24 @@ def displacement_picture(displacement: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
 
 
-def source_picture(shares: np.ndarray) -> np.ndarray:
-    """The latest frame dark grey, slots in the colours of the palette, mixed by their shares.
+def source_picture(picture: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The picture in grey where it was read from the latest frame, in colour where from slots.
+
+    Each place has the colour of the slot that it was read from most, from the palette, as strong as the share
+    of all slots.
 
     Args:
+        picture: ``(H, W, 3)`` or ``(H, W)`` uint8.
         shares: of the latest frame and K slots ``(H, W, 1 + K)`` float32, whose sum is 1.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
     """
-    colours = np.concatenate([[[80, 80, 80]], LIFTED[1 : shares.shape[2]]])
-    return np.asarray((shares @ colours).round().clip(0, 255).astype(np.uint8))
+    light = picture.reshape(*picture.shape[:2], -1).mean(axis=2, keepdims=True)
+    slots = shares[..., 1:]
+    colour = LIFTED[1 + slots.argmax(axis=2)] * (0.3 + 0.7 * light / 255)
+    share = slots.sum(axis=2, keepdims=True)
+    return np.asarray(((1 - share) * 0.7 * light + share * colour).round().clip(0, 255).astype(np.uint8))
 
 
 class SheetRow(NamedTuple):
