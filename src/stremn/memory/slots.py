@@ -424,6 +424,15 @@ class SlotMemory:
         mixed: dict[str, Any] = {n: mix_slots(bank, news[n], weights) for n, bank in banks.items()}
         return replace(self, **mixed)
 
+    def of_positions(self, positions: int) -> "SlotMemory":
+        """The same templates at another number of positions N, each of which is there several times, or not.
+
+        A read and Eq. (1) ask what is there and how much of it, not where.
+        """
+        index = torch.arange(positions, device=self.key.device) * self.key.shape[2] // positions
+        key, value, update_key = (bank[:, :, index] for bank in (self.key, self.value, self.update_key))
+        return replace(self, key=key, value=value, update_key=update_key)
+
     def append_objects(self, other: "SlotMemory") -> "SlotMemory":
         """This memory's objects followed by those of ``other``, whose layout must be the same."""
         if self.layout != other.layout:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from stremn.errors import StremnError
+from stremn.sessions.crop import Crop
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -45,6 +46,7 @@ class SegmentationResult:
     object_ids: tuple[int, ...]
     confidence: Mapping[int, float] = field(default_factory=dict)
     _coarse: Any = None  # tensor or array (O, 1, h', w'), at any resolution
+    _crop: Crop | None = None  # of the frame, that they are of
 
     @property
     def lost(self) -> dict[int, bool]:
@@ -57,8 +59,12 @@ class SegmentationResult:
         if self._coarse is None:
             return np.zeros((0, *self.labels.shape), np.float32)
         coarse = self._coarse if isinstance(self._coarse, np.ndarray) else self._coarse.float().cpu().numpy()
-        size = self.labels.shape[::-1]
-        return np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in coarse[:, 0]])
+        height, width = self.labels.shape
+        size = (width, height) if self._crop is None else (self._crop.side, self._crop.side)
+        fine = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in coarse[:, 0]])
+        if self._crop is None:
+            return fine
+        return np.stack([self._crop.paste(one, (height, width)) for one in fine])
 
     def to_supervision(self) -> "Detections":
         """The objects that have pixels as ``supervision.Detections``, in the order of ``object_ids``.

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from stremn.errors import StremnError
-from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
+from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy, surely_visible
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 from stremn.sessions.compiled import compiled_step
 from stremn.sessions.confidence import CHECK_EVERY, SURE, check
-from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, to_input
+from stremn.sessions.crop import LINES, Crop, largest
+from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, resized, to_input
 from stremn.sessions.labels import label_map
 from stremn.sessions.result import SegmentationResult
 from stremn.sessions.session import Session
@@ -95,6 +96,7 @@ class SegmentationSession(Session):
         self.states: tuple[SegmentationState, ...] = ()
         self.rules = replace(self.rules, layout=replace(self.rules.layout, corrections=0))
         self._latest: tuple[np.ndarray, np.ndarray] | None = None
+        self._crop: Crop | None = None
         self._confidence: dict[int, float] = {}
 
     def encode(self, frame: Any) -> tuple[ImageFeatures, ...]:
@@ -108,7 +110,7 @@ class SegmentationSession(Session):
         """
         image = as_frame(frame)
         with self.runtime.active():
-            return self._features(image)
+            return self._features(image, None)
 
     def step(
         self,
@@ -146,8 +148,13 @@ class SegmentationSession(Session):
             )
         given = {} if masks is None else as_object_masks(masks, size)
         if given:
-            self._tell_tiny(given)
             self.remove([i for i in given if i in self.object_ids])
+            if self.object_ids:
+                self._leave_crop()
+            else:
+                alone = self.settings.crop and len(given) == 1 and features is None
+                self._crop = Crop.of(next(iter(given.values()))) if alone else None
+            self._tell_tiny(given)
         before, self.frame_index, self.frame_size = self.frame_index, index, size
         if not given and not self.object_ids:
             self._latest = image.copy(), np.zeros(size, np.uint8)
@@ -156,13 +163,17 @@ class SegmentationSession(Session):
         candidate = self.rules.candidate(index, before)
         with self.runtime.active():
             checked = bool(self.object_ids) and index // CHECK_EVERY > before // CHECK_EVERY
+            if self._crop is not None and not given:
+                self._search(image)
             labels, probabilities = self._observe(image, given, features, candidate, checked)
         for object_id, mask in given.items():
             labels[mask] = object_id
         self._confidence |= dict.fromkeys(given, 1.0)
         self.object_ids = (*self.object_ids, *given)
         self._latest = image.copy(), labels.copy()
-        return self._result(labels, probabilities)
+        result = self._result(labels, probabilities)
+        self._go_along(labels > 0)
+        return result
 
     def correct(self, masks: Any) -> SegmentationResult:
         """Take other masks for the latest frame, from which the objects go on.
@@ -202,13 +213,17 @@ class SegmentationSession(Session):
         known = [i for i in given if i in self.object_ids]
         if empty := [i for i in given if i not in known and not given[i].any()]:
             raise StremnError(f"the mask of object {empty[0]}, which is not followed, is empty")
+        if known == list(given):
+            self._go_along(given[known[0]])
+        else:
+            self._leave_crop()
         self._tell_tiny(given)
         given = {i: given[i] for i in [*known, *(i for i in given if i not in known)]}
         with self.runtime.active():
-            stacked = torch.from_numpy(np.stack(list(given.values()))).unsqueeze(1)
+            stacked = torch.from_numpy(np.stack([self._part(mask) for mask in given.values()])).unsqueeze(1)
             stacked = stacked.to(self.runtime.device).float()
             self.states = self.model.correct(
-                self._features(image),
+                self._features(self._part(image), self._crop),
                 *(self.states, self.rules, torch.tensor(self.frame_index, device=self.runtime.device)),
                 given=[view.turn(stacked) for view in self.settings.views],
                 corrected=[self.object_ids.index(i) for i in known],
@@ -224,7 +239,9 @@ class SegmentationSession(Session):
 
     def _result(self, labels: np.ndarray, probabilities: Tensor) -> SegmentationResult:
         confidence = {i: self._confidence[i] for i in self.object_ids}
-        return SegmentationResult(self.frame_index, labels, self.object_ids, confidence, probabilities)
+        return SegmentationResult(
+            self.frame_index, labels, self.object_ids, confidence, probabilities, self._crop
+        )
 
     def remove(self, object_ids: int | Iterable[int]) -> None:
         """Stop following objects. Ids that are not followed are passed over.
@@ -272,10 +289,12 @@ class SegmentationSession(Session):
         checked: bool,
     ) -> tuple[np.ndarray, Tensor]:
         """Labels of the objects known before, and probabilities of all."""
+        whole, image = (image.shape[0], image.shape[1]), self._part(image)
         views, size = self.settings.views, (image.shape[0], image.shape[1])
         device, masks = self.runtime.device, None
         if given:
-            masks = torch.from_numpy(np.stack(list(given.values()))).unsqueeze(1).to(device).float()
+            stacked = np.stack([self._part(mask) for mask in given.values()])
+            masks = torch.from_numpy(stacked).unsqueeze(1).to(device).float()
         index = torch.tensor(self.frame_index, device=device)
         reach = self.settings.reach
         near = self._near()
@@ -283,7 +302,7 @@ class SegmentationSession(Session):
             step = (self.model, self._input(image, views[0]), self.states, self.rules, index, candidate)
             seen, logits, self.states = self._compiled(*step)
         elif is_plain(views) and reach is None:
-            seen = self._features(image) if features is None else features
+            seen = self._features(image, self._crop) if features is None or self._crop else features
             logits, self.states = self.model.observe(
                 seen,
                 *(self.states, self.rules, index),
@@ -292,7 +311,7 @@ class SegmentationSession(Session):
                 near=near,
             )
         else:
-            seen = self._features(image) if features is None else features
+            seen = self._features(image, self._crop) if features is None else features
             consensus = Consensus(views, seen, self.states, size, self.object_ids, reach, masks)
             _, self.states = self.model.observe(
                 *(seen, self.states, self.rules, index),
@@ -308,7 +327,55 @@ class SegmentationSession(Session):
             self._check(seen[0])
         del seen  # so that its memory is free for the labels
         labels = label_map(logits[0], self.object_ids, size) if logits else np.zeros(size, np.uint8)
+        if self._crop is not None:
+            labels = self._crop.paste(labels, whole)
         return labels, self.states[0].previous
+
+    def _part(self, pixels: np.ndarray) -> np.ndarray:
+        """What the network is shown of a frame or mask ``(H, W, …)``."""
+        return pixels if self._crop is None else self._crop.cut(pixels)
+
+    def _go_along(self, mask: np.ndarray) -> None:
+        """Bring the crop to where the object is ``(H, W)``; nothing is done where that is nowhere."""
+        if self._crop is not None and mask.any():
+            moved = self._crop.around(mask)
+            if moved is None:
+                self._leave_crop()
+            self._crop = moved
+
+    def _leave_crop(self) -> None:
+        """Go on in all of the frame."""
+        if self._crop is None:
+            return
+        (state,), crop, size = self.states, self._crop, self.frame_size
+        assert size is not None
+        height, width = internal_size(size, self._lines(None), self.model.stride)
+        with torch.inference_mode():
+            memory = state.memory.of_positions(height * width // self.model.stride**2)
+            seen = resized(state.previous[0, 0].float().cpu().numpy(), (crop.side, crop.side))
+            stride = LINES // state.previous.shape[-1]
+            previous = self._map(crop.paste(seen, size), (height // stride, width // stride))
+        self.states, self._crop = (SegmentationState(memory, previous),), None
+
+    def _search(self, image: np.ndarray) -> None:
+        """Look for an object that is lost in all of the frame, and bring the crop to where it is."""
+        (state,), crop = self.states, self._crop
+        if crop is None or bool((state.previous > 0.5).any()):
+            return
+        (features,) = self._features(image, None)
+        nowhere = replace(state, previous=state.previous.new_zeros((1, 1, *features.logit_size)))
+        found = self.model.aggregate(self.model.segment(features, nowhere))
+        if bool(surely_visible(found, self.rules.certainty)):
+            seen = resized(found[0, 0].float().cpu().numpy(), image.shape[:2])
+            moved = crop.around(largest(seen > 0.5))
+            if moved is not None:
+                height, width = state.previous.shape[-2:]
+                previous = self._map(moved.cut(seen), (height, width))
+                self.states, self._crop = (replace(state, previous=previous),), moved
+
+    def _map(self, pixels: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """Probabilities ``(H, W)`` of the one object as they go on, ``(1, 1, *size)``."""
+        return torch.from_numpy(resized(pixels, size)).to(self.runtime.device)[None, None]
 
     def _near(self) -> list[bool]:
         """Of each object whether it is looked for only around where it was, not where it may be elsewhere."""
@@ -325,8 +392,8 @@ class SegmentationSession(Session):
 
     def _tell_tiny(self, given: dict[int, np.ndarray]) -> None:
         """Warn of objects that are too small for the network to see at its internal resolution."""
-        height, width = next(iter(given.values())).shape
-        inner = internal_size((height, width), self.settings.size or 0, self.model.stride)
+        height, width = self._part(next(iter(given.values()))).shape
+        inner = internal_size((height, width), self._lines(self._crop), self.model.stride)
         pixels = self.model.stride**2 * height * width / (inner[0] * inner[1])
         tiny = [object_id for object_id, mask in given.items() if 0 < np.count_nonzero(mask) < pixels]
         if tiny:
@@ -336,15 +403,17 @@ class SegmentationSession(Session):
                 *(len(tiny), len(given), some, round(pixels)),
             )
 
-    def _features(self, image: np.ndarray) -> tuple[ImageFeatures, ...]:
-        return tuple(self.model.encode_image(self._input(image, view)) for view in self.settings.views)
+    def _features(self, image: np.ndarray, crop: Crop | None) -> tuple[ImageFeatures, ...]:
+        return tuple(self.model.encode_image(self._input(image, view, crop)) for view in self.settings.views)
 
-    def _input(self, image: np.ndarray, view: View) -> Tensor:
-        assert self.settings.size is not None
-        size = internal_size(
-            (image.shape[0], image.shape[1]), self.settings.size, self.model.stride, view.scale
-        )
+    def _input(self, image: np.ndarray, view: View, crop: Crop | None = None) -> Tensor:
+        shape = image.shape[0], image.shape[1]
+        size = internal_size(shape, self._lines(crop), self.model.stride, view.scale)
         return view.turn(to_input(image, size, self.runtime.device))
+
+    def _lines(self, crop: Crop | None) -> int:
+        """Internal resolution of all of a frame, or of a crop."""
+        return (self.settings.size or 0) if crop is None else LINES
 
     def _facts(self) -> dict[str, Any]:
         reach = self.settings.reach
@@ -352,6 +421,7 @@ class SegmentationSession(Session):
             "layout": asdict(self.rules.layout),
             "postprocess": False if reach is None else reach,
             "object_ids": self.object_ids,
+            "cropped": self._crop and asdict(self._crop),
             "confidence": [self._confidence[i] for i in self.object_ids],
         }
 
@@ -371,6 +441,8 @@ class SegmentationSession(Session):
         self._confidence = dict(zip(self.object_ids, sure, strict=True))
         layout = MemoryLayout(**facts["layout"])
         self.rules = replace(self.rules, layout=layout)
+        crop = facts.get("cropped")
+        self._crop = Crop(**crop) if crop else None
         if LATEST[0] in tensors:  # not in what was saved before there were corrections
             frame, labels = (tensors[name].clone().numpy() for name in LATEST)
             self._latest = frame, labels

@@ -103,6 +103,9 @@ class SegmentationSettings(Settings):
         search_region: whether each object is looked for around where it was instead of in all of the frame,
             see :mod:`stremn.models.region`; ``None`` is where that is faster: ``stremn-lite`` on a CPU, not
             compiled.
+        crop: whether one small object is followed in a crop that goes along with it, see
+            :mod:`stremn.sessions.crop`; ``None`` is where no ``size`` is given: ``stremn-lite``, one view,
+            not compiled, no post-processing.
         compile: run frames without new objects through ``torch.compile(fullgraph=True)``, one program for
             each number of objects, made when first needed; a string names a backend.
 
@@ -123,6 +126,7 @@ class SegmentationSettings(Settings):
         ),
     ] = False
     search_region: _Flag | None = None
+    crop: _Flag | None = None
     compile: bool | str = False
 
     def resolved(self, config: ModelConfig) -> Self:
@@ -146,6 +150,14 @@ class SegmentationSettings(Settings):
         if resolved.search_region and not can:
             what = "a compiled session" if resolved.compile else f"a model '{config.architecture}'"
             raise StremnError(f"{what} looks at all of a frame: leave search_region out")
+        plain = can and resolved.reach is None and is_plain(resolved.views)
+        if resolved.crop is None:
+            resolved = replace(resolved, crop=plain and self.size is None)
+        if resolved.crop and not plain:
+            raise StremnError(
+                "a crop goes along in a model like stremn-lite, with one view that is not mirrored, without "
+                "post-processing, not compiled: leave crop out"
+            )
         if resolved.compile and (resolved.reach is not None or not is_plain(resolved.views)):
             raise StremnError("compile works with one view that is not mirrored and no post-processing")
         return resolved

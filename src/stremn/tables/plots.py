@@ -131,7 +131,7 @@ def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int =
     ids = sorted(history.moments)[:most_objects]
     rows = len(ids) + 1
     # Every run of `segment` draws this one; margins that are worked out take longer than all of the rest.
-    figure, panels = _panels(rows, 1, (9, 2.6 * rows), layout="none")
+    figure, panels = _panels(rows, 1, (9, 2.6 * rows), fitted=False)
     figure.subplots_adjust(0.12, 0.2 / rows, 0.975, 1 - 0.12 / rows, hspace=0.36)
     for panel, object_id in zip(panels, ids):
         _draw_slots(panel, object_id, history.moments[object_id])
@@ -166,11 +166,11 @@ def _draw_slots(panel: Any, object_id: int, moments: list[tuple[int, list[int]]]
 
 
 def _panels(
-    rows: int, columns: int, size: tuple[float, float], layout: str = "constrained", **shared: Any
+    rows: int, columns: int, size: tuple[float, float], *, fitted: bool = True, **shared: Any
 ) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout=layout)
+    figure = Figure(figsize=size, layout="constrained" if fitted else None)
     return figure, figure.subplots(rows, columns, squeeze=False, **shared).ravel()
 
 

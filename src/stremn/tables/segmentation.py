@@ -91,7 +91,7 @@ def segment_video(
     """Show a sequence to sessions of one set of weights, frame by frame, and score each.
 
     An object is given once, in the first frame whose annotation has it. Sessions of the same size and views
-    share the encoded image.
+    share the encoded image, if they look at all of it.
 
     Args:
         video: frames and annotations; frames without annotation are segmented and not scored.
@@ -108,12 +108,16 @@ def segment_video(
     runs = [Run(session, video) for session in sessions]
     groups: dict[object, list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.session.settings.size, run.session.settings.views), []).append(run)
+        settings = run.session.settings
+        # What is seen in a crop that goes along is not shared.
+        own = (id(run),) if settings.crop else ()
+        groups.setdefault((settings.size, settings.views, *own), []).append(run)
     for frame in play(video, least):
         given = new_objects(frame.truth, runs[0].session.object_ids)
         for group in groups.values():
             first = group[0].session
-            features = first.encode(frame.image) if given is not None or first.object_ids else None
+            shared = not first.settings.crop and (given is not None or first.object_ids)
+            features = first.encode(frame.image) if shared else None
             for run in group:
                 result = run.session.step(frame.image, given, features=features)
                 if frame.truth is not None:
