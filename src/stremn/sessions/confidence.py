@@ -14,7 +14,7 @@ __all__ = ["CHECK_EVERY", "SURE", "check"]
 CHECK_EVERY = 3
 """Frames from one check to the next."""
 
-SURE = 0.8
+SURE = 0.7
 """The confidence from which an object is looked for only around where it was."""
 
 INERTIA = 0.5
