@@ -118,6 +118,23 @@ def test_a_saved_session_goes_on_where_it_looked(tmp_path: Path) -> None:
         assert np.array_equal(one.step(image).labels, other.step(image).labels)
 
 
+def test_a_saved_session_goes_on_compiled_in_all_of_the_frame(tmp_path: Path) -> None:
+    saved = begun().save(tmp_path / "one.safetensors")
+    other = SegmentationSession.load(saved, device="cpu", compile="eager")
+    image, mask = shown((90, 112))
+    assert region_similarity(other.step(image).labels, mask) > 0.7
+
+
+def test_after_the_object_is_removed_another_is_corrected_into_being() -> None:
+    one = begun()
+    one.remove(1)
+    image, mask = shown((90, 112))
+    one.step(image)
+    one.correct({2: mask > 0})
+    assert one.object_ids == (2,)
+    assert region_similarity(one.step(image).labels > 0, mask) > 0.7
+
+
 def test_features_of_a_whole_frame_are_of_a_whole_frame() -> None:
     image, mask = shown((90, 100))
     one, other = session(), session(size=480)

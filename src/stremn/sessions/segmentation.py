@@ -255,7 +255,7 @@ class SegmentationSession(Session):
             return
         self.object_ids = tuple(self.object_ids[p] for p in keep)
         if not keep:
-            self.states = ()
+            self.states, self._crop = (), None
             return
         index = torch.tensor(keep, device=self.runtime.device)
         with torch.inference_mode():
@@ -454,6 +454,8 @@ class SegmentationSession(Session):
                 )
                 for view in range(len(self.settings.views))
             )
+        if not self.settings.crop:
+            self._leave_crop()
 
 
 def _prefix(view: int) -> str:

@@ -129,6 +129,18 @@ class SegmentationSettings(Settings):
     crop: _Flag | None = None
     compile: bool | str = False
 
+    def changed(self, **changes: Any) -> Self:
+        """The same settings with some of them replaced.
+
+        What is compiled looks at all of a frame, also where these settings are of a session that did not.
+
+        Raises:
+            StremnError: if there is no setting of such a name.
+        """
+        if changes.get("compile"):
+            changes = {"search_region": None, "crop": None} | changes
+        return super().changed(**changes)
+
     def resolved(self, config: ModelConfig) -> Self:
         """The same settings, whole and checked.
 
