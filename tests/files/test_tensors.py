@@ -29,3 +29,15 @@ def test_killed_while_writing(tmp_path: Path) -> None:
         assert read_tensors(path, "key", "the test")[1] == "old"
     write_tensors(path, {"x": torch.zeros(3)}, "key", "new")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
+    tensors = {name: torch.arange(3.0) for name in "bca"}
+    written = set()
+    for _ in range(20):
+        write_tensors(tmp_path / "file", tensors, "stremn_ключ", '"\\text\u2028" é')
+        written.add((tmp_path / "file").read_bytes())
+    assert len(written) == 1
+    found, text = read_tensors(tmp_path / "file", "stremn_ключ", "")
+    assert text == '"\\text\u2028" é'
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)

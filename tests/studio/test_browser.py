@@ -149,7 +149,7 @@ def test_every_tool_and_undo(opened: Page, target: Served) -> None:
         opened.keyboard.press("Enter")
     assert project.labels(0)[45, 65] == 1
     opened.keyboard.press("n")
-    expect(opened.locator(".row.object")).to_have_count(2)
+    expect(opened.locator(".row.object.chosen")).to_have_attribute("data-id", "2")
     opened.keyboard.press("c")
     x, y = (int(v.mean()) for v in np.nonzero(labels(0) == 2)[::-1])
     with opened.expect_response("**/do/draw"):

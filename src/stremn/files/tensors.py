@@ -1,6 +1,7 @@
 """Safetensors files with a text inside: weights and saved sessions. Nothing here can run code from a file."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,17 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], key: str, text: str) -
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     with replacing(path) as part:
         # Not save_file, which writes under a random name first: a killed process would leave that behind.
-        part.write_bytes(save(plain, metadata={key: text, "format": "pt"}))
+        part.write_bytes(_in_order(save(plain, metadata={key: text, "format": "pt"})))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its metadata in alphabetical order, which the library writes in a random one."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def read_tensors(path: Path, key: str, what: str) -> tuple[dict[str, Tensor], str]:
