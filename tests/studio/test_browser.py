@@ -149,7 +149,6 @@ def test_every_tool_and_undo(opened: Page, target: Served) -> None:
         opened.keyboard.press("Enter")
     assert project.labels(0)[45, 65] == 1
     opened.keyboard.press("n")
-    expect(opened.locator(".row.object.chosen")).to_have_attribute("data-id", "2")
     opened.keyboard.press("c")
     x, y = (int(v.mean()) for v in np.nonzero(labels(0) == 2)[::-1])
     with opened.expect_response("**/do/draw"):
@@ -159,6 +158,33 @@ def test_every_tool_and_undo(opened: Page, target: Served) -> None:
         with opened.expect_response("**/do/undo"):
             opened.keyboard.press("z")
     assert (project.labels(0) == masks[0]).all()
+
+
+def test_a_hand_that_is_quicker_than_the_server(
+    opened: Page, target: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(studio: Studio, name: str) -> int:
+        time.sleep(0.3)
+        return add_object(studio, name)
+
+    add_object = Studio.add_object
+    monkeypatch.setattr(Studio, "add_object", slowly)
+    middles = [[int(v.mean()) for v in np.nonzero(labels(0) == i)[::-1]] for i in (1, 2)]
+    opened.keyboard.press("c")
+    opened.mouse.click(*point(opened, *middles[0]))
+    opened.mouse.click(*point(opened, middles[0][0] + 2, middles[0][1]))
+    opened.keyboard.press("n")
+    opened.mouse.click(*point(opened, *middles[1]))
+    expect(opened.locator(".row.object.chosen")).to_have_attribute("data-id", "2")
+    opened.keyboard.press("n")
+    opened.keyboard.press("1")
+    opened.keyboard.press(" ")
+    expect(opened.locator("#place")).to_contain_text("frame 11 of 11")
+    project = target.studio.opened()
+    assert list(project.objects) == [1, 2, 3]
+    assert [int(project.labels(0)[y, x]) for x, y in middles] == [1, 2]
+    assert [project.code(i, 0) for i in (1, 2, 3)] == [GIVEN, GIVEN, NONE]
+    expect(opened.locator(".row.object.chosen")).to_have_attribute("data-id", "1")
 
 
 def test_back_from_the_last_frame_and_names(opened: Page, target: Served) -> None:

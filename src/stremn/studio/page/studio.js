@@ -11,6 +11,7 @@ let state = null, read = null;  // of the server, and the serial of the last pro
 let rows = new Map();          // object id -> codes, one a frame
 let frame = 0, shown = -1;     // wanted, and on the canvas
 let chosen = 0;                // object id
+let coming = null;             // of a new object that is only asked for, a promise; chosen is 0 meanwhile
 let tool = "box", radius = 10;
 let follows = true;            // whether the picture goes along while objects are followed
 let prompt = null;             // box and points at this frame for this object, to be refined
@@ -32,13 +33,20 @@ async function ask(path, options) {
   return body;
 }
 
-async function act(verb, values = {}) {
-  try {
-    const { answer } = await ask(`do/${verb}`, { method: "POST", body: JSON.stringify(values) });
-    hush();
-    await refresh();
-    return answer;
-  } catch (error) { complain(error.message); await refresh(); throw error; }
+let queue = Promise.resolve();
+function act(verb, values = {}) {  // in the order in which it was done, however quick a hand is
+  const turn = queue.then(async () => {
+    try {
+      const object_id = await values.object_id;  // JSON leaves it out where there is none
+      const { answer } = await ask(`do/${verb}`, { method: "POST", body: JSON.stringify({ ...values, object_id }) });
+      hush();
+      await refresh();
+      return answer;
+    } catch (error) { complain(error.message); await refresh(); throw error; }
+  });
+  // What is done while these take their time is refused, not kept for later.
+  if (verb !== "export" && verb !== "predict") queue = turn.catch(() => {});
+  return turn;
 }
 const doing = (verb, values) => act(verb, values).catch(() => {});
 
@@ -63,10 +71,10 @@ function take(said) {
   const p = video();
   document.body.classList.toggle("empty", !p || !p.count);
   if (said.error) complain(said.error);
-  if (other) { frame = 0; shown = -1; prompt = null; rows = new Map(); chosen = 0; view = { scale: 1, x: 0, y: 0 }; }
+  if (other) { frame = 0; shown = -1; prompt = null; rows = new Map(); chosen = 0; coming = null; view = { scale: 1, x: 0, y: 0 }; }
   if (!p || !p.count) { $("name").textContent = p ? `reading ${p.name} …` : ""; $("status").textContent = ""; return; }
   rows = new Map(p.objects.map(o => [o.id, Uint8Array.from(atob(o.timeline), c => c.charCodeAt(0))]));
-  if (!rows.has(chosen)) chosen = p.objects[0]?.id ?? 0;
+  if (!coming && !rows.has(chosen)) chosen = p.objects[0]?.id ?? 0;
   const fresh = read !== said.serial;  // not "other": that comes while its frames are still being read
   read = said.serial;
   if (fresh && p.at >= 0) frame = p.at;
@@ -145,14 +153,22 @@ function at(event) {           // pixels of the video
 
 // ---- drawing ---------------------------------------------------------------------------------------------
 const kept = () => prompt && prompt.frame === frame && prompt.object === chosen ? prompt : (prompt = { frame, object: chosen, box: null, points: [] });
-async function needObject() { if (!object()) chosen = await act("add_object", { name: "" }); }
+
+async function addObject() {   // what is drawn from now on is its own, before it is there
+  chosen = 0;
+  const mine = coming = act("add_object", { name: "" });
+  const id = await mine.catch(() => video()?.objects[0]?.id ?? 0);
+  if (coming !== mine) return;  // another one was chosen or asked for meanwhile
+  coming = null; chosen = id;
+  if (prompt) prompt.object = id;
+  list(); sketch(); remember();
+}
 
 async function send(used, points, box = null) {
   try {
     follows = true;
-    await needObject();
-    if (used === "prompt") prompt.object = chosen;
-    await act("draw", { frame: shown, object_id: chosen, tool: used, points, radius, box });
+    if (!object() && !coming) addObject();
+    await act("draw", { frame: shown, object_id: coming ?? chosen, tool: used, points: [...points], radius, box });
   } catch { if (used === "prompt") prompt = null; }
   sketch();
 }
@@ -312,7 +328,7 @@ function newRow(id) {
   return row;
 }
 
-function pick(id) { if (chosen === id) return; chosen = id; prompt = null; list(); sketch(); remember(); }
+function pick(id) { if (chosen === id) return; chosen = id; coming = null; prompt = null; list(); sketch(); remember(); }
 
 function scrubs(canvas) {
   const move = event => { const box = canvas.getBoundingClientRect(); go((event.clientX - box.left) / box.width * video().count - .5); };
@@ -460,7 +476,7 @@ $("track").addEventListener("click", () => track(1));
 $("back").addEventListener("click", () => track(-1));
 $("play").addEventListener("click", play);
 $("undo").addEventListener("click", () => { prompt = null; doing("undo"); });
-$("clear").addEventListener("click", () => { prompt = null; if (object()) doing("clear", { frame, object_id: chosen }); });
+$("clear").addEventListener("click", () => { prompt = null; if (object() || coming) doing("clear", { frame, object_id: coming ?? chosen }); });
 $("add").addEventListener("click", newObject);
 $("toast").addEventListener("click", hush);
 $("tab-segment").addEventListener("click", () => tab(false));
@@ -471,7 +487,7 @@ scrubs($("ruler"));
 // So that the space bar is the page's, and not of the button that was clicked last.
 addEventListener("click", event => { if (event.detail) event.target.closest?.("button, summary")?.blur(); });
 addEventListener("resize", () => { if (video()?.count) { fit(); drawTimelines(); } });
-async function newObject() { try { chosen = await act("add_object", { name: "" }); prompt = null; list(); sketch(); remember(); } catch { /* told already */ } }
+function newObject() { prompt = null; addObject(); sketch(); }
 
 const TOOLS = { b: "brush", e: "eraser", p: "polygon", x: "box", c: "points" };
 addEventListener("keydown", event => {
