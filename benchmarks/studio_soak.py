@@ -1,11 +1,12 @@
 """Whether the studio's memory stays flat: objects followed through the same small video again and again.
 
-``python benchmarks/studio_soak.py --minutes 60`` has a tab read all news and fetch what it would show, and
-prints resident memory and open files as time goes.
+``python benchmarks/studio_soak.py --minutes 60 --browser chromium`` has the page open in a browser, and
+prints resident memory and open files as time goes. Without a browser it asks what the page would.
 """
 
 import argparse
 import http.client
+import subprocess
 import sys
 import tempfile
 import threading
@@ -39,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--browser")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         video = write_video(Path(folder) / "loop.mp4", asked.frames)
@@ -47,8 +49,12 @@ def main() -> None:
             studio.open(video)
             read_all(studio)
             threading.Thread(target=watch, args=(target,), daemon=True).start()
+            if asked.browser:
+                options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+                options += [f"--user-data-dir={folder}/browser", target.address]
+                browser = subprocess.Popen([asked.browser, *options], stderr=subprocess.DEVNULL)
             project, process = studio.opened(), psutil.Process()
-            began, told, rounds = time.monotonic(), -1e9, 0
+            began, told, rounds, most = time.monotonic(), -1e9, 0, 0
             while time.monotonic() - began < 60 * asked.minutes:
                 frame, direction = (0, 1) if rounds % 2 == 0 else (project.count - 1, -1)
                 if not project.objects:
@@ -62,6 +68,7 @@ def main() -> None:
                     "points": [],
                     "radius": 1,
                     "box": around,
+                    "scribble": [],
                 }
                 target.do("draw", **drawn)
                 target.do("track", frame=frame, direction=direction)
@@ -71,6 +78,7 @@ def main() -> None:
                     at = max(tracker.at, 0)
                     for path in (f"/frame/{at}", f"/mask/{at}", f"/slots/{at}", f"/thumbnail/{at}/1"):
                         assert target.ask("GET", path)[0] == 200, path
+                    most = max(most, process.memory_info().rss >> 20)
                     time.sleep(0.05)
                 target.do("undo")
                 target.state()
@@ -78,9 +86,15 @@ def main() -> None:
                 if time.monotonic() - told > 60:
                     told = time.monotonic()
                     minutes, mib = (told - began) / 60, process.memory_info().rss >> 20
+                    tab = sum(child.memory_info().rss for child in process.children(recursive=True)) >> 20
                     print(
-                        f"{minutes:5.1f} min, {rounds} runs, {mib} MiB, {process.num_fds()} files", flush=True
+                        f"{minutes:5.1f} min, {rounds} runs, {mib} MiB (most {most}), "
+                        f"{process.num_fds()} files, browser {tab} MiB",
+                        flush=True,
                     )
+            if asked.browser:
+                browser.terminate()
+                browser.wait()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zipfile import ZipFile
 
 import numpy as np
@@ -71,15 +71,15 @@ def point(page: Page, x: float, y: float) -> tuple[float, float]:
     return box["x"] + x * box["width"] / 96, box["y"] + y * box["height"] / 64
 
 
-def drag(page: Page, *points: tuple[float, float]) -> None:
+def drag(page: Page, *points: tuple[float, float], button: Literal["left", "right"] = "left") -> None:
     # Nothing is drawn on a picture that is still on its way.
     expect(page.locator("#drawing")).to_have_attribute("aria-busy", "false")
     page.mouse.move(*point(page, *points[0]))
-    page.mouse.down()
+    page.mouse.down(button=button)
     for x, y in points[1:]:
         page.mouse.move(*point(page, x, y), steps=3)
     with page.expect_response("**/do/draw"):
-        page.mouse.up()
+        page.mouse.up(button=button)
 
 
 def box_around(page: Page, frame: int, object_id: int) -> None:
@@ -154,7 +154,12 @@ def test_every_tool_and_undo(opened: Page, target: Served) -> None:
     with opened.expect_response("**/do/draw"):
         opened.mouse.click(*point(opened, x, y))
     assert project.labels(0)[y, x] == 2
-    for _ in range(4):
+    drag(opened, (x - 7, y + 5), (x + 7, y + 5))
+    assert (project.labels(0)[y + 5, x - 7 : x + 7] == 2).all()
+    drag(opened, (x - 20, 40), (x - 20, 68), button="right")
+    assert not (project.labels(0)[41:, x - 20] == 2).any()
+    assert overlap(target, 0, 2) > 0.85
+    for _ in range(6):
         with opened.expect_response("**/do/undo"):
             opened.keyboard.press("z")
     assert (project.labels(0) == masks[0]).all()

@@ -31,8 +31,8 @@ def box(target: Served, object_id: int = 1) -> None:
     x, y = int(columns.min()) - 3, int(rows.min()) - 3
     around = [x, y, int(np.ptp(columns)) + 7, int(np.ptp(rows)) + 7]
     assert target.do("add_object", name=f"square {object_id}") == object_id
-    values = {"frame": 0, "object_id": object_id, "tool": "prompt", "points": [], "radius": 1, "box": around}
-    assert target.do("draw", **values) is None
+    values = {"frame": 0, "object_id": object_id, "tool": "prompt", "points": [], "radius": 1, "scribble": []}
+    assert target.do("draw", **values, box=around) is None
 
 
 def test_draw_track_correct_undo_export(target: Served) -> None:
@@ -46,7 +46,7 @@ def test_draw_track_correct_undo_export(target: Served) -> None:
     state = target.state()["project"]
     assert (state["undo"], state["running"], state["at"]) == ("track forward", 0, 11)
     line = [[20.0, 20.0], [40.0, 30.0]]
-    values = {"frame": 6, "object_id": 1, "points": line, "radius": 4, "box": None}
+    values = {"frame": 6, "object_id": 1, "points": line, "radius": 4, "box": None, "scribble": []}
     before = project.labels(6)
     target.do("draw", tool="brush", **values)
     assert (project.labels(6) > before).any()
@@ -94,7 +94,7 @@ def test_errors_are_one_line(target: Served) -> None:
     assert target.do("track", frame=0, direction=1) == "nothing is drawn at frame 0: draw an object first"
     assert target.do("track", frame=0, direction=5).startswith("objects are followed forward, 1, or back")
     assert target.do("undo") == "nothing to undo"
-    assert target.do("draw", frame=0) == "draw needs frame, object_id, tool, points, radius, box"
+    assert target.do("draw", frame=0) == "draw needs frame, object_id, tool, points, radius, box, scribble"
     assert target.do("export", name="../x").startswith("there is no export '../x': choose from masks, ")
     assert target.ask("GET", "/frame/99")[0] == 400
     assert json.loads(target.ask("GET", "/nothing")[1]) == {"error": "not found"}

@@ -33,6 +33,10 @@ def test_a_prompt_replaces() -> None:
     found = drawn("prompt", IMAGE, labels(0) == 2, [[14, 16, 1], [60, 16, 0]], box=[1, 3, 30, 28])
     true = labels(0) == 1
     assert (found & true).sum() / (found | true).sum() > 0.85
+    beside = [[2, 2, 0], [2, 30, 0], [30, 32, 0]]
+    found = drawn("prompt", IMAGE, NOTHING, [], scribble=[[[8, 10, 1], [20, 22, 1]], beside])
+    assert (found & true).sum() / (found | true).sum() > 0.85
+    assert not found[30, 2]
 
 
 @pytest.mark.parametrize("radius", [-3, 0, 1e5])

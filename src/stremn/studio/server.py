@@ -71,6 +71,12 @@ def _points(value: Any) -> list[list[float]]:
     return points
 
 
+def _scribble(value: Any) -> list[list[list[float]]]:
+    if not isinstance(value, list):
+        raise ValueError
+    return [_points(line) for line in value]
+
+
 def _box(value: Any) -> list[float] | None:
     if value is not None and (not isinstance(value, list) or len(value) != 4):
         raise ValueError
@@ -88,6 +94,7 @@ VERBS: Mapping[str, Mapping[str, Callable[[Any], Any]]] = {
         "points": _points,
         "radius": _number,
         "box": _box,
+        "scribble": _scribble,
     },
     "clear": {"frame": _whole, "object_id": _whole},
     "undo": {},

@@ -21,6 +21,7 @@ def drawn(
     points: Sequence[Sequence[float]],
     radius: float = 1.0,
     box: Sequence[float] | None = None,
+    scribble: Sequence[Sequence[Sequence[float]]] = (),
 ) -> np.ndarray:
     """The mask of an object after something was drawn.
 
@@ -31,6 +32,7 @@ def drawn(
         points: ``(x, y)`` in pixels: of a stroke, or corners; of a prompt ``(x, y, positive)``.
         radius: of the brush, in pixels.
         box: of a prompt, ``(x, y, width, height)``.
+        scribble: of a prompt, lines of points ``(x, y, positive)``.
 
     Returns:
         ``(H, W)`` bool.
@@ -39,7 +41,7 @@ def drawn(
         StremnError: if the tool is unknown, or what was drawn shows nothing.
     """
     if tool == "prompt":
-        return prompt_mask(image, box=box, points=points)
+        return prompt_mask(image, box=box, points=points, scribble=scribble)
     if tool == "polygon":
         return before | prompt_mask(image, polygon=points)
     if tool not in TOOLS or not points:

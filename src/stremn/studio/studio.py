@@ -234,12 +234,14 @@ class Studio:
         points: list[list[float]],
         radius: float,
         box: list[float] | None,
+        scribble: list[list[list[float]]],
     ) -> None:
         """Change the mask of an object at a frame, see :func:`stremn.studio.shapes.drawn`."""
         with self._editing() as project:
             project.check(frame, object_id)
             before = project.labels(frame) == object_id
-            project.draw(frame, object_id, drawn(tool, project.image(frame), before, points, radius, box))
+            image = project.image(frame)
+            project.draw(frame, object_id, drawn(tool, image, before, points, radius, box, scribble))
 
     def clear(self, frame: int, object_id: int) -> None:
         """Take back what is known of an object at a frame."""

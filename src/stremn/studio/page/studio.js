@@ -2,9 +2,10 @@
 const $ = id => document.getElementById(id);
 const NONE = 0, LOST = 102, GIVEN = 103; // and 1 to 101: sure by 0 to 100 percent
 const HINTS = {
-  box: "Drag a box around the object", points: "Click on the object; right button: beside it",
+  box: "Drag a box around the object", points: "Click or scribble on the object; right button: beside it",
   polygon: "Click corners; Enter closes, Esc starts over", brush: "Paint the object", eraser: "Wipe away what is too much",
 };
+const SAID = ["#f2555a", "#35c46a"];  // beside the object, on it
 const EXPORTS = $("exports").querySelector(".menu");
 
 let state = null, read = null;  // of the server, and the serial of the last project that was read to its end
@@ -14,7 +15,7 @@ let chosen = 0;                // object id
 let coming = null;             // of a new object that is only asked for, a promise; chosen is 0 meanwhile
 let tool = "box", radius = 10;
 let follows = true;            // whether the picture goes along while objects are followed
-let prompt = null;             // box and points at this frame for this object, to be refined
+let prompt = null;             // box, points and scribble at this frame for this object, to be refined
 let stroke = null;             // what is being drawn
 let view = { scale: 1, x: 0, y: 0 };
 let playing = 0, rate = [], toastTimer = 0;
@@ -152,7 +153,8 @@ function at(event) {           // pixels of the video
 }
 
 // ---- drawing ---------------------------------------------------------------------------------------------
-const kept = () => prompt && prompt.frame === frame && prompt.object === chosen ? prompt : (prompt = { frame, object: chosen, box: null, points: [] });
+const kept = () => prompt && prompt.frame === frame && prompt.object === chosen ? prompt : begun(null);
+const begun = box => (prompt = { frame, object: chosen, box, points: [], scribble: [] });
 
 async function addObject() {   // what is drawn from now on is its own, before it is there
   chosen = 0;
@@ -164,11 +166,11 @@ async function addObject() {   // what is drawn from now on is its own, before i
   list(); sketch(); remember();
 }
 
-async function send(used, points, box = null) {
+async function send(used, points, { box, scribble } = { box: null, scribble: [] }) {
   try {
     follows = true;
     if (!object() && !coming) addObject();
-    await act("draw", { frame: shown, object_id: coming ?? chosen, tool: used, points: [...points], radius, box });
+    await act("draw", { frame: shown, object_id: coming ?? chosen, tool: used, points: [...points], radius, box, scribble: [...scribble] });
   } catch { if (used === "prompt") prompt = null; }
   sketch();
 }
@@ -179,11 +181,7 @@ $("drawing").addEventListener("pointerdown", event => {
     follows = false; frame = shown; doing("pause");
   } else if (frame !== shown) return;
   if (stroke?.kind === "pan") { /* nothing is drawn */ }
-  else if (tool === "points") {
-    const positive = event.button !== 2 && !event.shiftKey;
-    kept().points.push([...at(event), positive ? 1 : 0]);
-    sketch(); send("prompt", prompt.points, prompt.box); return;
-  }
+  else if (tool === "points") stroke = { kind: "points", positive: event.button !== 2 && !event.shiftKey ? 1 : 0, points: [at(event)] };
   else if (event.button !== 0) return;
   else if (tool === "polygon") {
     const corner = at(event), first = stroke?.points[0];
@@ -207,14 +205,20 @@ $("drawing").addEventListener("pointermove", event => {
 });
 $("drawing").addEventListener("pointerup", () => {
   if (!stroke || stroke.kind === "polygon") return;
-  const { kind, points } = stroke;
+  const { kind, points, positive } = stroke;
   stroke = null;
+  if (kind === "points") {      // a click, or a scribble, which may leave the picture
+    const { width, height } = video(), [[a, b]] = points, pixel = width / $("drawing").getBoundingClientRect().width;
+    const said = points.map(([x, y]) => [Math.min(width - .5, Math.max(0, x)), Math.min(height - .5, Math.max(0, y)), positive]);
+    if (points.some(([x, y]) => Math.hypot(x - a, y - b) > 4 * pixel)) kept().scribble.push(said); else kept().points.push(said[0]);
+    sketch();
+    return void send("prompt", prompt.points, prompt);
+  }
   if (kind === "brush" || kind === "eraser") { prompt = null; return void send(kind, points); }
   if (kind !== "box" || !points[1]) return sketch();
   const [[a, b], [c, d]] = points;
   if (Math.abs(a - c) < 3 || Math.abs(b - d) < 3) return sketch();
-  prompt = { frame, object: chosen, box: [Math.min(a, c), Math.min(b, d), Math.abs(a - c), Math.abs(b - d)], points: [] };
-  send("prompt", [], prompt.box);
+  send("prompt", [], begun([Math.min(a, c), Math.min(b, d), Math.abs(a - c), Math.abs(b - d)]));
 });
 $("drawing").addEventListener("pointerleave", () => { pointer = null; sketch(); });
 $("drawing").addEventListener("contextmenu", event => event.preventDefault());
@@ -247,7 +251,8 @@ function sketch() {            // what is not yet the server's
   c.lineWidth = 1.6 * pixel; c.strokeStyle = c.fillStyle = colour; c.lineCap = c.lineJoin = "round";
   const path = points => { c.beginPath(); points.forEach(([x, y]) => c.lineTo(x, y)); };
   const dot = ([x, y], fill, size = 4) => { c.beginPath(); c.arc(x, y, size * pixel, 0, 7); c.fillStyle = fill; c.fill(); c.strokeStyle = "#fff"; c.lineWidth = 1.2 * pixel; c.stroke(); };
-  const dashed = (x, y, w, h) => { c.setLineDash([5 * pixel, 4 * pixel]); c.strokeStyle = "#fff"; c.strokeRect(x, y, w, h); c.setLineDash([]); };
+  const said = (line, positive) => { c.lineWidth = 4 * pixel; c.strokeStyle = SAID[positive]; path(line); c.stroke(); };
+  const dashed = (x, y, w, h) => { c.setLineDash([5 * pixel, 4 * pixel]); c.lineWidth = 1.6 * pixel; c.strokeStyle = "#fff"; c.strokeRect(x, y, w, h); c.setLineDash([]); };
   if (stroke?.kind === "brush" || stroke?.kind === "eraser") {
     c.lineWidth = 2 * radius; c.globalAlpha = .55; c.strokeStyle = stroke.kind === "brush" ? colour : "#fff";
     path(stroke.points.length > 1 ? stroke.points : [stroke.points[0], stroke.points[0]]); c.stroke(); c.globalAlpha = 1;
@@ -256,9 +261,11 @@ function sketch() {            // what is not yet the server's
   } else if (stroke?.kind === "polygon") {
     path(pointer ? [...stroke.points, pointer] : stroke.points); c.stroke(); stroke.points.forEach(q => dot(q, colour, 3));
   }
+  else if (stroke?.kind === "points") said(stroke.points, stroke.positive);
   if (prompt && prompt.frame === frame && prompt.object === chosen) {
     if (prompt.box) dashed(...prompt.box);
-    prompt.points.forEach(q => dot(q, q[2] ? "#35c46a" : "#f2555a", 5));
+    prompt.scribble.forEach(line => said(line, line[0][2]));
+    prompt.points.forEach(q => dot(q, SAID[q[2]], 5));
   }
   if (pointer && (tool === "brush" || tool === "eraser")) { c.beginPath(); c.arc(...pointer, radius, 0, 7); c.lineWidth = 1.2 * pixel; c.strokeStyle = "#fff"; c.stroke(); }
 }
