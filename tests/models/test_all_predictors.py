@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "stremn-motion": {"width": 4, "key_dim": 8, "update_dim": 8},
     "convlstm": {"hidden": (16, 8, 8)},
     "predrnn": {"hidden": (8,) * 4},
+    "simvp-small": {"spatial": 4, "temporal": 16, "blocks": 1},
 }
 """The published sizes, made narrow: what is asked here does not depend on the width."""
 

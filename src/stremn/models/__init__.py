@@ -1,7 +1,14 @@
 """Networks: encoders, read, decoder. They know the memory and hold no state."""
 
 from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained, ships
-from stremn.models.config import ModelConfig, MotionConfig, PredictorConfig, RecurrentConfig, SegmenterConfig
+from stremn.models.config import (
+    ModelConfig,
+    MotionConfig,
+    PredictorConfig,
+    RecurrentConfig,
+    SegmenterConfig,
+    SimVPConfig,
+)
 from stremn.models.hub import model_card, push_to_hub
 from stremn.models.predictor import Predictor, PredictorState
 from stremn.models.registry import (
@@ -27,6 +34,7 @@ __all__ = [
     "SegmentationState",
     "Segmenter",
     "SegmenterConfig",
+    "SimVPConfig",
     "as_model",
     "build_model",
     "create_model",

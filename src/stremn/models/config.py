@@ -21,6 +21,7 @@ __all__ = [
     "RecurrentConfig",
     "SegmenterConfig",
     "Share",
+    "SimVPConfig",
     "SlotPredictorConfig",
     "check_fields",
     "json_object",
@@ -394,3 +395,30 @@ class RecurrentConfig(ModelConfig):
     def stride(self) -> int:
         """Both sides of a frame are divisible by it."""
         return self.patch
+
+
+@dataclass(frozen=True)
+class SimVPConfig(ModelConfig):
+    """Everything that fixes SimVP, the network without recurrence that Table 5 is extended by.
+
+    Attributes:
+        architecture: ``"simvp"``.
+        channels: of a frame: 1 grey, 3 RGB.
+        frames: M, as many as it looks at and as it draws at once.
+        spatial: channels of each frame.
+        temporal: channels of all of them together.
+        blocks: that mix the frames.
+        size: default internal resolution, the shorter side in pixels; 0 means the frame's own.
+    """
+
+    channels: _Channels = 1
+    frames: Annotated[int, whole(1, 100)] = 10
+    spatial: Annotated[int, whole(1, 8192)] = 16
+    temporal: Annotated[int, whole(1, 8192)] = 128
+    blocks: Annotated[int, whole(1, 64)] = 4
+    size: Annotated[int, whole(0)] = 0
+
+    @property
+    def stride(self) -> int:
+        """Both sides of a frame are divisible by it."""
+        return 4

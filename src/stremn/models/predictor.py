@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
-from stremn.models.config import MotionConfig, PredictorConfig, RecurrentConfig, SlotPredictorConfig
+from stremn.models.config import (
+    MotionConfig,
+    PredictorConfig,
+    RecurrentConfig,
+    SimVPConfig,
+    SlotPredictorConfig,
+)
 
 __all__ = ["Predictor", "PredictorState", "forecast_clip", "to_unit_range"]
 
@@ -80,7 +86,7 @@ class Predictor(nn.Module, ABC):
     :attr:`stride`. To forecast, give what :meth:`predict` returns to :meth:`follow`.
     """
 
-    def __init__(self, config: PredictorConfig | MotionConfig | RecurrentConfig) -> None:
+    def __init__(self, config: PredictorConfig | MotionConfig | RecurrentConfig | SimVPConfig) -> None:
         super().__init__()
         self.config = config
 

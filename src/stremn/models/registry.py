@@ -14,12 +14,14 @@ from stremn.models.config import (
     PredictorConfig,
     RecurrentConfig,
     SegmenterConfig,
+    SimVPConfig,
     json_object,
 )
 from stremn.models.lite import LiteSegmenter
 from stremn.models.motion import MotionPredictor
 from stremn.models.r50 import PaperSegmenter
 from stremn.models.recurrent import ConvLSTM, PredRNN
+from stremn.models.simvp import SimVP
 from stremn.models.slot_predictor import MemoryPredictor
 
 __all__ = [
@@ -41,6 +43,7 @@ ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[nn.Module]]] = {
     "motion": (MotionConfig, MotionPredictor),
     "convlstm": (RecurrentConfig, ConvLSTM),
     "predrnn": (RecurrentConfig, PredRNN),
+    "simvp": (SimVPConfig, SimVP),
 }
 """For each architecture the class of its config and of its network."""
 
@@ -62,7 +65,7 @@ MODELS: dict[str, SegmenterConfig] = {
 }
 """Segmentation models by name; every test walks through them."""
 
-PREDICTORS: dict[str, PredictorConfig | MotionConfig | RecurrentConfig] = {
+PREDICTORS: dict[str, PredictorConfig | MotionConfig | RecurrentConfig | SimVPConfig] = {
     "stremn-predict": PredictorConfig(architecture="predict"),
     "stremn-predict-mnist": PredictorConfig(
         architecture="predict",
@@ -84,6 +87,7 @@ PREDICTORS: dict[str, PredictorConfig | MotionConfig | RecurrentConfig] = {
     "convlstm-small": RecurrentConfig(architecture="convlstm", hidden=(64, 64, 64), kernel=3),
     "predrnn": RecurrentConfig(architecture="predrnn", hidden=(128,) * 4, kernel=5),
     "predrnn-small": RecurrentConfig(architecture="predrnn", hidden=(48,) * 3, kernel=3),
+    "simvp-small": SimVPConfig(architecture="simvp"),
 }
 """Prediction models by name: the paper's network and ours for small computers, then what they are compared
 with, at the published size and at ours."""
