@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_data import frame, labels
 from stremn import SegmentationSession, StremnError
 from stremn.models import MODELS
-from stremn.models.region import BORDER, MARGIN, SEEN, WORTH, Region, regions_of, share_of
+from stremn.models.region import BORDER, EVERYWHERE, MARGIN, SEEN, WORTH, Region, regions_of, share_of
 from stremn.sessions import SegmentationSettings
 
 GRID = (30, 54)
@@ -41,6 +41,24 @@ def test_an_object_that_is_nowhere_is_looked_for_everywhere() -> None:
     assert regions_of(masks, GRID, [True, True]) == []
     masks[0, 0, 8:12, 8:12] = 1
     assert regions_of(masks, GRID, [True, True])[1] == Region((0, 30), (0, 54))
+
+
+def test_many_objects_are_looked_for_everywhere_in_turn() -> None:
+    whole, masks = Region((0, 30), (0, 54)), torch.zeros(50, 1, 120, 216)
+    for i, mask in enumerate(masks):
+        mask[0, 40, 4 * i] = 0.9 if i % 2 else 0.1  # half of them are seen, none surely
+    turns: list[int] = []
+    for frame_index in range(20):
+        regions = regions_of(masks, GRID, [False] * 50, frame_index)
+        turn = [i for i, region in enumerate(regions) if region == whole]
+        assert len(turn) == EVERYWHERE
+        turns += turn
+        assert all(r.rows[0] <= 10 < r.rows[1] for r in regions)
+        assert all(r.columns[0] <= i < r.columns[1] for i, r in enumerate(regions))
+    assert set(turns) == set(range(50))
+    few = regions_of(masks[:4], GRID, [False] * EVERYWHERE + [True], 7)
+    assert few == [] or few[:EVERYWHERE] == [whole] * EVERYWHERE
+    assert regions_of(masks, GRID, []) == []
 
 
 def test_what_is_cut_is_pasted_back_but_for_its_border() -> None:

@@ -25,6 +25,9 @@ WORTH = 0.75
 SEEN = 0.3
 """Least probability of a pixel from which an object goes on."""
 
+EVERYWHERE = 3
+"""Most objects that are looked for in all of a frame, where others are looked for around where they were."""
+
 
 @dataclass(frozen=True)
 class Region:
@@ -55,20 +58,30 @@ class Region:
         return maps[..., stride * top : stride * bottom, stride * left : stride * right]
 
 
-def regions_of(masks: Tensor, grid: tuple[int, int], near: Sequence[bool]) -> list[Region]:
+def regions_of(
+    masks: Tensor, grid: tuple[int, int], near: Sequence[bool], turn: int | Tensor = 0
+) -> list[Region]:
     """The region of each object: around where it was seen last, all of the frame where that is nowhere.
 
-    There are none if no object is near, or if they would be more than :data:`WORTH` of the frame.
+    Of more than :data:`EVERYWHERE` objects to be looked for in all of the frame, as many are in turn, and the
+    others around where they are likeliest. There are none if they would be more than :data:`WORTH` of the
+    frame.
 
     Args:
         masks: of the objects ``(O, 1, h, w)`` in [0, 1].
         grid: (H, W).
-        near: False for an object that is looked for in all of the frame; empty for all of them.
+        near: False for an object that is looked for in all of the frame; empty for all of them, however many.
+        turn: number of the frame.
     """
-    if not any(near):
+    if not near:
         return []
-    looked = torch.tensor(near, device=masks.device)[:, None, None]
-    seen = (F.adaptive_max_pool2d(masks, grid)[:, 0] > SEEN) & looked
+    likely = F.adaptive_max_pool2d(masks, grid)[:, 0]
+    seen = (likely > SEEN) & torch.tensor(near, device=masks.device)[:, None, None]
+    nowhere = (~seen.flatten(1).any(dim=1)).nonzero()[:, 0]
+    if len(nowhere) > EVERYWHERE:
+        waiting = nowhere.roll(-EVERYWHERE * int(turn))[EVERYWHERE:]
+        best = likely.flatten(1).amax(dim=1)[:, None, None].clamp(max=SEEN)
+        seen[waiting] = (likely >= best)[waiting]
     spans = (_span(seen.any(dim=by).tolist(), n) for by, n in ((2, grid[0]), (1, grid[1])))
     regions = [Region(*pair) for pair in zip(*spans, strict=True)]
     return regions if share_of(regions, grid) <= WORTH else []

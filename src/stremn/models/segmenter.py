@@ -212,7 +212,7 @@ class Segmenter(nn.Module, ABC):
             candidate: whether the template of the frame before competes for a chosen slot.
             guide: False withholds the previous probabilities from the decoder.
             near: of each known object whether it is looked for only around where it was, see
-                :mod:`stremn.models.region`; empty looks for all of them in all of the frame.
+                :func:`stremn.models.region.regions_of`; empty looks for all of them in all of the frame.
             settle: what becomes of the logits before they are remembered; ``None`` is :meth:`settled`.
 
         Returns:
@@ -225,7 +225,8 @@ class Segmenter(nn.Module, ABC):
         if not states and not given:
             raise ValueError("a frame needs an object, known or given")
         regions = [
-            regions_of(state.previous, seen.grid, near) for seen, state in zip(features, states, strict=False)
+            regions_of(state.previous, seen.grid, near, frame_index)
+            for seen, state in zip(features, states, strict=False)
         ]
         logits = tuple(
             self.segment(features[view], state, guide=guide, regions=regions[view])

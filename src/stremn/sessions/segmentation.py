@@ -378,8 +378,8 @@ class SegmentationSession(Session):
         return torch.from_numpy(resized(pixels, size)).to(self.runtime.device)[None, None]
 
     def _near(self) -> list[bool]:
-        """Of each object whether it is looked for only around where it was, not where it may be elsewhere."""
-        return [bool(self.settings.search_region) and self._confidence[i] >= SURE for i in self.object_ids]
+        """Of each object whether it is looked for only around where it was; none if all are in all."""
+        return [self._confidence[i] >= SURE for i in self.object_ids if self.settings.search_region]
 
     def _check(self, features: ImageFeatures) -> None:
         """Bring the confidence in the objects known before this frame up to date."""
