@@ -1,4 +1,4 @@
-"""A small object alone is followed in a crop that goes along with it."""
+"""Small objects that are together are followed in a crop that goes along with them."""
 
 from pathlib import Path
 
@@ -62,6 +62,45 @@ def test_an_object_is_followed_in_a_small_state() -> None:
     whole.step(image, mask)
     assert one.state_bytes < whole.state_bytes / 2
     assert one.frames_in_memory()[1][:2] == [0, 5]
+
+
+def two(t: int, apart: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """A bright square, as :func:`shown`, and a dark one below it; both to the right, three pixels a frame."""
+    image, mask = shown((60, 100 + 3 * t))
+    mask[60 + apart : 60 + apart + SIDE, 90 + 3 * t : 90 + 3 * t + SIDE] = 2
+    image[mask == 2] = (20, 20, 90)
+    return image, mask
+
+
+def test_objects_that_are_together_are_followed_in_one_crop(tmp_path: Path) -> None:
+    one, whole = session(), session(size=480)
+    for t in range(5):
+        image, mask = two(t)
+        result = one.step(image, None if t else mask)
+        for number in (1, 2):
+            assert region_similarity(result.labels == number, mask == number) > 0.8
+    whole.step(image, mask)
+    assert one.state_bytes < 0.8 * whole.state_bytes
+    small, other = (
+        one.state_bytes,
+        SegmentationSession.load(one.save(tmp_path / "one.safetensors"), device="cpu"),
+    )
+    image, mask = two(5)
+    assert np.array_equal(one.step(image).labels, other.step(image).labels)
+    one.correct({2: mask == 2})
+    assert one.state_bytes > 1.3 * small
+    image, mask = two(6)
+    assert region_similarity(one.step(image).labels == 2, mask == 2) > 0.7
+
+
+def test_where_one_of_several_is_lost_all_of_the_frame_is_looked_at() -> None:
+    one, sizes = session(), []
+    for t in range(11):
+        image, mask = two(t, 60 if t < 3 else 150)  # beyond the crop, which the other one keeps in its place
+        result = one.step(image, None if t else mask)
+        sizes.append(one.state_bytes)
+    assert sizes[-1] > 1.3 * sizes[2]
+    assert region_similarity(result.labels == 1, mask == 1) > 0.7
 
 
 def test_an_object_that_comes_back_far_away_is_found() -> None:
@@ -146,11 +185,12 @@ def test_features_of_a_whole_frame_are_of_a_whole_frame() -> None:
     )
 
 
-def test_a_size_or_much_of_the_frame_or_several_objects_are_looked_at_whole() -> None:
+def test_a_size_or_much_of_the_frame_or_objects_apart_are_looked_at_whole() -> None:
     assert session().settings.crop
     for changes in ({"size": 480}, {"crop": False}, {"views": MULTI_SCALE}, {"compile": "eager"}):
         assert not session(**changes).settings.crop
     assert SegmentationSettings().resolved(MODELS["stremn-r50"]).crop is False
     assert Crop.of(shown((0, 0), 40)[1] > 0) is None
+    assert Crop.of(*(two(0, 150)[1] == number for number in (1, 2))) is None
     with pytest.raises(StremnError, match="a crop goes along in a model like stremn-lite"):
         session(crop=True, postprocess=True)

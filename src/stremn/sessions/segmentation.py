@@ -15,7 +15,7 @@ from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy, surely_vi
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
 from stremn.sessions.compiled import compiled_step
 from stremn.sessions.confidence import CHECK_EVERY, SURE, check
-from stremn.sessions.crop import LINES, Crop, largest
+from stremn.sessions.crop import Crop, largest
 from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, resized, to_input
 from stremn.sessions.labels import label_map
 from stremn.sessions.result import SegmentationResult
@@ -152,8 +152,8 @@ class SegmentationSession(Session):
             if self.object_ids:
                 self._leave_crop()
             else:
-                alone = self.settings.crop and len(given) == 1 and features is None
-                self._crop = Crop.of(next(iter(given.values()))) if alone else None
+                alone = self.settings.crop and features is None
+                self._crop = Crop.of(*given.values()) if alone else None
             self._tell_tiny(given)
         before, self.frame_index, self.frame_size = self.frame_index, index, size
         if not given and not self.object_ids:
@@ -172,6 +172,8 @@ class SegmentationSession(Session):
         self.object_ids = (*self.object_ids, *given)
         self._latest = image.copy(), labels.copy()
         result = self._result(labels, probabilities)
+        if len(self.object_ids) > 1 and any(result.lost.values()):
+            self._leave_crop()
         self._go_along(labels > 0)
         return result
 
@@ -213,7 +215,7 @@ class SegmentationSession(Session):
         known = [i for i in given if i in self.object_ids]
         if empty := [i for i in given if i not in known and not given[i].any()]:
             raise StremnError(f"the mask of object {empty[0]}, which is not followed, is empty")
-        if known == list(given):
+        if known == list(given) and len(self.object_ids) == 1:
             self._go_along(given[known[0]])
         else:
             self._leave_crop()
@@ -352,15 +354,18 @@ class SegmentationSession(Session):
         height, width = internal_size(size, self._lines(None), self.model.stride)
         with torch.inference_mode():
             memory = state.memory.of_positions(height * width // self.model.stride**2)
-            seen = resized(state.previous[0, 0].float().cpu().numpy(), (crop.side, crop.side))
-            stride = LINES // state.previous.shape[-1]
-            previous = self._map(crop.paste(seen, size), (height // stride, width // stride))
+            stride = crop.lines // state.previous.shape[-1]
+            inner = height // stride, width // stride
+            seen = [
+                resized(one, (crop.side, crop.side)) for one in state.previous[:, 0].float().cpu().numpy()
+            ]
+            previous = torch.cat([self._map(crop.paste(one, size), inner) for one in seen])
         self.states, self._crop = (SegmentationState(memory, previous),), None
 
     def _search(self, image: np.ndarray) -> None:
         """Look for an object that is lost in all of the frame, and bring the crop to where it is."""
         (state,), crop = self.states, self._crop
-        if crop is None or bool((state.previous > 0.5).any()):
+        if crop is None or len(self.object_ids) > 1 or bool((state.previous > 0.5).any()):
             return
         (features,) = self._features(image, None)
         nowhere = replace(state, previous=state.previous.new_zeros((1, 1, *features.logit_size)))
@@ -413,7 +418,7 @@ class SegmentationSession(Session):
 
     def _lines(self, crop: Crop | None) -> int:
         """Internal resolution of all of a frame, or of a crop."""
-        return (self.settings.size or 0) if crop is None else LINES
+        return (self.settings.size or 0) if crop is None else crop.lines
 
     def _facts(self) -> dict[str, Any]:
         reach = self.settings.reach

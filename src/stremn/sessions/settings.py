@@ -103,7 +103,7 @@ class SegmentationSettings(Settings):
         search_region: whether each object is looked for around where it was instead of in all of the frame,
             see :mod:`stremn.models.region`; ``None`` is where that is faster: ``stremn-lite`` on a CPU, not
             compiled.
-        crop: whether one small object is followed in a crop that goes along with it, see
+        crop: whether small objects are followed in a crop that goes along with them, see
             :mod:`stremn.sessions.crop`; ``None`` is where no ``size`` is given: ``stremn-lite``, one view,
             not compiled, no post-processing.
         compile: run frames without new objects through ``torch.compile(fullgraph=True)``, one program for
