@@ -36,9 +36,9 @@ def test_each_stage_starts_from_the_one_before(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("STREMN_DATA", str(tmp_path))
     first = load_recipe(LITE[0])
     assert isinstance(first, SegmentationRecipe)
-    write_davis(tmp_path / "DAVIS2016", dict.fromkeys(first.held_out, 3) | {"bear": 12, "other": 3})
+    write_davis(tmp_path / "DAVIS2016", dict.fromkeys(first.held_out, 3) | {"bear": 14, "other": 3})
     write_split(tmp_path / "DAVIS2016" / "ImageSets" / "2016" / "train.txt", (*first.held_out, "bear"))
-    write_davis(tmp_path / "DAVIS2017", {"schoolgirls": 12})
+    write_davis(tmp_path / "DAVIS2017", {"schoolgirls": 14})
     for stills in ("stills", "coco128"):
         write_stills(tmp_path / stills)
     before = None
@@ -59,11 +59,11 @@ def test_two_steps_of_both_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for layout in ("COCO", "ECSSD", "SBD", "MSRA10K", "HKU-IS"):
         LAYOUTS[layout](data / layout)
     names = ("train-a", "train-b", *load_recipe(RECIPES / "paper" / "stage1.yaml").held_out)
-    write_davis(data / "DAVIS2017", {"other": 12} | {name: 12 if "train" in name else 3 for name in names})
+    write_davis(data / "DAVIS2017", {"other": 14} | {name: 14 if "train" in name else 3 for name in names})
     write_split(data / "DAVIS2017" / "ImageSets" / "2017" / "train.txt", names)
     write_youtube(data / "YouTubeVOS")
     # Its own sequences are shorter than a clip.
-    write_davis(tmp_path / "long", {"long": 12})
+    write_davis(tmp_path / "long", {"long": 14})
     for kind in ("JPEGImages", "Annotations"):
         (tmp_path / "long" / kind / "480p" / "long").rename(data / "YouTubeVOS" / "train" / kind / "long")
     monkeypatch.setenv("STREMN_DATA", str(data))
