@@ -7,6 +7,7 @@ import importlib.util
 import webbrowser
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,6 +47,7 @@ def studio(
     behind = Studio(out, lambda: SegmentationSession(asked.model, asked.segmentation()))
     if video is not None:
         behind.open(video.expanduser())
+    Thread(target=behind.warm_up).start()
     with stop_between_frames() as stop:
         asyncio.run(_serve(behind, port, browser, stop))
 

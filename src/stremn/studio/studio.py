@@ -4,13 +4,14 @@ import base64
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from itertools import count, islice
 from pathlib import Path
 from threading import RLock, Thread
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from stremn.errors import StremnError, one_line
@@ -67,6 +68,13 @@ class Studio:
         self._serial = 0
         self._one = RLock()
         self._reader: Thread | None = None
+
+    def warm_up(self) -> None:
+        """Load the networks, so that the first box and the first track do not wait for them."""
+        blank = np.zeros((64, 96, 3), np.uint8)
+        with suppress(StremnError):  # told when an object is shown or followed
+            drawn("prompt", blank, blank[..., 0] > 0, [], box=(30, 20, 30, 20))
+            self.open_session()
 
     def open(self, source: Path, *, upload: bool = False) -> None:
         """Open a video file or a folder of frames; what an earlier run made of it is there again.

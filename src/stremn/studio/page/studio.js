@@ -169,6 +169,7 @@ async function addObject() {   // what is drawn from now on is its own, before i
 async function send(used, points, { box, scribble } = { box: null, scribble: [] }) {
   try {
     follows = true;
+    if (used === "prompt") $("status").textContent = "finding the object …";
     if (!object() && !coming) addObject();
     await act("draw", { frame: shown, object_id: coming ?? chosen, tool: used, points: [...points], radius, box, scribble: [...scribble] });
   } catch { if (used === "prompt") prompt = null; }
