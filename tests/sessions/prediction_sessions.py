@@ -17,6 +17,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "convlstm-small": {"hidden": (8, 8), "channels": 3},
     "predrnn": {"hidden": (8, 8)},
     "predrnn-small": {"hidden": (8, 8), "channels": 3},
+    "simvp-small": {"frames": 3, "spatial": 4, "temporal": 8, "blocks": 1},
 }
 
 
