@@ -38,6 +38,22 @@ def test_several_objects_at_several_frames(frames: Path, weights: Path, tmp_path
     assert settings["box"] == [f"9:{WIDTH - 29},{HEIGHT - 30},26,26@1"]
 
 
+def test_a_point_mends_what_was_found(frames: Path, tmp_path: Path) -> None:
+    """The mask that an object has is changed where a point says so, and the rest of it stays."""
+    show = ("--polygon", f"1:{outline(OUTLINE)}", "--size", 64)
+    said = np.argwhere(labels(1) == 1).mean(axis=0).astype(int)
+    masks = []
+    for name, more in (("found", ()), ("mended", ("--point", f"1:{said[1]},{said[0]}@1"))):
+        done = run("segment", frames, *show, *more, "--out", tmp_path / name)
+        assert done.status == 0, done.err
+        masks.append(read_masks(tmp_path / name / "masks"))
+    found, mended = (of["b"] == 1 for of in masks)
+    assert mended[tuple(said)]
+    assert region_similarity(mended, labels(1) == 1) > 0.8
+    assert np.array_equal(masks[0]["a"], masks[1]["a"])
+    assert found.any()
+
+
 @pytest.mark.parametrize(
     ("show", "said"),
     [

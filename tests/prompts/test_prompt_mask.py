@@ -45,6 +45,19 @@ def test_a_point_beyond_the_box_widens_it(ball: tuple[np.ndarray, np.ndarray]) -
     assert not mask[:, 58:].any()
 
 
+def test_points_mend_the_mask_so_far(ball: tuple[np.ndarray, np.ndarray]) -> None:
+    image, mask = ball
+    spilled = mask.copy()
+    spilled[26:34, 50:90] = True
+    bitten = mask & (np.arange(SIZE[1]) < 45)
+    for before, place in ((spilled, (75, 30, False)), (bitten, (52, 30))):
+        mended = prompt_mask(image, points=[place], before=before)
+        assert region_similarity(mended, mask) > max(0.8, region_similarity(before, mask))
+    assert not prompt_mask(image, points=[(75, 30, False)], before=spilled)[30, 75]
+    alone = prompt_mask(image, points=[(45, 30)])
+    assert np.array_equal(prompt_mask(image, points=[(45, 30)], before=np.zeros(SIZE, bool)), alone)
+
+
 @given(st.floats(28, 31), st.floats(12, 16), st.integers(2, 3))
 @settings(max_examples=5, deadline=None)
 def test_prompts_scale_and_turn_with_the_image(
@@ -93,6 +106,13 @@ def test_the_mask_of_a_polygon_lies_within_its_bounds(polygon: list[tuple[float,
         ({"polygon": [(1, 1), (5, 5)]}, "a polygon of 2 corners is empty"),
         ({"polygon": [(200, 1), (250, 5), (220, 9)]}, "covers no pixel"),
         ({"polygon": [(1, 1), (5, 5), (1, 5)], "box": (1, 1, 5, 5)}, "a polygon is the mask itself"),
+        ({"before": np.ones(SIZE, bool)}, "nothing shows where the mask is wrong"),
+        ({"before": np.ones(SIZE, bool), "box": (1, 1, 5, 5)}, "a box or polygon shows the object anew"),
+        ({"before": np.ones((9, 9), bool), "points": [(1, 1)]}, "9x9"),
+        (
+            {"before": np.ones(SIZE, bool), "scribble": [[(0, y, False), (95, y, False)] for y in range(64)]},
+            "leave nothing of its mask",
+        ),
     ],
 )
 def test_bad_prompts_are_refused(prompt: dict, said: str) -> None:

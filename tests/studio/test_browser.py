@@ -159,7 +159,15 @@ def test_every_tool_and_undo(opened: Page, target: Served) -> None:
     drag(opened, (x - 20, 40), (x - 20, 68), button="right")
     assert not (project.labels(0)[41:, x - 20] == 2).any()
     assert overlap(target, 0, 2) > 0.85
-    for _ in range(6):
+    before = project.labels(0)
+    opened.keyboard.press("c")
+    opened.keyboard.press("Escape")
+    drag(opened, (x, y), button="right")
+    after = project.labels(0)
+    assert after[y, x] != 2
+    assert (after == 2).sum() < (before == 2).sum()
+    assert (after[y + 5, x - 7 : x + 7] == 2).any(), "a new point mends the mask, it does not begin anew"
+    for _ in range(7):
         with opened.expect_response("**/do/undo"):
             opened.keyboard.press("z")
     assert (project.labels(0) == masks[0]).all()

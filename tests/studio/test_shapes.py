@@ -39,6 +39,14 @@ def test_a_prompt_replaces() -> None:
     assert not found[30, 2]
 
 
+def test_points_mend() -> None:
+    true = labels(0) == 1
+    before = true | (np.abs(np.indices(true.shape)[1] - 45) < 5)
+    found = drawn("mend", IMAGE, before, [[45, 50, 0]])
+    assert not found[50, 45]
+    assert (found & true).sum() / true.sum() > 0.85
+
+
 @pytest.mark.parametrize("radius", [-3, 0, 1e5])
 def test_any_radius_and_place(radius: float) -> None:
     drawn("brush", IMAGE, NOTHING, [[-1e5, 1e5], [1e5, -1e5]], radius=radius)

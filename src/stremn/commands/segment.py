@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -19,10 +19,8 @@ from stremn.commands.prompts import ObjectOptions
 from stremn.errors import StremnError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from stremn.exports import Exports
-    from stremn.files import Frame, FrameSource, MaskSchedule, SegmentationFolder
+    from stremn.files import Frame, FrameSource, SegmentationFolder
     from stremn.prompts import PromptSchedule
     from stremn.sessions import OnnxSession, SegmentationResult, SegmentationSession
 
@@ -123,7 +121,7 @@ class Span:
 
 def segment_source(
     frames: FrameSource,
-    masks: MaskSchedule | PromptSchedule,
+    masks: PromptSchedule,
     folder: SegmentationFolder,
     asked: options.SessionOptions,
     stop: Stop,
@@ -139,7 +137,7 @@ def segment_source(
 
     Args:
         frames: the video.
-        masks: the objects to follow.
+        masks: of the objects to follow.
         folder: prepared only when the first frame and its mask were read and segmented.
         asked: opened as a session when the first frame and its mask were read.
         stop: asked before each frame; once it is true the run ends as if the video ended there.
@@ -163,6 +161,7 @@ def segment_source(
     from stremn.provenance import peak_memory_bytes, versions
 
     history, tallies = MemoryHistory(), defaultdict[int, _Tally](_Tally)
+    following = _Following(lambda: asked.segmentation_session(engine), session)
     earlier: dict[int, SegmentationResult] = {}
     total = frames.frame_count
     if total is not None and not span.both_ways:
@@ -174,11 +173,11 @@ def segment_source(
         FrameProgress(frames.name, total) as progress,
     ):
         if span.both_ways and span.begin:
-            for frame, given in _backward(frames, deepcopy(masks), span.begin):
+            backward = deepcopy(masks)
+            for frame in frames.backward(span.begin):
                 if stop and earlier:
                     break
-                session = session or asked.segmentation_session(engine)
-                result = _observe(session, frame, given, span.begin - frame.index)
+                result = following.observe(frame, backward, span.begin - frame.index)
                 if frame.index == span.begin:
                     folder.prepare()
                     clear_exports(folder.path / "exports")
@@ -188,23 +187,23 @@ def segment_source(
                         result, frame_index=frame.index, labels=np.zeros((0, 0), np.uint8), _coarse=None
                     )
                     progress.advance()
-                del frame, given, result
-            assert session is not None
-            session.reset()
-        for frame, given in _forward(frames, masks, span.begin, earlier):
+                del frame, result
+            assert following.session is not None
+            following.session.reset()
+        for frame in _forward(frames, span.begin, earlier):
             if frame.index in earlier:
                 labels = read_ids(folder.picture(frame.name))
                 result = replace(earlier.pop(frame.index), labels=labels)
             else:
                 if stop and progress.count:
                     break
-                session = session or asked.segmentation_session(engine)
-                result = _observe(session, frame, given, frame.index)
+                result = following.observe(frame, masks, frame.index)
                 if progress.count == 0:
                     folder.prepare()
                     clear_exports(folder.path / "exports")
                 write_mask(folder.picture(frame.name), result.labels)
-                history.add(result.frame_index, session.frames_in_memory())
+                assert following.session is not None
+                history.add(result.frame_index, following.session.frames_in_memory())
                 progress.advance()
             lost = [i for i in result.object_ids if result.lost[i]]
             video.write(overlay(frame.image, result.labels, lost=lost))
@@ -216,10 +215,10 @@ def segment_source(
             if exports is not None:
                 exports.write(frame.image, result.labels, index=frame.index, name=frame.name)
             # Or this frame would live on while the next one is decoded.
-            del frame, given, result
+            del frame, result
     from stremn.tables.plots import plot_memory
 
-    assert session is not None
+    assert following.session is not None
     plot_memory(history, folder.path / "memory.png")
     return {
         "frames": progress.count,
@@ -229,10 +228,11 @@ def segment_source(
         "objects": {str(i): tallies[i].describe() for i in sorted(tallies)},
         "seconds": round(progress.seconds, 3),
         "frames_per_second": round(progress.rate, 2),
-        "state_bytes": session.state_bytes,
+        "state_bytes": following.session.state_bytes,
         "peak_memory_bytes": peak_memory_bytes(),
         "versions": versions(),
-        "settings": asked.describe_segmentation(session) | {"from": span.begin, "both_ways": span.both_ways},
+        "settings": asked.describe_segmentation(following.session)
+        | {"from": span.begin, "both_ways": span.both_ways},
     }
 
 
@@ -261,40 +261,40 @@ class _Tally:
         return {"frames": self.frames, "mean_confidence": mean, "frames_lost": self.lost, "lost": self.runs}
 
 
-def _observe(
-    session: SegmentationSession | OnnxSession, frame: Frame, given: np.ndarray | None, index: int
-) -> SegmentationResult:
-    """Take a frame; a mask of an object that is followed already corrects it."""
-    import numpy as np
+@dataclass
+class _Following:
+    """The session of a video, opened when the first frame and its mask were read."""
 
-    objects = given if given is not None and given.any() else None
-    corrects = objects is not None and bool(np.isin(objects, session.object_ids).any())
-    result = session.step(frame.image, None if corrects else objects, frame_index=index)
-    return session.correct(objects) if corrects else result
+    open: Callable[[], SegmentationSession | OnnxSession]
+    session: SegmentationSession | OnnxSession | None
+
+    def observe(self, frame: Frame, masks: PromptSchedule, index: int) -> SegmentationResult:
+        """Take a frame; a mask of an object that is followed already corrects it."""
+        import numpy as np
+
+        known = () if self.session is None else self.session.object_ids
+        result = None
+        if self.session is not None and masks.mends(frame, known):
+            result = self.session.step(frame.image, frame_index=index)
+        given = masks.at(frame, None if result is None else result.labels)
+        objects = given if given is not None and given.any() else None
+        corrects = objects is not None and bool(np.isin(objects, known).any())
+        self.session = self.session or self.open()
+        if result is None:
+            result = self.session.step(frame.image, None if corrects else objects, frame_index=index)
+        return self.session.correct(objects) if corrects else result
 
 
-def _backward(
-    frames: FrameSource, masks: MaskSchedule | PromptSchedule, begin: int
-) -> Iterator[tuple[Frame, np.ndarray | None]]:
-    for frame in frames.backward(begin):
-        yield frame, masks.at(frame)
-        del frame
-
-
-def _forward(
-    frames: FrameSource, masks: MaskSchedule | PromptSchedule, begin: int, earlier: Collection[int]
-) -> Iterator[tuple[Frame, np.ndarray | None]]:
-    """The frames from ``begin`` on with their masks, and before them those that were followed already."""
+def _forward(frames: FrameSource, begin: int, earlier: Collection[int]) -> Iterator[Frame]:
+    """The frames from ``begin`` on, and before them those that were followed already."""
     reached = begin == 0
     for frame in frames:
-        if frame.index < begin:
-            if frame.index in earlier:
-                yield frame, None
-        else:
+        if frame.index >= begin:
             if not reached and frame.index != begin:
                 break
             reached = True
-            yield frame, masks.at(frame)
+        if frame.index >= begin or frame.index in earlier:
+            yield frame
         del frame
     if not reached:
         raise frames.no_frame(begin)

@@ -10,7 +10,7 @@ from stremn.errors import StremnError
 from stremn.prompts.grabcut import cut_border
 from stremn.prompts.network import guess_object
 from stremn.prompts.shapes import Prompt, Size
-from stremn.sessions.inputs import as_frame
+from stremn.sessions.inputs import as_frame, as_object_masks
 
 __all__ = ["mask_of", "prompt_mask"]
 
@@ -22,8 +22,9 @@ def prompt_mask(
     points: Sequence[Sequence[float]] = (),
     scribble: Sequence[Sequence[Sequence[float]]] = (),
     polygon: Sequence[Sequence[float]] | None = None,
+    before: Any = None,
 ) -> np.ndarray:
-    """Make the mask of one object from what shows it.
+    """Make the mask of one object from what shows it, or mend the mask that it has.
 
     Coordinates are pixels from the upper left corner, x to the right and y down.
 
@@ -34,12 +35,15 @@ def prompt_mask(
         points: ``(x, y)`` on the object, or ``(x, y, positive)``, where False means beside it.
         scribble: lines, each a sequence of such points that are joined, all on the object or all beside it.
         polygon: corners ``(x, y)`` of the object; it is the mask itself, and stands alone.
+        before: mask of the object so far ``(H, W)``, of a tracker say, that points and scribbles change
+            where it is wrong. An empty one counts for nothing.
 
     Returns:
         ``(H, W)`` bool, not empty.
 
     Raises:
-        StremnError: if nothing is given, or it is empty, outside the picture or contradicts itself.
+        StremnError: if nothing is given, or it is empty, outside the picture, of another size or contradicts
+            itself.
 
     Examples:
         >>> image = np.zeros((64, 96, 3), np.uint8)
@@ -47,18 +51,32 @@ def prompt_mask(
         >>> mask = prompt_mask(image, box=(25, 15, 40, 30))
         >>> bool(mask[30, 45]), bool(mask[5, 5])
         (True, False)
+        >>> bool(prompt_mask(image, points=[(32, 22, False)], before=mask)[22, 32])
+        False
     """
-    return mask_of(as_frame(image), Prompt(box, points, scribble, () if polygon is None else (polygon,)))
+    prompt = Prompt(box, points, scribble, () if polygon is None else (polygon,))
+    return mask_of(as_frame(image), prompt, before)
 
 
-def mask_of(frame: np.ndarray, prompt: Prompt) -> np.ndarray:
+def mask_of(frame: np.ndarray, prompt: Prompt, before: Any = None) -> np.ndarray:
     """The mask ``(H, W)`` bool, not empty, of an object shown in a frame ``(H, W, 3)`` uint8 RGB.
+
+    Args:
+        frame: in which it is shown.
+        prompt: how.
+        before: mask of it so far, see :func:`prompt_mask`.
 
     Raises:
         StremnError: see :func:`prompt_mask`.
     """
     size = (frame.shape[0], frame.shape[1])
     bounds, seeds, drawn = prompt.box_in(size), prompt.seeds(size), prompt.drawn(size)
+    if before is not None:
+        before = next(iter(as_object_masks({1: before}, size, empty=True).values()))
+        if not prompt.mends:
+            raise StremnError("a box or polygon shows the object anew: leave it out, or the mask before it")
+        if before.any():
+            return _mended(frame, before, seeds)
     if drawn is not None:
         if bounds or seeds.any():
             raise StremnError("a polygon is the mask itself: leave out its box, points and scribble")
@@ -83,6 +101,15 @@ def mask_of(frame: np.ndarray, prompt: Prompt) -> np.ndarray:
     mask = np.where(seeds != 0, seeds > 0, mask)
     if not mask.any():
         raise StremnError("points beside the object leave nothing of its box: take some away")
+    return mask
+
+
+def _mended(frame: np.ndarray, before: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    if not seeds.any():
+        raise StremnError("nothing shows where the mask is wrong: give a point or a scribble")
+    mask = np.where(seeds != 0, seeds > 0, guess_object(frame, None, seeds, before))
+    if not mask.any():
+        raise StremnError("points beside the object leave nothing of its mask: take some away")
     return mask
 
 

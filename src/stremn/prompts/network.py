@@ -29,6 +29,9 @@ SURROUNDINGS = 1.5
 STRIDE = 4
 """Of beliefs and logits."""
 
+DOUBT = 0.5
+"""How surely what a mask so far leaves out is taken for not the object; what it holds is taken for it."""
+
 Bounds = tuple[int, int, int, int]
 
 
@@ -37,27 +40,41 @@ def _network() -> Segmenter:
     return for_inference(from_pretrained(WEIGHTS), torch.device("cpu"), torch.float32)
 
 
-def guess_object(frame: np.ndarray, bounds: Bounds | None, seeds: np.ndarray) -> np.ndarray:
+def guess_object(
+    frame: np.ndarray, bounds: Bounds | None, seeds: np.ndarray, before: np.ndarray | None = None
+) -> np.ndarray:
     """Where the object probably is.
 
     Args:
         frame: ``(H, W, 3)`` uint8 RGB.
         bounds: left, top, right and bottom of a box around it, if there is one; else there are seeds on it.
         seeds: ``(H, W)`` int8, 1 on the object, -1 beside it, 0 not said.
+        before: its mask so far ``(H, W)`` bool, if there is one and no box; not empty.
 
     Returns:
         ``(H, W)`` bool, within the bounds; may be empty.
     """
     if bounds is not None:
         return _look(frame, bounds, SURROUNDINGS, seeds, boxed=True)
-    found = _touched(_look(frame, (0, 0, *seeds.shape[::-1]), 1, seeds, boxed=False), seeds > 0)
-    left, top, width, height = cv2.boundingRect(found.view(np.uint8))
-    near = (left, top, left + width, top + height)
-    return _touched(_look(frame, near, SURROUNDINGS, seeds, boxed=False), seeds > 0)
+    if before is not None:
+        return _look(frame, _around(before | (seeds > 0)), SURROUNDINGS, seeds, before)
+    found = _touched(_look(frame, (0, 0, *seeds.shape[::-1]), 1, seeds), seeds > 0)
+    return _touched(_look(frame, _around(found), SURROUNDINGS, seeds), seeds > 0)
+
+
+def _around(mask: np.ndarray) -> Bounds:
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return left, top, left + width, top + height
 
 
 def _look(
-    frame: np.ndarray, near: Bounds, surroundings: float, seeds: np.ndarray, *, boxed: bool
+    frame: np.ndarray,
+    near: Bounds,
+    surroundings: float,
+    seeds: np.ndarray,
+    before: np.ndarray | None = None,
+    *,
+    boxed: bool = False,
 ) -> np.ndarray:
     """The object in a window around some bounds, which it does not leave if it is ``boxed``."""
     left, top, right, bottom = near
@@ -69,18 +86,25 @@ def _look(
         moved = shift * scale + 0.5 * factor * scale - 0.5
         return np.array([[factor * scale, 0, moved[0]], [0, factor * scale, moved[1]]])
 
-    cells, sharp = SIDE // STRIDE, frame
-    if factor < 0.75:
-        sharp = np.asarray(cv2.GaussianBlur(frame, (0, 0), 0.3 / factor))
-    window = cv2.warpAffine(sharp, warped(1), (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    def seen(picture: np.ndarray, scale: float, side: int, beyond: int) -> np.ndarray:
+        if factor * scale < 0.75:
+            picture = cv2.GaussianBlur(picture, (0, 0), 0.3 / (factor * scale))
+        return np.asarray(cv2.warpAffine(picture, warped(scale), (side, side), borderMode=beyond))
+
+    cells = SIDE // STRIDE
+    window = seen(frame, 1, SIDE, cv2.BORDER_REPLICATE)
     on, beside = (_cells(seeds == sign, factor / STRIDE, shift / STRIDE, cells) for sign in (1, -1))
     box = np.ones((cells, cells), np.float32)
     if boxed:
         ends = np.array([[left, right], [top, bottom]]) * factor + shift[:, None]
         across, down = (_covered(cells, *(end / STRIDE)) for end in ends)
         box = np.outer(down, across)
-    belief = np.where(on, 1, 0.5 * box * ~beside if boxed else 0)
-    excluded = np.where(on, 0, np.maximum(1 - box, beside))
+    likely, unlikely = 0.5 * box if boxed else 0 * box, 1 - box
+    if before is not None:
+        likely = seen(before.astype(np.float32), 1 / STRIDE, cells, cv2.BORDER_CONSTANT)
+        unlikely = DOUBT * (1 - likely)
+    belief = np.where(on, 1, likely * ~beside)
+    excluded = np.where(on, 0, np.maximum(unlikely, beside))
     logits = _decoded(window, np.stack([belief, excluded])[:, None].astype(np.float32))
     back = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
     full = cv2.warpAffine(logits, warped(1 / STRIDE), seeds.shape[::-1], flags=back, borderValue=(-1,))

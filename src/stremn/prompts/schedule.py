@@ -1,7 +1,7 @@
 """Which prompts come with which frame; stands in the place of :class:`stremn.files.MaskSchedule`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,21 +48,29 @@ class PromptSchedule:
         self._masks = masks
         self._begun = False
 
-    def at(self, frame: Frame) -> np.ndarray | None:
+    def mends(self, frame: Frame, object_ids: Collection[int]) -> bool:
+        """Whether points without a box show in this frame where a mask of such an object is wrong."""
+        return any(shown.object_id in object_ids and shown.prompt.mends for shown in self._now(frame))
+
+    def at(self, frame: Frame, found: np.ndarray | None = None) -> np.ndarray | None:
         """The mask of this frame, ``(H, W)`` uint8 labels of its size, or ``None`` where none was given.
 
         Where objects overlap, the smaller one is on top.
 
+        Args:
+            frame: the frame.
+            found: labels that were found in it; what these hold of an object is mended by points on it
+                without a box.
+
         Raises:
             StremnError: if a prompt cannot be used with this frame.
         """
-        keys = (frame.index, frame.name) if self._begun else (frame.index, frame.name, None)
+        now = self._now(frame)
         self._begun = True
         labels = None if self._masks is None else self._masks.at(frame)
-        now = [shown for shown in self._waiting if shown.frame in keys]
         if not now:
             return labels
-        self._waiting = [shown for shown in self._waiting if shown.frame not in keys]
+        self._waiting = [shown for shown in self._waiting if shown not in now]
         made = []
         size = (frame.image.shape[0], frame.image.shape[1])
         for shown in now:
@@ -71,8 +79,9 @@ class PromptSchedule:
                     f"{shown.said}: drawn on a picture of {shown.size[1]}x{shown.size[0]}, the frames are "
                     f"{size[1]}x{size[0]}: draw on a frame of the video as it is"
                 )
+            before = None if found is None or not shown.prompt.mends else found == shown.object_id
             try:
-                made.append((shown, mask_of(frame.image, shown.prompt)))
+                made.append((shown, mask_of(frame.image, shown.prompt, before)))
             except StremnError as error:
                 raise StremnError(f"{shown.said}: {error}") from error
         labels = np.zeros(size, np.uint8) if labels is None else labels
@@ -82,6 +91,10 @@ class PromptSchedule:
             if not (labels == shown.object_id).any():
                 raise StremnError(f"{shown.said}: object {shown.object_id} is covered by the other objects")
         return labels
+
+    def _now(self, frame: Frame) -> list[Shown]:
+        keys = (frame.index, frame.name) if self._begun else (frame.index, frame.name, None)
+        return [shown for shown in self._waiting if shown.frame in keys]
 
     def tell_unused(self) -> None:
         """Warn of what is shown in frames that never came."""

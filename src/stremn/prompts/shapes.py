@@ -38,6 +38,11 @@ class Prompt:
     polygons: Sequence[Sequence[Sequence[float]]] = ()
     areas: Sequence[Any] = ()
 
+    @property
+    def mends(self) -> bool:
+        """Whether it can change a mask that the object has: it is of points and scribbles only."""
+        return self.box is None and not self.polygons and not self.areas
+
     def box_in(self, size: Size) -> tuple[int, int, int, int] | None:
         """Left, top, right and bottom of the box in whole pixels of a picture ``(H, W)``.
 

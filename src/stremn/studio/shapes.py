@@ -10,7 +10,7 @@ from stremn.prompts import prompt_mask
 
 __all__ = ["TOOLS", "drawn"]
 
-TOOLS = ("brush", "eraser", "polygon", "prompt")
+TOOLS = ("brush", "eraser", "polygon", "prompt", "mend")
 _SHIFT = 4  # fixed-point digits of OpenCV's drawing
 
 
@@ -26,13 +26,13 @@ def drawn(
     """The mask of an object after something was drawn.
 
     Args:
-        tool: one of :data:`TOOLS`. Brush, eraser and polygon change the mask; a prompt replaces it.
+        tool: one of :data:`TOOLS`. A prompt replaces the mask, the others change it.
         image: the frame ``(H, W, 3)`` uint8 RGB.
         before: its mask so far, ``(H, W)`` bool.
-        points: ``(x, y)`` in pixels: of a stroke, or corners; of a prompt ``(x, y, positive)``.
+        points: ``(x, y)`` in pixels: of a stroke, or corners; that prompt or mend ``(x, y, positive)``.
         radius: of the brush, in pixels.
         box: of a prompt, ``(x, y, width, height)``.
-        scribble: of a prompt, lines of points ``(x, y, positive)``.
+        scribble: that prompts or mends, lines of points ``(x, y, positive)``.
 
     Returns:
         ``(H, W)`` bool.
@@ -42,6 +42,8 @@ def drawn(
     """
     if tool == "prompt":
         return prompt_mask(image, box=box, points=points, scribble=scribble)
+    if tool == "mend":
+        return prompt_mask(image, points=points, scribble=scribble, before=before)
     if tool == "polygon":
         return before | prompt_mask(image, polygon=points)
     if tool not in TOOLS or not points:

@@ -154,7 +154,7 @@ function at(event) {           // pixels of the video
 
 // ---- drawing ---------------------------------------------------------------------------------------------
 const kept = () => prompt && prompt.frame === frame && prompt.object === chosen ? prompt : begun(null);
-const begun = box => (prompt = { frame, object: chosen, box, points: [], scribble: [] });
+const begun = box => (prompt = { frame, object: chosen, box, points: [], scribble: [], tool: !box && !coming && rows.get(chosen)?.[frame] ? "mend" : "prompt" });
 
 async function addObject() {   // what is drawn from now on is its own, before it is there
   chosen = 0;
@@ -169,10 +169,10 @@ async function addObject() {   // what is drawn from now on is its own, before i
 async function send(used, points, { box, scribble } = { box: null, scribble: [] }) {
   try {
     follows = true;
-    if (used === "prompt") $("status").textContent = "finding the object …";
+    if (used === "prompt" || used === "mend") $("status").textContent = "finding the object …";
     if (!object() && !coming) addObject();
     await act("draw", { frame: shown, object_id: coming ?? chosen, tool: used, points: [...points], radius, box, scribble: [...scribble] });
-  } catch { if (used === "prompt") prompt = null; }
+  } catch { if (used === "prompt" || used === "mend") prompt = null; }
   sketch();
 }
 
@@ -213,7 +213,7 @@ $("drawing").addEventListener("pointerup", () => {
     const said = points.map(([x, y]) => [Math.min(width - .5, Math.max(0, x)), Math.min(height - .5, Math.max(0, y)), positive]);
     if (points.some(([x, y]) => Math.hypot(x - a, y - b) > 4 * pixel)) kept().scribble.push(said); else kept().points.push(said[0]);
     sketch();
-    return void send("prompt", prompt.points, prompt);
+    return void send(prompt.tool, prompt.points, prompt);
   }
   if (kind === "brush" || kind === "eraser") { prompt = null; return void send(kind, points); }
   if (kind !== "box" || !points[1]) return sketch();
