@@ -1,12 +1,13 @@
 """Time per frame and memory of a long stream: the learned policy beside the growing memory of STM.
 
-    python benchmarks/constant_memory.py
+    python benchmarks/constant_memory.py [--engine onnx]
 
 Each policy runs in a process of its own, so that its resident memory is its own. The frames are read from
 disk one by one, forth and back, and handed to the processes in turn: the policies are interleaved frame by
-frame, and whatever else the machine does meets them alike. A third process, the control, runs the learned
-policy too but begins again every 76 frames, so that in each of the last 50 frames of the stream a session at
-its own frame 26-75 is timed next to the old one; their ratio is free of the machine's drift.
+frame, and whatever else the machine does meets them alike. Another process, the control, runs the learned
+policy too, over the last 3,000 frames, but begins again every 76 of them, so that in each of the last 50
+frames of the stream a session at its own frame 26-75 is timed next to the old one; their ratio is free of the
+machine's drift. A graph for ONNX Runtime has one policy, the learned one.
 """
 
 import argparse
@@ -25,9 +26,12 @@ import torch
 
 import common
 from stremn import SegmentationSession, StremnError
+from stremn.files.images import read_image
+from stremn.sessions import OnnxSession, export_onnx
 
 WINDOW = 50
 EARLY = range(26, 76)
+CONTROL = 3000
 MB = 2**20
 
 
@@ -38,6 +42,7 @@ class Lane:
     name: str
     policy: str
     frames: int
+    first: int = 0
     restart: int = 0
 
 
@@ -59,17 +64,18 @@ def main() -> None:
         files = common.unpack(source, Path(folder), args.clip)
         lanes = [
             Lane("learned", "learned", args.frames),
-            Lane("every-nth", "every-nth", min(args.growing_frames, args.frames)),
-            Lane("control", "learned", args.frames, restart=EARLY.stop),
+            Lane("control", "learned", args.frames, max(0, args.frames - CONTROL), restart=EARLY.stop),
         ]
+        if args.engine == "torch":
+            lanes.insert(1, Lane("every-nth", "every-nth", min(args.growing_frames, args.frames)))
         record = common.describe_run(args.threads, args.clock)
         settings, traces = stream(lanes, files, common.first_mask(mask), args)
     record["settings"] = settings | {"source": source.name, "clip_frames": len(files), "size": args.size}
     record["lanes"] = {lane.name: asdict(lane) | summary(traces[lane.name]) for lane in lanes}
     record["results"] = results(traces, args.frames)
     args.out.mkdir(parents=True, exist_ok=True)
-    plot(traces, args.out / "constant_memory.png", record)
-    common.publish("constant_memory", args.out, record, table(record))
+    plot(traces, args.out / f"{args.name}.png", record)
+    common.publish(args.name, args.out, record, table(record))
 
 
 def parse() -> argparse.Namespace:
@@ -85,7 +91,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clip", type=int, default=200, help="most frames of the source that are played")
     parser.add_argument("--size", type=int, default=240, help="internal resolution, the shorter side")
     parser.add_argument("--model", default="stremn-lite")
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", default="auto", help="of the torch engine")
+    parser.add_argument("--engine", choices=["torch", "onnx"], default="torch")
+    parser.add_argument(
+        "--name", default="constant_memory", help="of the record, and of its marks in results.md"
+    )
     common.add_options(parser)
     args = parser.parse_args()
     if min(args.frames, args.growing_frames) < EARLY.stop + WINDOW:
@@ -105,15 +115,14 @@ def stream(
     settings: dict[str, Any] = {}
     for lane in lanes:
         ends[lane.name], far = context.Pipe()
-        options = (args.model, lane.policy, args.size, args.precision, args.threads, args.clock)
-        context.Process(target=work, args=(far, *options), daemon=True).start()
+        context.Process(target=work, args=(far, lane.policy, files[0], args), daemon=True).start()
         far.close()
         settings = receive(ends[lane.name], lane.name)
     for frame_index, frame in zip(range(args.frames), common.forth_and_back(files), strict=False):
-        active = [lane for lane in lanes if frame_index < lane.frames]
+        active = [lane for lane in lanes if lane.first <= frame_index < lane.frames]
         turn = frame_index % len(active)
         for lane in active[turn:] + active[:turn]:
-            first = frame_index == 0 or restarts(lane, frame_index)
+            first = frame_index == lane.first or restarts(lane, frame_index)
             ends[lane.name].send((frame, mask if first else None))
             for key, value in receive(ends[lane.name], lane.name).items():
                 getattr(traces[lane.name], key).append(value)
@@ -139,18 +148,23 @@ def receive(end: Connection, name: str) -> dict[str, Any]:
     return answer
 
 
-def work(
-    end: Connection, model: str, policy: str, size: int, precision: str, threads: int, clock_name: str
-) -> None:
+def work(end: Connection, policy: str, frame: Path, args: argparse.Namespace) -> None:
     """The body of a process: a session that answers every frame with what it cost."""
-    torch.set_num_threads(threads)
-    clock = common.CLOCKS[clock_name]
+    torch.set_num_threads(args.threads)
+    clock = common.CLOCKS[args.clock]
     process = psutil.Process()
     try:
-        network, weights = common.open_model(model)
-        session = SegmentationSession(network, policy=policy, size=size, precision=precision)
-        dtype = str(session.runtime.dtype).removeprefix("torch.")
-        end.send({"model": Path(model).name, "weights": weights, "precision": dtype})
+        network, weights = common.open_model(args.model)
+        session: SegmentationSession | OnnxSession
+        if args.engine == "torch":
+            session = SegmentationSession(network, policy=policy, size=args.size, precision=args.precision)
+            dtype = str(session.runtime.dtype).removeprefix("torch.")
+        else:
+            shape = read_image(frame).pixels.shape[:2]
+            with tempfile.TemporaryDirectory() as folder:
+                path = export_onnx(network, f"{folder}/step.onnx", frame_size=shape, size=args.size)
+                session, dtype = OnnxSession(path, threads=args.threads), "float32, ONNX Runtime"
+        end.send({"model": Path(args.model).name, "weights": weights, "precision": dtype})
         while (message := end.recv()) is not None:
             frame, mask = message
             if mask is not None:
@@ -211,8 +225,9 @@ def summary(trace: Trace) -> dict[str, Any]:
 def results(traces: dict[str, Trace], frames: int) -> dict[str, Any]:
     """The figures: last window against frames 26-75, and memory since frame 50."""
     figures: dict[str, Any] = {}
-    for name in ("learned", "every-nth"):
-        trace = traces[name]
+    for name, trace in traces.items():
+        if name == "control":
+            continue
         early = median_ms(trace.seconds[EARLY.start : EARLY.stop])
         late = median_ms(trace.seconds[-WINDOW:])
         figures[name] = {
@@ -265,10 +280,14 @@ def plot(traces: dict[str, Trace], path: Path, record: dict[str, Any]) -> None:
     FigureCanvasAgg(figure)
     times, memory = figure.subplots(1, 2)
     control = running_median(1000 * np.array(traces["control"].seconds))
-    times.plot(control, color="0.2", lw=0.7, zorder=5, label="control: learned, begun again every 76 frames")
+    frames = len(traces["learned"].seconds)
+    times.plot(
+        range(frames - len(control), frames),
+        control,
+        **{"color": "0.2", "lw": 0.7, "zorder": 5, "label": "control: learned, begun again every 76 frames"},
+    )
     top = 0.0
-    for name, colour in (("learned", "C0"), ("every-nth", "C3")):
-        trace = traces[name]
+    for (name, trace), colour in zip(((n, t) for n, t in traces.items() if n != "control"), ("C0", "C3")):
         ms = 1000 * np.array(trace.seconds)
         times.plot(ms, ".", color=colour, ms=1.5, alpha=0.2)
         window = running_median(ms)
@@ -279,7 +298,7 @@ def plot(traces: dict[str, Trace], path: Path, record: dict[str, Any]) -> None:
         grown = resident - resident[EARLY.stop - 1]
         memory.plot(grown, "--", color=colour, lw=1, label=f"{name}: resident, beyond frame 75")
         top = max(top, state.max(), grown.max())
-        if len(ms) < len(control):
+        if len(ms) < frames:
             text = f" stopped by us at\n {trace.templates[-1]} templates"
             times.text(len(ms), window[-1], text, color=colour, va="center", fontsize=8)
             memory.text(len(ms), state[-1], text, color=colour, va="center", fontsize=8)

@@ -1,11 +1,11 @@
-r"""How much a click mends: IoU of masks that a tracker found, and after one to three points where they are wrong.
+r"""How much a click mends: IoU of masks that a tracker found, and after one to three points on them.
 
-    python benchmarks/mending.py DATA/DAVIS2016 DATA/DAVIS2017 --model benchmarks/weights/stremn-lite-held-out.safetensors \
-        --sequences bmx-bumps,dance-jump,...,schoolgirls
+    python benchmarks/mending.py DATA/DAVIS2016 DATA/DAVIS2017 --sequences hockey,...,schoolgirls \
+        --model benchmarks/weights/stremn-lite-held-out.safetensors
 
-Masks are those of a small size, so that enough of them are wrong: of each sequence a few with an IoU of 0.2 to
-0.9, at even distances. A point is set in the middle of the largest region that is wrong, as in `prompts.py`;
-in the last column the same points show the object without its mask.
+Masks are those of a small size, so that enough of them are wrong: of each sequence a few with an IoU of
+0.2 to 0.9, at even distances. A point is set in the middle of the largest region that is wrong, as in
+`prompts.py`; in the last column the same points show the object without its mask.
 """
 
 import argparse
@@ -41,8 +41,8 @@ def main() -> None:
     scores: dict[str, list[list[float]]] = {}
     for video in (v for v in videos if wanted is None or v.name in wanted):
         session, found = SegmentationSession(args.model, size=args.size), []
-        for index, name in enumerate(video.frames):
-            image, true = read_image(video.frames[name]).pixels, read_ids(Path(str(video.mask_of(name))))
+        for index, frame in enumerate(video.frames):
+            image, true = read_image(frame).pixels, read_ids(Path(str(video.mask_of(frame))))
             labels = session.step(image, true if index == 0 else None).labels
             for i in (i for i in np.unique(true) if index and 0 < i < 255):
                 if WRONG[0] < region_similarity(labels == i, true == i) < WRONG[1]:
