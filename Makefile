@@ -36,7 +36,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/rollout.py
 	$(BIN)/python benchmarks/read_methods.py
 ifdef CUTIE
-	$(BIN)/python benchmarks/speed_against_cutie.py --cutie $(CUTIE)
+	$(BIN)/python benchmarks/speed_against_peers.py --cutie $(CUTIE)
 endif
 
 # Pages into site/; any warning is an error.
