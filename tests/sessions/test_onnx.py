@@ -1,4 +1,4 @@
-"""A graph in ONNX Runtime follows as a session of PyTorch does, and needs no PyTorch."""
+"""A graph in ONNX Runtime follows as a session of PyTorch does, and needs neither PyTorch nor OpenCV."""
 
 import fcntl
 import json
@@ -23,14 +23,23 @@ PAGE = Path(__file__).resolve().parents[2] / "examples" / "browser"
 
 ALONE = """
 import sys
-sys.modules["torch"] = None  # importing it raises ImportError
+for name in ("torch", "cv2", "av"):
+    sys.modules[name] = None  # importing it raises ImportError
 import numpy as np
-from stremn import OnnxSession
-frames, mask = np.load(sys.argv[2]), np.load(sys.argv[3])
+from PIL import Image
+from stremn import OnnxSession, StremnError
+frames, mask = np.load(sys.argv[2]), Image.fromarray(np.load(sys.argv[3]))
 session = OnnxSession(sys.argv[1], threads=1)
 found = [session.step(frame, mask if i == 0 else None) for i, frame in enumerate(frames)]
 np.save(sys.argv[4], np.stack([result.labels for result in found]))
-assert found[-1].probabilities.shape == (2, 64, 96)
+assert found[-1].probabilities.shape == (2, 100, 150)
+soft = Image.fromarray(np.asarray(mask) * 100).resize((50, 33), Image.Resampling.BICUBIC).resize((150, 100))
+try:
+    session.step(frames[0], soft)
+except StremnError as error:
+    assert "OpenCV" in str(error)
+else:
+    raise AssertionError("a mask that must be mended was taken")
 """
 
 
@@ -78,6 +87,16 @@ def test_labels_and_memory_are_those_of_a_session(session: OnnxSession) -> None:
     assert len(bytes_of_state) == 1
 
 
+@pytest.mark.parametrize("size", [(100, 150), (48, 72)])
+def test_frames_that_are_brought_to_the_internal_size(session: OnnxSession, size: tuple[int, int]) -> None:
+    other = SegmentationSession("stremn-lite", size=64, device="cpu", precision="fp32", search_region=False)
+    found = [each.step(frame(0, *size), labels(0, *size)) for each in (session, other)]
+    for index in range(1, 5):
+        found = [each.step(frame(index, *size)) for each in (session, other)]
+        # OpenCV enlarges in fixed point: colours are a level apart, and a row of these frames has 72 pixels.
+        assert (found[0].labels == found[1].labels).mean() > 0.998
+
+
 def test_corrections_are_for_the_other_engine(session: OnnxSession) -> None:
     session.step(frame(0), labels(0))
     with pytest.raises(StremnError, match="follow with the torch engine"):
@@ -93,11 +112,13 @@ def test_numbers_of_lost_frames_are_left_out(session: OnnxSession) -> None:
         assert session.frames_in_memory() == other.frames_in_memory()
 
 
-def test_it_runs_where_torch_cannot_be_imported(graph: Path, session: OnnxSession, tmp_path: Path) -> None:
-    frames = np.stack([frame(index) for index in range(3)])
-    here = [session.step(image, labels(0) if i == 0 else None).labels for i, image in enumerate(frames)]
+def test_it_runs_where_torch_opencv_and_pyav_cannot_be_imported(
+    graph: Path, session: OnnxSession, tmp_path: Path
+) -> None:
+    frames, mask = np.stack([frame(index, 100, 150) for index in range(3)]), labels(0, 100, 150)
+    here = [session.step(image, mask if i == 0 else None).labels for i, image in enumerate(frames)]
     np.save(tmp_path / "frames.npy", frames)
-    np.save(tmp_path / "mask.npy", labels(0))
+    np.save(tmp_path / "mask.npy", mask)
     args = [graph, *(tmp_path / name for name in ("frames.npy", "mask.npy", "labels.npy"))]
     subprocess.run([sys.executable, "-c", ALONE, *map(str, args)], check=True)
     assert (np.load(tmp_path / "labels.npy") == np.stack(here)).all()

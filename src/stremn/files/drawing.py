@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -79,6 +78,8 @@ def _label(text: str, height: int, colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def _objects(frame: np.ndarray, labels: np.ndarray, fill: bool) -> np.ndarray:
+    import cv2
+
     if frame.shape[:2] != labels.shape:
         raise ValueError(f"labels are {labels.shape}, frame is {frame.shape[:2]}")
     drawn = frame.copy()
@@ -146,6 +147,8 @@ def side_by_side(
 
 def _error(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Absolute difference, mean over the channels, from black (0) to bright yellow (128 levels or more)."""
+    import cv2
+
     difference = np.abs(grey_to_rgb(prediction).astype(np.int16) - grey_to_rgb(truth)).mean(axis=2)
     levels = (difference * 255 / _FULL_ERROR).clip(0, 255).astype(np.uint8)
     coloured = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
@@ -185,6 +188,8 @@ def displacement_picture(displacement: np.ndarray) -> np.ndarray:
     Returns:
         ``(H, W, 3)`` uint8 RGB.
     """
+    import cv2
+
     x, y = np.moveaxis(displacement, 2, 0)
     length, angle = np.hypot(x, y), np.degrees(np.arctan2(y, x)) % 360
     bright = length * (255 / max(1.0, float(length.max())))
@@ -285,6 +290,8 @@ def _font() -> ImageFont.FreeTypeFont:
 
 def scaled(image: np.ndarray, factor: float) -> np.ndarray:
     """A picture ``(H, W, 3)`` or ``(H, W)`` uint8 enlarged or reduced, as RGB ``(h, w, 3)``."""
+    import cv2
+
     image = grey_to_rgb(image)
     if factor == 1:
         return image

@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
@@ -159,6 +158,8 @@ def _is_deep(image: Image.Image) -> bool:
 
 def _deep(path: Path) -> np.ndarray:
     """``(H, W)`` grey or ``(H, W, 3)`` RGB uint16, alpha laid over black, not turned."""
+    import cv2
+
     data = np.fromfile(path, np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:

@@ -152,6 +152,11 @@ class _Reader:
             return self._labels(image)
         except NotAMaskError as error:
             raise StremnError(f"{self.name} looks like a photograph, not a mask: {_REMEDY}") from error
+        except ImportError as error:
+            raise StremnError(
+                f"mask {self.name} is antialiased, resized or compressed, which OpenCV is needed to mend: "
+                "pip install opencv-python-headless"
+            ) from error
         except UNREADABLE as error:
             raise StremnError(f"mask {self.name} cannot be read as one: {_REMEDY}") from error
 

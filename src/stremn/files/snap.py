@@ -7,9 +7,9 @@ pixel belongs to one of the objects beside it, so it is given the nearest value 
 objects 0 and 3 there is no object 1, even if there is one elsewhere in the picture.
 """
 
+from functools import reduce
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 __all__ = ["NotAMaskError", "Snapped", "is_soft", "snap"]
@@ -38,14 +38,18 @@ class Snapped(NamedTuple):
     changed: int
 
 
-def _square(radius: int) -> np.ndarray:
-    return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+def _around(extreme: np.ufunc, pixels: np.ndarray, radius: int) -> np.ndarray:
+    """``np.minimum`` or ``np.maximum`` of the square around each pixel, per channel."""
+    for _ in range(2):
+        length = len(pixels)
+        wide = np.pad(pixels, [(radius, radius), *[(0, 0)] * (pixels.ndim - 1)], "edge")
+        pixels = reduce(extreme, (wide[i : i + length] for i in range(2 * radius + 1))).swapaxes(0, 1)
+    return pixels
 
 
 def _range(pixels: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest value around each pixel, per channel."""
-    low, high = cv2.erode(pixels, _square(radius)), cv2.dilate(pixels, _square(radius))
-    return low.reshape(pixels.shape), high.reshape(pixels.shape)
+    return _around(np.minimum, pixels, radius), _around(np.maximum, pixels, radius)
 
 
 def _between(pixels: np.ndarray, radius: int) -> np.ndarray:
@@ -90,7 +94,7 @@ def snap(pixels: np.ndarray, *, lossy: bool) -> Snapped:
     flat = (high - low <= (_RIPPLE if lossy else 0)).all(axis=-1)
     if flat.mean() < _FLAT_SHARE:
         raise NotAMaskError
-    solid = cv2.dilate(flat.astype(np.uint8), _square(1)).astype(bool)
+    solid = _around(np.maximum, flat, 1)
     _, first, inverse, counts = np.unique(
         codes[solid], return_index=True, return_inverse=True, return_counts=True
     )
@@ -115,13 +119,15 @@ def snap(pixels: np.ndarray, *, lossy: bool) -> Snapped:
 
 def _ramps(fixed: np.ndarray, between: np.ndarray) -> np.ndarray:
     """Flat strips of strongly enlarged borders: thin, and in between nearly all along."""
+    import cv2
+
     ramps = np.zeros(fixed.shape, bool)
     for index in np.unique(fixed[between & (fixed >= 0)]):
         area = (fixed == index).astype(np.uint8)
         count, parts = cv2.connectedComponents(area, connectivity=4)
         sizes = np.bincount(parts.ravel(), minlength=count)
         inside = np.bincount(parts[between], minlength=count)
-        core = cv2.erode(area, _square(3), borderValue=0)
+        core = cv2.erode(area, np.ones((7, 7), np.uint8), borderValue=0)
         thick = np.bincount(parts[core > 0], minlength=count) > 0
         ramp = (inside >= 0.8 * sizes) & ~thick
         ramp[0] = False
@@ -163,7 +169,7 @@ def _assign(pixels: np.ndarray, codes: np.ndarray, fixed: np.ndarray, values: np
     near_nearest = np.zeros(len(loose), bool)
     lowest, highest = np.full((2, len(loose), pixels.shape[-1]), [[[np.inf]], [[-np.inf]]])
     for k, value in enumerate(values.astype(np.float64)):
-        reach = cv2.dilate((fixed == k).astype(np.uint8), _square(_REACH)).ravel()[loose] > 0
+        reach = _around(np.maximum, fixed == k, _REACH).ravel()[loose]
         cost = np.where(reach, distance[:, k][inverse], np.inf)
         local = np.where(cost < best, k, local)
         best = np.minimum(cost, best)

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-import cv2
 import numpy as np
 
 from stremn.errors import StremnError
@@ -77,6 +76,7 @@ class VideoWriter:
     def _picture(self, frame: np.ndarray) -> "VideoFrame":
         """The frame as the codec takes it."""
         import av
+        import cv2
 
         # 4:2:0 video has even sides: one more row or column, like its neighbour, instead of scaling.
         odd_h, odd_w = frame.shape[0] % 2, frame.shape[1] % 2

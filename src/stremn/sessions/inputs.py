@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -25,6 +24,7 @@ __all__ = [
     "as_object_id",
     "as_object_ids",
     "as_object_masks",
+    "bilinear",
     "internal_size",
     "resized",
     "to_input",
@@ -201,12 +201,19 @@ def internal_size(size: tuple[int, int], shorter: int, stride: int, scale: float
 
 def resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A frame ``(H, W, 3)`` uint8 at the internal size: by area when smaller, bilinear when larger."""
+    import cv2
+
     if frame.shape[:2] == size:
         return frame
     shrinks = size[0] < frame.shape[0]
     return cv2.resize(
         frame, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )
+
+
+def bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Values ``(H, W)`` float32 enlarged to (h, w), without OpenCV."""
+    return np.asarray(Image.fromarray(values).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def to_input(frame: np.ndarray, size: tuple[int, int], device: torch.device) -> Tensor:

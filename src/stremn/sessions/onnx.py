@@ -1,15 +1,15 @@
-"""Follow objects by a graph of :func:`stremn.sessions.export_onnx`, with ONNX Runtime and without PyTorch."""
+"""Follow objects by a graph of :func:`stremn.sessions.export_onnx`, without PyTorch and OpenCV."""
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from stremn.errors import StremnError, one_line
-from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, resized
+from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, bilinear, internal_size
 from stremn.sessions.result import SegmentationResult
 
 __all__ = ["KEY", "NEXT", "VERSION", "OnnxSession"]
@@ -33,7 +33,7 @@ class OnnxSession:
     """The state of one video, followed by a graph that :func:`~stremn.sessions.export_onnx` wrote.
 
     It is used as a :class:`~stremn.SegmentationSession` is and finds the same up to rounding. What it needs
-    is ONNX Runtime, NumPy, OpenCV and Pillow. Policy, slots, size and the most objects at a time are those of
+    is ONNX Runtime, NumPy and Pillow. Policy, slots, size and the most objects at a time are those of
     the file.
 
     Args:
@@ -140,7 +140,7 @@ class OnnxSession:
         for object_id, place in fresh.items():
             shares[place, 0] = _shares(given[object_id], self._shape[2:])
         feed = {
-            "frame": resized(image, self._size),
+            "frame": _at_size(image, self._size),
             "frame_index": np.array(index),
             "followed": np.isin(range(self.objects), list(stays.values())),
             "new": np.isin(range(self.objects), list(fresh.values())),
@@ -197,6 +197,25 @@ class OnnxSession:
             )
 
 
+def _at_size(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What :func:`stremn.sessions.inputs.resized` gives, up to rounding, without OpenCV."""
+    shrinks = size[0] < frame.shape[0]
+    for cells in size:
+        if (scale := len(frame) / cells) != 1:
+            # A window as large as a pixel: its shares of the two below it are those of linear interpolation.
+            width = max(scale, 1.0) if shrinks else 1.0
+            starts = (np.arange(cells) + 0.5) * scale - width / 2
+            sums = np.zeros((cells, *frame.shape[1:]), np.float32)
+            taps = np.arange(math.ceil((starts % 1).max() + width))
+            for pixel in np.floor(starts).astype(int) + taps[:, None]:
+                overlap = np.minimum(pixel + 1, starts + width) - np.maximum(pixel, starts)
+                share = (overlap.clip(0) / width).astype(np.float32)
+                sums += frame[pixel.clip(0, len(frame) - 1)] * share[:, None, None]
+            frame = sums
+        frame = np.ascontiguousarray(frame.swapaxes(0, 1))
+    return frame.round().astype(np.uint8)
+
+
 def _shares(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """How much of each cell a mask ``(H, W)`` bool covers ``(h, w)``; cells that share pixels overlap."""
     sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
@@ -212,7 +231,7 @@ def _shares(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 def _labels(logits: np.ndarray, object_ids: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
     """The winning id of every pixel ``(H, W)`` uint8 for logits ``(O, h', w')``, as a session's label map."""
-    fine = np.stack([cv2.resize(one, size[::-1], interpolation=cv2.INTER_LINEAR) for one in logits])
+    fine = np.stack([bilinear(one, size) for one in logits])
     best = fine.max(axis=0)
     wins = best > 0
     if len(object_ids) > 1:

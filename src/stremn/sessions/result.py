@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from stremn.errors import StremnError
-from stremn.sessions.crop import Crop
+from stremn.sessions.inputs import bilinear
 
 if TYPE_CHECKING:
     from supervision import Detections
+
+    from stremn.sessions.crop import Crop
 
 __all__ = ["LOST", "SegmentationResult"]
 
@@ -46,7 +47,7 @@ class SegmentationResult:
     object_ids: tuple[int, ...]
     confidence: Mapping[int, float] = field(default_factory=dict)
     _coarse: Any = None  # tensor or array (O, 1, h', w'), at any resolution
-    _crop: Crop | None = None  # of the frame, that they are of
+    _crop: "Crop | None" = None  # of the frame, that they are of
 
     @property
     def lost(self) -> dict[int, bool]:
@@ -60,8 +61,8 @@ class SegmentationResult:
             return np.zeros((0, *self.labels.shape), np.float32)
         coarse = self._coarse if isinstance(self._coarse, np.ndarray) else self._coarse.float().cpu().numpy()
         height, width = self.labels.shape
-        size = (width, height) if self._crop is None else (self._crop.side, self._crop.side)
-        fine = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in coarse[:, 0]])
+        size = (height, width) if self._crop is None else (self._crop.side, self._crop.side)
+        fine = np.stack([bilinear(one, size) for one in coarse[:, 0]])
         if self._crop is None:
             return fine
         return np.stack([self._crop.paste(one, (height, width)) for one in fine])
