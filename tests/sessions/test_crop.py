@@ -192,5 +192,5 @@ def test_a_size_or_much_of_the_frame_or_objects_apart_are_looked_at_whole() -> N
     assert SegmentationSettings().resolved(MODELS["stremn-r50"]).crop is False
     assert Crop.of(shown((0, 0), 40)[1] > 0) is None
     assert Crop.of(*(two(0, 150)[1] == number for number in (1, 2))) is None
-    with pytest.raises(StremnError, match="a crop goes along in a model like stremn-lite"):
+    with pytest.raises(StremnError, match="crop needs a model like stremn-lite"):
         session(crop=True, postprocess=True)

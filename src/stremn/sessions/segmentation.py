@@ -13,6 +13,7 @@ from torch import Tensor
 from stremn.errors import StremnError
 from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy, surely_visible
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
+from stremn.sessions.association import Association, Grid, Track
 from stremn.sessions.compiled import compiled_step
 from stremn.sessions.confidence import CHECK_EVERY, SURE, check
 from stremn.sessions.crop import Crop, largest
@@ -26,6 +27,9 @@ from stremn.sessions.views import Consensus, View, is_plain
 __all__ = ["SegmentationResult", "SegmentationSession"]
 
 log = logging.getLogger("stremn")
+
+TAKEN = -8.0
+"""Logit of an object where a part of its own was given to another."""
 
 LATEST = ("frame", "labels")
 """Tensors of a saved session, by which its latest frame can be corrected."""
@@ -98,6 +102,7 @@ class SegmentationSession(Session):
         self._latest: tuple[np.ndarray, np.ndarray] | None = None
         self._crop: Crop | None = None
         self._confidence: dict[int, float] = {}
+        self._association = Association()
 
     def encode(self, frame: Any) -> tuple[ImageFeatures, ...]:
         """What the network sees in a frame before it asks the memory, one for each view.
@@ -169,6 +174,7 @@ class SegmentationSession(Session):
         for object_id, mask in given.items():
             labels[mask] = object_id
         self._confidence |= dict.fromkeys(given, 1.0)
+        self._association.begin(given)
         self.object_ids = (*self.object_ids, *given)
         self._latest = image.copy(), labels.copy()
         result = self._result(labels, probabilities)
@@ -236,6 +242,7 @@ class SegmentationSession(Session):
         for object_id, mask in given.items():
             labels[mask] = object_id
             self._confidence[object_id] = float(mask.any())
+        self._association.begin(given)
         probabilities = self.settings.views[0].turn(self.states[0].previous)
         return self._result(labels.copy(), probabilities)
 
@@ -256,6 +263,7 @@ class SegmentationSession(Session):
         if len(keep) == len(self.object_ids):
             return
         self.object_ids = tuple(self.object_ids[p] for p in keep)
+        self._association.forget(gone)
         if not keep:
             self.states, self._crop = (), None
             return
@@ -305,12 +313,19 @@ class SegmentationSession(Session):
             seen, logits, self.states = self._compiled(*step)
         elif is_plain(views) and reach is None:
             seen = self._features(image, self._crop) if features is None or self._crop else features
+            new = () if masks is None else [masks]
+            shown = seen
+
+            def settled(logits: Sequence[Tensor]) -> list[Tensor]:
+                self._associate(logits, whole)
+                return self.model.settled(logits, new, shown)
+
             logits, self.states = self.model.observe(
-                seen,
-                *(self.states, self.rules, index),
-                given=() if masks is None else [masks],
+                *(seen, self.states, self.rules, index),
+                given=new,
                 candidate=candidate,
                 near=near,
+                settle=settled if self.settings.associate else None,
             )
         else:
             seen = self._features(image, self._crop) if features is None else features
@@ -332,6 +347,22 @@ class SegmentationSession(Session):
         if self._crop is not None:
             labels = self._crop.paste(labels, whole)
         return labels, self.states[0].previous
+
+    def _associate(self, logits: Sequence[Tensor], size: tuple[int, int]) -> None:
+        """Give parts of a frame ``(H, W)`` to one object each where they are confused, in place."""
+        for maps in logits:
+            height, width = maps.shape[-2:]
+            crop, ids = self._crop, self.object_ids
+            grid = Grid(size[0] / height) if crop is None else Grid(crop.side / height, (crop.top, crop.left))
+            found = label_map(maps, ids, (height, width))
+            labels = self._association.settle(found, ids, grid)
+            if labels is found:
+                continue
+            was, now = (torch.from_numpy(of).to(maps.device) for of in (found, labels))
+            best = maps.amax(dim=0)[0]
+            for object_id, own in zip(ids, maps[:, 0], strict=True):
+                own[(was == object_id) & (now != object_id)] = TAKEN
+                own[:] = torch.where((now == object_id) & (was != object_id), best, own)
 
     def _part(self, pixels: np.ndarray) -> np.ndarray:
         """What the network is shown of a frame or mask ``(H, W, …)``."""
@@ -428,6 +459,7 @@ class SegmentationSession(Session):
             "object_ids": self.object_ids,
             "cropped": self._crop and asdict(self._crop),
             "confidence": [self._confidence[i] for i in self.object_ids],
+            "tracks": {i: asdict(track) for i, track in self._association.tracks.items()},
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -444,6 +476,8 @@ class SegmentationSession(Session):
         # What was saved before there was a confidence begins anew.
         sure = facts.get("confidence", [1.0] * len(self.object_ids))
         self._confidence = dict(zip(self.object_ids, sure, strict=True))
+        tracks = facts.get("tracks", {})
+        self._association = Association({int(i): Track(**track) for i, track in tracks.items()})
         layout = MemoryLayout(**facts["layout"])
         self.rules = replace(self.rules, layout=layout)
         crop = facts.get("cropped")

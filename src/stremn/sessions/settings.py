@@ -106,6 +106,8 @@ class SegmentationSettings(Settings):
         crop: whether small objects are followed in a crop that goes along with them, see
             :mod:`stremn.sessions.crop`; ``None`` is where no ``size`` is given: ``stremn-lite``, one view,
             not compiled, no post-processing.
+        associate: whether parts of look-alikes that have met are given to one object each, see
+            :mod:`stremn.sessions.association`; ``None`` is where a crop could be.
         compile: run frames without new objects through ``torch.compile(fullgraph=True)``, one program for
             each number of objects, made when first needed; a string names a backend.
 
@@ -127,6 +129,7 @@ class SegmentationSettings(Settings):
     ] = False
     search_region: _Flag | None = None
     crop: _Flag | None = None
+    associate: _Flag | None = None
     compile: bool | str = False
 
     def changed(self, **changes: Any) -> Self:
@@ -138,7 +141,7 @@ class SegmentationSettings(Settings):
             StremnError: if there is no setting of such a name.
         """
         if changes.get("compile"):
-            changes = {"search_region": None, "crop": None} | changes
+            changes = {"search_region": None, "crop": None, "associate": None} | changes
         return super().changed(**changes)
 
     def resolved(self, config: ModelConfig) -> Self:
@@ -165,11 +168,14 @@ class SegmentationSettings(Settings):
         plain = can and resolved.reach is None and is_plain(resolved.views)
         if resolved.crop is None:
             resolved = replace(resolved, crop=plain and self.size is None)
-        if resolved.crop and not plain:
-            raise StremnError(
-                "a crop goes along in a model like stremn-lite, with one view that is not mirrored, without "
-                "post-processing, not compiled: leave crop out"
-            )
+        if resolved.associate is None:
+            resolved = replace(resolved, associate=plain)
+        for name in ("crop", "associate"):
+            if getattr(resolved, name) and not plain:
+                raise StremnError(
+                    f"{name} needs a model like stremn-lite, one view that is not mirrored, no "
+                    f"post-processing and nothing compiled: leave {name} out"
+                )
         if resolved.compile and (resolved.reach is not None or not is_plain(resolved.views)):
             raise StremnError("compile works with one view that is not mirrored and no post-processing")
         return resolved
