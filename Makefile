@@ -30,13 +30,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# CUTIE=path/to/a/checkout also runs the comparison with Cutie.
+# PEERS="--cutie CHECKOUT ..." also runs the comparison with other networks.
 bench: $(READY)
 	$(BIN)/python benchmarks/constant_memory.py
 	$(BIN)/python benchmarks/rollout.py
 	$(BIN)/python benchmarks/read_methods.py
-ifdef CUTIE
-	$(BIN)/python benchmarks/speed_against_peers.py --cutie $(CUTIE)
+ifdef PEERS
+	$(BIN)/python benchmarks/speed_against_peers.py $(PEERS)
 endif
 
 # Pages into site/; any warning is an error.

@@ -137,6 +137,82 @@ def cutie(checkout: Path, _: Path) -> Step:
     return step
 
 
+def xmem(checkout: Path, _: Path) -> Step:
+    """XMem by the defaults of its ``eval.py``; its memory goes on growing until 50 frames."""
+    without_download(importlib.import_module("model.resnet"))
+    config = {
+        "mem_every": 5,
+        "deep_update_every": -1,
+        "enable_long_term": True,
+        "enable_long_term_count_usage": False,
+        "max_mid_term_frames": 10,
+        "min_mid_term_frames": 5,
+        "max_long_term_elements": 10000,
+        "num_prototypes": 128,
+        "top_k": 30,
+    }
+    network = importlib.import_module("model.network").XMem(config).eval()
+    core = importlib.import_module("inference.inference_core").InferenceCore(network, config)
+    normalized = importlib.import_module("dataset.range_transform").im_normalization
+    core.set_all_labels([1])
+
+    def step(frame: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        given = () if mask is None else (torch.from_numpy(mask)[None].float(), [1])
+        return core.step(normalized(as_image(frame)), *given).argmax(0).numpy().astype(np.uint8)
+
+    return step
+
+
+def livos(checkout: Path, _: Path) -> Step:
+    """LiVOS, its base model, which has a state of constant size instead of templates."""
+    without_download(importlib.import_module("livos.model.utils.resnet"))
+    network = importlib.import_module("livos.model.livos_wrapper").LIVOS(model_type="base").eval()
+    core = importlib.import_module("livos.eval").InferenceCore(network)
+
+    def step(frame: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        given = () if mask is None else (torch.from_numpy(mask), [1])
+        return core.step(as_image(frame), *given).argmax(0).numpy().astype(np.uint8)
+
+    return step
+
+
+def efficienttam(checkout: Path, folder: Path) -> Step:
+    """EfficientTAM-Ti at 512x512, the smallest of its configurations."""
+    build = "build_efficienttam.build_efficienttam_video_predictor"
+    config = "configs/efficienttam/efficienttam_ti_512x512.yaml"
+    return after_sam2("efficient_track_anything", build, config, folder)
+
+
+def edgetam(checkout: Path, folder: Path) -> Step:
+    """EdgeTAM, which scales every frame to 1024x1024."""
+    timm = importlib.import_module("timm.models")
+    vars(importlib.import_module("sam2.modeling.backbones.timm"))["create_model"] = (
+        lambda name, pretrained, **more: timm.create_model(name, **more)
+    )
+    return after_sam2("sam2", "build_sam.build_sam2_video_predictor", "configs/edgetam.yaml", folder)
+
+
+def after_sam2(package: str, build: str, config: str, folder: Path) -> Step:
+    """A predictor like SAM 2's, which reads and scales all frames of a folder beforehand, untimed."""
+    hydra = importlib.import_module("hydra")
+    importlib.import_module("hydra.core.global_hydra").GlobalHydra.instance().clear()
+    hydra.initialize_config_module(package, version_base="1.2")
+    module, name = build.split(".")
+    predictor = getattr(importlib.import_module(f"{package}.{module}"), name)(config, device="cpu")
+    state = predictor.init_state(str(folder))
+    labels = iter(())
+
+    def step(_: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        nonlocal labels
+        if mask is not None:
+            predictor.add_new_mask(state, 0, 1, torch.from_numpy(mask > 0))
+            labels = predictor.propagate_in_video(state)
+        logits = next(labels)[2]
+        return (logits[0, 0] > 0).numpy().astype(np.uint8)
+
+    return step
+
+
 @dataclass(frozen=True)
 class Peer:
     """A network beside which ours is timed.
@@ -154,7 +230,13 @@ class Peer:
     fixed: bool = False
 
 
-PEERS = {"cutie": Peer("Cutie-small", cutie, 26)}
+PEERS = {
+    "cutie": Peer("Cutie-small", cutie, 26),
+    "xmem": Peer("XMem", xmem, 26),
+    "livos": Peer("LiVOS", livos, 2),
+    "efficienttam": Peer("EfficientTAM-Ti at 512x512", efficienttam, 16, fixed=True),
+    "edgetam": Peer("EdgeTAM at 1024x1024", edgetam, 16, fixed=True),
+}
 
 OURS = 26
 """Frames that fill the memory of stremn-lite."""
