@@ -43,7 +43,12 @@ def main() -> None:
     onnx = OnnxSession(args.graph, threads=1)
     sessions = {
         "torch": SegmentationSession(
-            args.model, size=onnx.facts["shorter"], device="cpu", precision="fp32", search_region=False
+            args.model,
+            size=onnx.facts["shorter"],
+            device="cpu",
+            precision="fp32",
+            search_region=False,
+            associate=False,
         ),
         "onnx": onnx,
     }
