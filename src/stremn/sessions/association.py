@@ -30,7 +30,7 @@ TOO_MUCH, APART = 1.4, 0.25
 other than the other, in square roots of the usual area; closer ones may be what something thin divides."""
 
 MOST, NEVER = 6, -1e6
-"""Objects that are put to parts together, and the score of one that does not fit."""
+"""Objects and parts that are put together, and the score of two that do not fit."""
 
 NEAR = 1.5
 """Where an object that is not to be seen may be, from where it was expected, in square roots of its area."""
@@ -170,9 +170,9 @@ class Association:
             who |= missing & (distance[:, where].min(axis=1) < NEAR)
             group, places = np.flatnonzero(who), np.flatnonzero(where)
             own = usual[group]
-            if own.max() > ALIKE * own.min() or own.min() < LEAST * cell or len(group) > MOST:
+            if own.max() > ALIKE * own.min() or own.min() < LEAST * cell:
                 continue
-            if not fits[np.ix_(group, places)].any(axis=0).all():
+            if max(len(group), len(places)) > MOST or not fits[np.ix_(group, places)].any(axis=0).all():
                 continue
             if len(places) > len(group) and not (
                 held[group].sum() > TOO_MUCH * own.sum()
@@ -181,9 +181,12 @@ class Association:
                 continue
             score = (held / usual[:, None] - distance)[np.ix_(group, places)]
             score[~fits[np.ix_(group, places)]] = NEVER
+            pairs = _pairs(score)
+            if len(pairs) < min(score.shape):
+                continue
             kept = kept.copy() if kept is labels else kept
             kept[np.isin(parts, places) & np.isin(labels, ids[group])] = 0
-            for row, column in _pairs(score):
+            for row, column in pairs:
                 kept[parts == places[column]] = ids[group[row]]
         return kept
 
