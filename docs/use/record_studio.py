@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
@@ -26,8 +27,11 @@ SIZE, FILM, COLOURS, STEP = (1280, 760), (640, 380), 128, 4
 BOX = ((0.16, 0.33), (0.42, 0.80))
 """Around the rabbit of the first frame, in shares of the picture."""
 
-HAND = ((0.115, 0.37), (0.15, 0.41), (0.19, 0.43), (0.16, 0.46), (0.19, 0.46))
-"""The rabbit's right one, which is missed at first."""
+EARS = ((0.385, 0.33), (0.365, 0.28), (0.43, 0.30))
+"""Of the rabbit, which are missed when it rises."""
+
+STONE = ((0.12, 0.50), (0.15, 0.56), (0.19, 0.60), (0.23, 0.68))
+"""A line on what lies beside it and is taken for a part of it."""
 
 
 @contextmanager
@@ -80,14 +84,14 @@ def record(page: Page, studio: Studio, film: list[Image.Image]) -> bytes:
         page.wait_for_timeout(1500)
         shoot(4)
 
-    def drag(*places: tuple[float, float]) -> None:
+    def drag(*places: tuple[float, float], button: Literal["left", "right"] = "left") -> None:
         move(*places[0])
-        page.mouse.down()
+        page.mouse.down(button=button)
         for place in places[1:]:
             move(*place)
             shoot()
         with page.expect_response("**/do/draw"):
-            page.mouse.up()
+            page.mouse.up(button=button)
         page.wait_for_timeout(500)
 
     page.locator("#name", has_text="132 frames").wait_for()
@@ -101,12 +105,14 @@ def record(page: Page, studio: Studio, film: list[Image.Image]) -> bytes:
     page.wait_for_timeout(500)
     shoot(5)
     track(24)
-    page.keyboard.press("b")
-    for _ in range(5):
-        page.keyboard.press("]")
-    drag(*HAND)
-    shoot(3)
-    track(50)
+    page.keyboard.press("c")
+    for place in EARS:
+        drag(place)
+        shoot(2)
+    track(42)
+    drag(*STONE, button="right")
+    shoot(4)
+    track(62)
     return page.screenshot(type="jpeg", quality=82)
 
 
