@@ -135,6 +135,8 @@ def test_where_it_can_be() -> None:
         {"postprocess": True},
     ):
         assert not SegmentationSettings(**changes).resolved(config).associate
+        changed = SegmentationSettings().resolved(config).changed(crop=False, **changes)
+        assert not changed.resolved(config).associate
     assert not SegmentationSettings().resolved(MODELS["stremn-r50"]).associate
     with pytest.raises(StremnError, match="associate needs a model like stremn-lite"):
         SegmentationSettings(associate=True, postprocess=True).resolved(config)

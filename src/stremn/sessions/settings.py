@@ -135,13 +135,16 @@ class SegmentationSettings(Settings):
     def changed(self, **changes: Any) -> Self:
         """The same settings with some of them replaced.
 
-        What is compiled looks at all of a frame, also where these settings are of a session that did not.
+        What is compiled looks at all of a frame, also where these settings are of a session that did not;
+        likewise what associates is left out where it cannot be.
 
         Raises:
             StremnError: if there is no setting of such a name.
         """
         if changes.get("compile"):
-            changes = {"search_region": None, "crop": None, "associate": None} | changes
+            changes = {"search_region": None, "crop": None} | changes
+        if self.associate and any(changes.get(name) for name in ("compile", "views", "postprocess")):
+            changes = {"associate": None} | changes
         return super().changed(**changes)
 
     def resolved(self, config: ModelConfig) -> Self:
