@@ -35,6 +35,7 @@ def follow(session: SegmentationSession, frames: Frames, start: int) -> tuple[di
 def clone(session: SegmentationSession) -> SegmentationSession:
     other = copy.copy(session)
     other.states, other._confidence = copy.deepcopy(session.states), dict(session._confidence)
+    other._association = copy.deepcopy(session._association)
     return other
 
 

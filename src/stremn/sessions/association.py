@@ -107,7 +107,8 @@ class Association:
 
     def forget(self, object_ids: Iterable[int]) -> None:
         """Remove tracks."""
-        self.tracks = {i: track for i, track in self.tracks.items() if i not in set(object_ids)}
+        for object_id in object_ids:
+            self.tracks.pop(object_id, None)
 
     def begin(self, masks: Mapping[int, np.ndarray]) -> None:
         """Begin tracks anew, of masks ``(H, W)`` bool of the frame's size."""

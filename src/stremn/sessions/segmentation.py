@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -314,18 +315,12 @@ class SegmentationSession(Session):
         elif is_plain(views) and reach is None:
             seen = self._features(image, self._crop) if features is None or self._crop else features
             new = () if masks is None else [masks]
-            shown = seen
-
-            def settled(logits: Sequence[Tensor]) -> list[Tensor]:
-                self._associate(logits, whole)
-                return self.model.settled(logits, new, shown)
-
             logits, self.states = self.model.observe(
                 *(seen, self.states, self.rules, index),
                 given=new,
                 candidate=candidate,
                 near=near,
-                settle=settled if self.settings.associate else None,
+                settle=partial(self._settled, seen, new, whole) if self.settings.associate else None,
             )
         else:
             seen = self._features(image, self._crop) if features is None else features
@@ -348,8 +343,14 @@ class SegmentationSession(Session):
             labels = self._crop.paste(labels, whole)
         return labels, self.states[0].previous
 
-    def _associate(self, logits: Sequence[Tensor], size: tuple[int, int]) -> None:
-        """Give parts of a frame ``(H, W)`` to one object each where they are confused, in place."""
+    def _settled(
+        self,
+        features: Sequence[ImageFeatures],
+        given: Sequence[Tensor],
+        size: tuple[int, int],
+        logits: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """Give parts of a frame ``(H, W)`` to one object each where they are confused; changes the logits."""
         for maps in logits:
             height, width = maps.shape[-2:]
             crop, ids = self._crop, self.object_ids
@@ -363,6 +364,7 @@ class SegmentationSession(Session):
             for object_id, own in zip(ids, maps[:, 0], strict=True):
                 own[(was == object_id) & (now != object_id)] = TAKEN
                 own[:] = torch.where((now == object_id) & (was != object_id), best, own)
+        return self.model.settled(logits, given, features)
 
     def _part(self, pixels: np.ndarray) -> np.ndarray:
         """What the network is shown of a frame or mask ``(H, W, …)``."""
