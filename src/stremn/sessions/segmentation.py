@@ -1,6 +1,5 @@
 """Follow objects through one video, frame by frame, with constant memory."""
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -12,22 +11,21 @@ import torch
 from torch import Tensor
 
 from stremn.errors import StremnError
-from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy, surely_visible
+from stremn.memory import MemoryLayout, Rules, SlotMemory, get_policy
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
-from stremn.sessions.association import Association, Grid, Track
+from stremn.sessions.association import Association, Track
 from stremn.sessions.compiled import compiled_step
 from stremn.sessions.confidence import CHECK_EVERY, SURE, check
-from stremn.sessions.crop import Crop, largest
-from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, internal_size, resized, to_input
+from stremn.sessions.crop import Crop
+from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks
 from stremn.sessions.labels import label_map
 from stremn.sessions.result import SegmentationResult
 from stremn.sessions.session import Session
 from stremn.sessions.settings import SegmentationSettings
-from stremn.sessions.views import Consensus, View, is_plain
+from stremn.sessions.viewport import Viewport
+from stremn.sessions.views import Consensus, is_plain
 
 __all__ = ["SegmentationResult", "SegmentationSession"]
-
-log = logging.getLogger("stremn")
 
 TAKEN = -8.0
 """Logit of an object where a part of its own was given to another."""
@@ -101,7 +99,7 @@ class SegmentationSession(Session):
         self.states: tuple[SegmentationState, ...] = ()
         self.rules = replace(self.rules, layout=replace(self.rules.layout, corrections=0))
         self._latest: tuple[np.ndarray, np.ndarray] | None = None
-        self._crop: Crop | None = None
+        self._viewport = Viewport(self.model, self.settings, self.runtime.device)
         self._confidence: dict[int, float] = {}
         self._association = Association()
 
@@ -116,7 +114,7 @@ class SegmentationSession(Session):
         """
         image = as_frame(frame)
         with self.runtime.active():
-            return self._features(image, None)
+            return self._viewport.encode_all(image)
 
     def step(
         self,
@@ -157,10 +155,9 @@ class SegmentationSession(Session):
             self.remove([i for i in given if i in self.object_ids])
             if self.object_ids:
                 self._leave_crop()
-            else:
-                alone = self.settings.crop and features is None
-                self._crop = Crop.of(*given.values()) if alone else None
-            self._tell_tiny(given)
+            elif features is None:
+                self._viewport.begin(given.values())
+            self._viewport.tell_tiny(given)
         before, self.frame_index, self.frame_size = self.frame_index, index, size
         if not given and not self.object_ids:
             self._latest = image.copy(), np.zeros(size, np.uint8)
@@ -169,8 +166,8 @@ class SegmentationSession(Session):
         candidate = self.rules.candidate(index, before)
         with self.runtime.active():
             checked = bool(self.object_ids) and index // CHECK_EVERY > before // CHECK_EVERY
-            if self._crop is not None and not given:
-                self._search(image)
+            if not given and len(self.object_ids) == len(self.states) == 1:
+                self.states = (self._viewport.search(image, self.states[0], self.rules.certainty),)
             labels, probabilities = self._observe(image, given, features, candidate, checked)
         for object_id, mask in given.items():
             labels[mask] = object_id
@@ -226,13 +223,12 @@ class SegmentationSession(Session):
             self._go_along(given[known[0]])
         else:
             self._leave_crop()
-        self._tell_tiny(given)
+        self._viewport.tell_tiny(given)
         given = {i: given[i] for i in [*known, *(i for i in given if i not in known)]}
         with self.runtime.active():
-            stacked = torch.from_numpy(np.stack([self._part(mask) for mask in given.values()])).unsqueeze(1)
-            stacked = stacked.to(self.runtime.device).float()
+            stacked = self._viewport.masks(given.values())
             self.states = self.model.correct(
-                self._features(self._part(image), self._crop),
+                self._viewport.encode(image),
                 *(self.states, self.rules, torch.tensor(self.frame_index, device=self.runtime.device)),
                 given=[view.turn(stacked) for view in self.settings.views],
                 corrected=[self.object_ids.index(i) for i in known],
@@ -250,7 +246,7 @@ class SegmentationSession(Session):
     def _result(self, labels: np.ndarray, probabilities: Tensor) -> SegmentationResult:
         confidence = {i: self._confidence[i] for i in self.object_ids}
         return SegmentationResult(
-            self.frame_index, labels, self.object_ids, confidence, probabilities, self._crop
+            self.frame_index, labels, self.object_ids, confidence, probabilities, self._viewport.crop
         )
 
     def remove(self, object_ids: int | Iterable[int]) -> None:
@@ -266,7 +262,7 @@ class SegmentationSession(Session):
         self.object_ids = tuple(self.object_ids[p] for p in keep)
         self._association.forget(gone)
         if not keep:
-            self.states, self._crop = (), None
+            self.states, self._viewport.crop = (), None
             return
         index = torch.tensor(keep, device=self.runtime.device)
         with torch.inference_mode():
@@ -300,20 +296,17 @@ class SegmentationSession(Session):
         checked: bool,
     ) -> tuple[np.ndarray, Tensor]:
         """Labels of the objects known before, and probabilities of all."""
-        whole, image = (image.shape[0], image.shape[1]), self._part(image)
-        views, size = self.settings.views, (image.shape[0], image.shape[1])
-        device, masks = self.runtime.device, None
-        if given:
-            stacked = np.stack([self._part(mask) for mask in given.values()])
-            masks = torch.from_numpy(stacked).unsqueeze(1).to(device).float()
-        index = torch.tensor(self.frame_index, device=device)
+        viewport, views, whole = self._viewport, self.settings.views, (image.shape[0], image.shape[1])
+        size = viewport.size(whole)
+        masks = viewport.masks(given.values()) if given else None
+        index = torch.tensor(self.frame_index, device=self.runtime.device)
         reach = self.settings.reach
         near = self._near()
         if self._compiled is not None and masks is None and features is None:
-            step = (self.model, self._input(image, views[0]), self.states, self.rules, index, candidate)
+            step = (self.model, viewport.shown(image, views[0]), self.states, self.rules, index, candidate)
             seen, logits, self.states = self._compiled(*step)
         elif is_plain(views) and reach is None:
-            seen = self._features(image, self._crop) if features is None or self._crop else features
+            seen = viewport.encode(image) if features is None or viewport.crop else features
             new = () if masks is None else [masks]
             logits, self.states = self.model.observe(
                 *(seen, self.states, self.rules, index),
@@ -323,7 +316,7 @@ class SegmentationSession(Session):
                 settle=partial(self._settled, seen, new, whole) if self.settings.associate else None,
             )
         else:
-            seen = self._features(image, self._crop) if features is None else features
+            seen = viewport.encode(image) if features is None else features
             consensus = Consensus(views, seen, self.states, size, self.object_ids, reach, masks)
             _, self.states = self.model.observe(
                 *(seen, self.states, self.rules, index),
@@ -339,9 +332,7 @@ class SegmentationSession(Session):
             self._check(seen[0])
         del seen  # so that its memory is free for the labels
         labels = label_map(logits[0], self.object_ids, size) if logits else np.zeros(size, np.uint8)
-        if self._crop is not None:
-            labels = self._crop.paste(labels, whole)
-        return labels, self.states[0].previous
+        return viewport.paste(labels, whole), self.states[0].previous
 
     def _settled(
         self,
@@ -353,10 +344,9 @@ class SegmentationSession(Session):
         """Give parts of a frame ``(H, W)`` to one object each where they are confused; changes the logits."""
         for maps in logits:
             height, width = maps.shape[-2:]
-            crop, ids = self._crop, self.object_ids
-            grid = Grid(size[0] / height) if crop is None else Grid(crop.side / height, (crop.top, crop.left))
+            ids = self.object_ids
             found = label_map(maps, ids, (height, width))
-            labels = self._association.settle(found, ids, grid)
+            labels = self._association.settle(found, ids, self._viewport.grid(size, height))
             if labels is found:
                 continue
             was, now = (torch.from_numpy(of).to(maps.device) for of in (found, labels))
@@ -366,54 +356,16 @@ class SegmentationSession(Session):
                 own[:] = torch.where((now == object_id) & (was != object_id), best, own)
         return self.model.settled(logits, given, features)
 
-    def _part(self, pixels: np.ndarray) -> np.ndarray:
-        """What the network is shown of a frame or mask ``(H, W, …)``."""
-        return pixels if self._crop is None else self._crop.cut(pixels)
-
     def _go_along(self, mask: np.ndarray) -> None:
-        """Bring the crop to where the object is ``(H, W)``; nothing is done where that is nowhere."""
-        if self._crop is not None and mask.any():
-            moved = self._crop.around(mask)
-            if moved is None:
-                self._leave_crop()
-            self._crop = moved
+        """Bring the crop to where the objects are ``(H, W)``, or leave it if they are too large for it."""
+        if not self._viewport.go_along(mask):
+            self._leave_crop()
 
     def _leave_crop(self) -> None:
         """Go on in all of the frame."""
-        if self._crop is None:
-            return
-        (state,), crop, size = self.states, self._crop, self.frame_size
-        assert size is not None
-        height, width = internal_size(size, self._lines(None), self.model.stride)
-        with torch.inference_mode():
-            memory = state.memory.of_positions(height * width // self.model.stride**2)
-            stride = crop.lines // state.previous.shape[-1]
-            inner = height // stride, width // stride
-            seen = [
-                resized(one, (crop.side, crop.side)) for one in state.previous[:, 0].float().cpu().numpy()
-            ]
-            previous = torch.cat([self._map(crop.paste(one, size), inner) for one in seen])
-        self.states, self._crop = (SegmentationState(memory, previous),), None
-
-    def _search(self, image: np.ndarray) -> None:
-        """Look for an object that is lost in all of the frame, and bring the crop to where it is."""
-        (state,), crop = self.states, self._crop
-        if crop is None or len(self.object_ids) > 1 or bool((state.previous > 0.5).any()):
-            return
-        (features,) = self._features(image, None)
-        nowhere = replace(state, previous=state.previous.new_zeros((1, 1, *features.logit_size)))
-        found = self.model.aggregate(self.model.segment(features, nowhere))
-        if bool(surely_visible(found, self.rules.certainty)):
-            seen = resized(found[0, 0].float().cpu().numpy(), image.shape[:2])
-            moved = crop.around(largest(seen > 0.5))
-            if moved is not None:
-                height, width = state.previous.shape[-2:]
-                previous = self._map(moved.cut(seen), (height, width))
-                self.states, self._crop = (replace(state, previous=previous),), moved
-
-    def _map(self, pixels: np.ndarray, size: tuple[int, int]) -> Tensor:
-        """Probabilities ``(H, W)`` of the one object as they go on, ``(1, 1, *size)``."""
-        return torch.from_numpy(resized(pixels, size)).to(self.runtime.device)[None, None]
+        if self._viewport.crop is not None:
+            assert self.frame_size is not None
+            self.states = (self._viewport.leave(self.states[0], self.frame_size),)
 
     def _near(self) -> list[bool]:
         """Of each object whether it is looked for only around where it was; none if all are in all."""
@@ -428,38 +380,13 @@ class SegmentationSession(Session):
         now = check(self.model, features, state, before).tolist()
         self._confidence |= zip(self.object_ids, now, strict=True)
 
-    def _tell_tiny(self, given: dict[int, np.ndarray]) -> None:
-        """Warn of objects that are too small for the network to see at its internal resolution."""
-        height, width = self._part(next(iter(given.values()))).shape
-        inner = internal_size((height, width), self._lines(self._crop), self.model.stride)
-        pixels = self.model.stride**2 * height * width / (inner[0] * inner[1])
-        tiny = [object_id for object_id, mask in given.items() if 0 < np.count_nonzero(mask) < pixels]
-        if tiny:
-            some = ", ".join(map(str, tiny[:5])) + (", …" if len(tiny) > 5 else "")
-            log.warning(
-                "%d of %d objects (%s) have fewer than %d pixels and are easily lost: give a larger size",
-                *(len(tiny), len(given), some, round(pixels)),
-            )
-
-    def _features(self, image: np.ndarray, crop: Crop | None) -> tuple[ImageFeatures, ...]:
-        return tuple(self.model.encode_image(self._input(image, view, crop)) for view in self.settings.views)
-
-    def _input(self, image: np.ndarray, view: View, crop: Crop | None = None) -> Tensor:
-        shape = image.shape[0], image.shape[1]
-        size = internal_size(shape, self._lines(crop), self.model.stride, view.scale)
-        return view.turn(to_input(image, size, self.runtime.device))
-
-    def _lines(self, crop: Crop | None) -> int:
-        """Internal resolution of all of a frame, or of a crop."""
-        return (self.settings.size or 0) if crop is None else crop.lines
-
     def _facts(self) -> dict[str, Any]:
         reach = self.settings.reach
         return {
             "layout": asdict(self.rules.layout),
             "postprocess": False if reach is None else reach,
             "object_ids": self.object_ids,
-            "cropped": self._crop and asdict(self._crop),
+            "cropped": self._viewport.crop and asdict(self._viewport.crop),
             "confidence": [self._confidence[i] for i in self.object_ids],
             "tracks": {i: asdict(track) for i, track in self._association.tracks.items()},
         }
@@ -483,7 +410,7 @@ class SegmentationSession(Session):
         layout = MemoryLayout(**facts["layout"])
         self.rules = replace(self.rules, layout=layout)
         crop = facts.get("cropped")
-        self._crop = Crop(**crop) if crop else None
+        self._viewport.crop = Crop(**crop) if crop else None
         if LATEST[0] in tensors:  # not in what was saved before there were corrections
             frame, labels = (tensors[name].clone().numpy() for name in LATEST)
             self._latest = frame, labels

@@ -135,16 +135,15 @@ class SegmentationSettings(Settings):
     def changed(self, **changes: Any) -> Self:
         """The same settings with some of them replaced.
 
-        What is compiled looks at all of a frame, also where these settings are of a session that did not;
-        likewise what associates is left out where it cannot be.
+        What a session is asked for takes the place of what its settings had and does not go with it: a
+        crop, say, of what is compiled.
 
         Raises:
             StremnError: if there is no setting of such a name.
         """
-        if changes.get("compile"):
-            changes = {"search_region": None, "crop": None} | changes
-        if self.associate and any(changes.get(name) for name in ("compile", "views", "postprocess")):
-            changes = {"associate": None} | changes
+        if any(changes.get(name) for name in ("compile", "views", "postprocess")):
+            plain = ("search_region", "crop", "associate")
+            changes = {name: None for name in plain if getattr(self, name)} | changes
         return super().changed(**changes)
 
     def resolved(self, config: ModelConfig) -> Self:
