@@ -172,7 +172,7 @@ async function send(used, points, { box, scribble } = { box: null, scribble: [] 
     if (used === "prompt" || used === "mend") $("status").textContent = "finding the object …";
     if (!object() && !coming) addObject();
     await act("draw", { frame: shown, object_id: coming ?? chosen, tool: used, points: [...points], radius, box, scribble: [...scribble] });
-  } catch { if (used === "prompt" || used === "mend") prompt = null; }
+  } catch { prompt = null; }
   sketch();
 }
 
