@@ -55,6 +55,13 @@ def test_python_of_a_page_runs(page: Path) -> None:
             exec(compile("\n" * line + code, str(page), "exec"), names)
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    """Without it `make docs` fails, which the tests do not run."""
+    named = re.findall(r"\S+\.md$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    there = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
+    assert sorted(named) == sorted(there)
+
+
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Every ``stremn`` command of a page's code blocks without a language, as words."""
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
