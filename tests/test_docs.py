@@ -62,6 +62,28 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(named) == sorted(there)
 
 
+def anchors(page: Path) -> set[str]:
+    """What of a page can be linked to: its headings, as the pages' builder names them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    heads = (re.sub(r"[^\w\s-]", "", head).strip().lower() for head in re.findall(r"^#+ (.+)$", text, re.M))
+    return {re.sub(r"[-\s]+", "-", head) for head in heads}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        name, _, anchor = link.partition("#")
+        if not re.match(r"\w+:", link):
+            there = (page.parent / name).resolve() if name else page
+            assert there.exists(), link
+            assert not anchor or anchor in anchors(there), link
+
+
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Every ``stremn`` command of a page's code blocks without a language, as words."""
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
