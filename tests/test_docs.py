@@ -23,6 +23,7 @@ PAGES = [
     for page in sorted(ROOT.glob(pattern))
     if "```python" in page.read_text(encoding="utf-8")
 ]
+EVERY_PAGE = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 REGISTRIES: tuple[dict[str, Any], ...] = (POLICIES, MODELS, ARCHITECTURES, TASKS)
 
 
@@ -58,7 +59,7 @@ def test_python_of_a_page_runs(page: Path) -> None:
 def test_every_page_is_in_the_navigation() -> None:
     """Without it `make docs` fails, which the tests do not run."""
     named = re.findall(r"\S+\.md$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
-    there = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
+    there = [page.relative_to(ROOT / "docs").as_posix() for page in EVERY_PAGE[1:]]
     assert sorted(named) == sorted(there)
 
 
@@ -69,11 +70,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[-\s]+", "-", head) for head in heads}
 
 
-@pytest.mark.parametrize(
-    "page",
-    [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))],
-    ids=lambda p: str(p.relative_to(ROOT)),
-)
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -86,7 +83,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Every ``stremn`` command of a page's code blocks without a language, as words."""
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+    for page in EVERY_PAGE:
         for language, code, _ in blocks(page):
             for line in [] if language else code.replace("\\\n", " ").splitlines():
                 if found := re.search(r"(?:^|do )stremn (.+?)(?:; done)?$", line):

@@ -135,8 +135,8 @@ class SegmentationSettings(Settings):
     def changed(self, **changes: Any) -> Self:
         """The same settings with some of them replaced.
 
-        What a session is asked for takes the place of what its settings had and does not go with it: a
-        crop, say, of what is compiled.
+        Where ``compile``, ``views`` or ``postprocess`` are asked for, ``search_region``, ``crop`` and
+        ``associate`` that were on are the model's own again: not all of them go together.
 
         Raises:
             StremnError: if there is no setting of such a name.

@@ -40,7 +40,7 @@ class Viewport:
         """Bring the crop to where the objects are ``(H, W)`` bool, unless that is nowhere.
 
         Returns:
-            False if they do not fit into it any longer.
+            False if they do not fit into it any longer; it then stays, to be left.
         """
         if self.crop is None or not mask.any():
             return True
