@@ -8,8 +8,22 @@ from hypothesis import strategies as st
 
 from small_data import frame, labels
 from stremn import SegmentationSession, StremnError
+from stremn.memory import MemoryLayout, SlotMemory, Template, get_policy
 from stremn.models import MODELS
-from stremn.models.region import BORDER, EVERYWHERE, MARGIN, SEEN, WORTH, Region, regions_of, share_of
+from stremn.models.region import (
+    BORDER,
+    EVERYWHERE,
+    MARGIN,
+    SEEN,
+    SNAP,
+    WINDOW,
+    WORTH,
+    Region,
+    Window,
+    regions_of,
+    share_of,
+    window_of,
+)
 from stremn.sessions import SegmentationSettings
 
 GRID = (30, 54)
@@ -72,6 +86,77 @@ def test_what_is_cut_is_pasted_back_but_for_its_border() -> None:
     inside[: 2 * (5 - BORDER), 2 * (8 + BORDER) :] = True
     assert torch.equal(target[..., inside], maps[..., inside])
     assert (target[..., ~inside] == -1).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(SPAN, SPAN), min_size=1, max_size=4))
+def test_a_window_holds_all_objects_and_what_is_around_them(
+    boxes: list[tuple[tuple[int, int], tuple[int, int]]],
+) -> None:
+    masks = torch.zeros(len(boxes), 1, 4 * GRID[0], 4 * GRID[1])
+    for mask, ((top, bottom), (left, right)) in zip(masks, boxes, strict=True):
+        mask[0, 4 * top : 4 * bottom, 4 * left : 4 * right] = 1
+    window = window_of(masks, GRID, [True] * len(boxes))
+    assert window is not None  # the boxes lie in one corner
+    assert share_of([window], GRID) <= WORTH
+    for by, ((first, last), whole) in enumerate(zip((window.rows, window.columns), GRID, strict=True)):
+        start, end = min(box[by][0] for box in boxes), max(box[by][1] for box in boxes)
+        assert max(0, start - WINDOW - SNAP) < first + 1
+        assert first <= max(0, start - WINDOW)
+        assert min(whole, end + WINDOW) <= last <= min(whole, end + WINDOW + SNAP)
+        assert first % SNAP == 0
+        assert last % SNAP == 0 or last == whole
+    assert window_of(masks, GRID, [True] * (len(boxes) - 1) + [False]) is None
+    assert window_of(masks, GRID, []) is None
+    assert window_of(torch.cat([masks, 0 * masks[:1]]), GRID, [True] * (len(boxes) + 1)) is None
+
+
+def test_there_is_no_window_around_nearly_everything() -> None:
+    masks = torch.zeros(2, 1, 120, 216)
+    masks[0, 0, 4, 4] = masks[1, 0, 100, 200] = 1
+    assert window_of(masks[:1], GRID, [True]) is not None
+    assert window_of(masks[1:], GRID, [True]) is not None
+    assert window_of(masks, GRID, [True, True]) is None
+
+
+def test_a_template_of_a_window_is_completed_by_the_newest() -> None:
+    grid, window = (4, 6), Window((0, 3), (2, 6), (4, 6))
+
+    def template(value: float, positions: int) -> Template:
+        return Template(*(torch.full((2, positions, channels), value) for channels in (3, 5, 2)))
+
+    def on(whole: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+        maps = whole.transpose(1, 2).unflatten(2, grid)
+        return window.on(maps, part.transpose(1, 2).unflatten(2, (3, 4))).flatten(2).transpose(1, 2)
+
+    with torch.inference_mode():
+        memory = SlotMemory.of_first_frame(template(1, 24), 0, MemoryLayout.of_slots(3))
+        assert set(memory.completed(template(9, 12), on).value.unique().tolist()) == {1.0, 9.0}
+        memory = memory.update(template(2, 24), 5, get_policy("oldest"))
+        whole = memory.completed(template(9, 12), on)
+    for part in whole:
+        found = part.transpose(1, 2).unflatten(2, grid)
+        assert (window.of(found)[..., : 3 - BORDER, BORDER:] == 9).all()
+        assert (found == 2).sum() == 2 * part.shape[2] * (24 - (3 - BORDER) * (4 - BORDER))
+
+
+def test_what_is_far_from_all_objects_is_not_looked_at() -> None:
+    """But for the frame where they were given: what is there may change, and nothing else does."""
+    frames, mask = [frame(i, 240, 400) for i in range(8)], labels(0, 240, 400)
+    mask[:, 200:] = 0
+    other = [f.copy() for f in frames]
+    for i, image in enumerate(other[1:]):
+        image[:, 330:] = frame(20 + i, 240, 400)[:, :70][::-1]
+    near, same, all_of_it, differs = (
+        SegmentationSession("stremn-lite", size=0, search_region=where, device="cpu")
+        for where in (True, True, False, False)
+    )
+    for i, (image, changed) in enumerate(zip(frames, other, strict=True)):
+        given_now = mask if i == 0 else None
+        a, b = near.step(image, given_now), same.step(changed, given_now)
+        assert np.array_equal(a.probabilities, b.probabilities)
+        c, d = all_of_it.step(image, given_now), differs.step(changed, given_now)
+    assert not np.array_equal(c.probabilities, d.probabilities)
 
 
 def followed(frames: list[np.ndarray], mask: np.ndarray, *, search_region: bool) -> list[np.ndarray]:

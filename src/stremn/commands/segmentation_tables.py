@@ -40,7 +40,8 @@ def segmentation_table(number: int, asked: TableOptions, session: SessionOptions
     Where the data has no truth, each row leaves masks and a zip for the evaluation server instead of figures.
     """
     # Rows share what they see of a frame, and see all of it, as the paper does.
-    chosen = session.segmentation().changed(postprocess=session.postprocess is not False, crop=False)
+    all_of_it = {"crop": False, "search_region": False}
+    chosen = session.segmentation().changed(postprocess=session.postprocess is not False, **all_of_it)
     root, videos = asked.videos()
     if number == 4 and not any(video.joins for video in videos):
         raise StremnError(f"{root}: has no meta.json with objects: table 4 is of YouTube-VOS, give its root")

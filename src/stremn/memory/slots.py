@@ -274,6 +274,22 @@ class SlotMemory:
             memory = memory._write(template, frame, latest)
         return memory
 
+    def completed(self, template: Template, on: Callable[[Tensor, Tensor], Tensor]) -> Template:
+        """A template of a part of a frame, with the rest of the frame as the newest one has it.
+
+        What is not looked at is taken to look as it did; so the memory goes on to know what is no object.
+
+        Args:
+            template: of the part; moments stay those of the part.
+            on: puts positions of the part ``(O, n, C)`` on those of a frame ``(O, N, C)``.
+        """
+        parts, newest = template.tensors(), self.frame_index.argmax(dim=1)
+        each = torch.arange(self.objects, device=newest.device)
+        for name, bank in self._banks().items():
+            if name != "moments":
+                parts[name] = on(bank[each, newest], parts[name].to(bank))
+        return Template(**parts)
+
     def _fitted(self, new: Tensor | None = None) -> "SlotMemory":
         """With the target model of the templates in the given slots; ``new`` ``(O,)`` bool have others."""
         if self.moments is None or not self.layout.permanent:

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["WORTH", "Region", "regions_of", "share_of"]
+__all__ = ["WORTH", "Region", "Window", "regions_of", "share_of", "window_of"]
 
 MARGIN, GROWTH = 3, 0.15
 """Cells of the memory's grid around an object, and shares of its height and width that are added to them."""
 
 BORDER = 1
 """Cells along the edge of a region that are not kept: they were computed without what is beside them."""
+
+WINDOW, SNAP = 4, 4
+"""Cells around all objects in a window, and of what number of cells its edges are multiples."""
 
 WORTH = 0.75
 """Share of the work in all of the frame up to which regions, looked at one by one, take less time."""
@@ -56,6 +59,47 @@ class Region:
         stride = maps.shape[-2] // grid[0]
         (top, bottom), (left, right) = self.rows, self.columns
         return maps[..., stride * top : stride * bottom, stride * left : stride * right]
+
+
+@dataclass(frozen=True)
+class Window(Region):
+    """The part of a frame that is looked at, around all objects.
+
+    Attributes:
+        grid: (H, W) of all of the frame.
+    """
+
+    grid: tuple[int, int]
+
+    def of(self, maps: Tensor) -> Tensor:
+        """This part of maps of the frame, a view."""
+        return self.cut(maps, self.grid)
+
+    def on(self, maps: Tensor, part: Tensor) -> Tensor:
+        """A copy of maps of the frame with this part of them replaced, all but its border."""
+        maps = maps.clone()
+        self.paste(maps, part, self.grid)
+        return maps
+
+
+def window_of(masks: Tensor, grid: tuple[int, int], near: Sequence[bool]) -> Window | None:
+    """The window around all objects; ``None`` if not all are near, or if it would be nearly all of the frame.
+
+    Args:
+        masks: see :func:`regions_of`.
+        grid: see there.
+        near: see there.
+    """
+    seen = F.adaptive_max_pool2d(masks, grid)[:, 0] > SEEN
+    if not near or not all(near) or not bool(seen.flatten(1).any(dim=1).all()):
+        return None
+    every, spans = seen.any(dim=0), []
+    for by, length in ((1, grid[0]), (0, grid[1])):
+        marks = every.any(dim=by).nonzero()
+        first, last = int(marks[0]) - WINDOW, int(marks[-1]) + 1 + WINDOW
+        spans.append((max(0, first // SNAP * SNAP), min(length, -(-last // SNAP) * SNAP)))
+    window = Window(spans[0], spans[1], grid)
+    return window if share_of([window], grid) <= WORTH else None
 
 
 def regions_of(

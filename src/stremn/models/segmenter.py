@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from stremn.memory import NO_FUSION, Fusion, Rules, SlotMemory, Template, surely_visible
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import TemplateFusion
-from stremn.models.region import Region, regions_of
+from stremn.models.region import Region, Window, regions_of
 from stremn.ops import soft_aggregation
 
 __all__ = [
@@ -40,12 +40,14 @@ class ImageFeatures:
         key: query key ``(B, N, Ck)`` with ``N = H·W``.
         maps: feature maps from fine to coarse, the last at the memory's stride ``(B, C, H, W)``.
         logit_stride: of the logits ``(O, 1, h', w')``; objects compete, and masks go on, at this resolution.
+        window: the part of the frame that all of this is of; ``None`` is all of it.
     """
 
     image: Tensor
     key: Tensor
     maps: tuple[Tensor, ...]
     logit_stride: int = 4
+    window: Window | None = None
 
     @property
     def logit_size(self) -> tuple[int, int]:
@@ -74,6 +76,13 @@ class ImageFeatures:
 def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """Positions ``(O, N, C)`` back to a feature map ``(O, C, H, W)``."""
     return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def _on_positions(window: Window, frame: Tensor, part: Tensor) -> Tensor:
+    """Positions ``(O, N, C)`` of a frame with those of a window ``(O, n, C)`` in their place."""
+    rows, columns = (last - first for first, last in (window.rows, window.columns))
+    maps = window.on(to_map(frame, window.grid), to_map(part, (rows, columns)))
+    return maps.flatten(2).transpose(1, 2)
 
 
 def of_objects(features: Tensor, objects: int) -> Tensor:
@@ -114,6 +123,10 @@ class SegmentationState:
     def select_objects(self, index: Tensor) -> "SegmentationState":
         """Only the objects at these positions ``(O',)``, in this order."""
         return SegmentationState(self.memory.select_objects(index), self.previous[index])
+
+    def within(self, window: Window | None) -> "SegmentationState":
+        """With the probabilities in a window, ``None`` all of them, a view; of the same memory."""
+        return self if window is None else SegmentationState(self.memory, window.of(self.previous))
 
     def given_alone(self) -> "SegmentationState":
         """With the given slots of the memory only, which are shared."""
@@ -224,13 +237,16 @@ class Segmenter(nn.Module, ABC):
         """
         if not states and not given:
             raise ValueError("a frame needs an object, known or given")
+        parts = [state.within(seen.window) for seen, state in zip(features, states, strict=False)]
         regions = [
-            regions_of(state.previous, seen.grid, near, frame_index)
-            for seen, state in zip(features, states, strict=False)
+            regions_of(part.previous, seen.grid, near, frame_index)
+            for seen, part in zip(features, parts, strict=False)
         ]
         logits = tuple(
-            self.segment(features[view], state, guide=guide, regions=regions[view])
-            for view, state in enumerate(states)
+            self._on_frame(
+                self.segment(seen, part, guide=guide, regions=regions[view]), seen.window, states[view]
+            )
+            for view, (seen, part) in enumerate(zip(features, parts, strict=False))
         )
         settled = self.settled(logits, given, features) if settle is None else settle(logits)
         after = tuple(
@@ -367,10 +383,15 @@ class Segmenter(nn.Module, ABC):
         regions: Sequence[Region],
     ) -> SegmentationState:
         """Encode the template of a frame and write it: known objects' slots, a memory for each new object."""
+        window = features.window
+        seen = probabilities if window is None else window.of(probabilities)
         if state is not None and regions and given is None:
-            template = self.encode_around(features, probabilities, regions)
+            template = self.encode_around(features, seen, regions)
         else:
-            template = self.encode_template(features, probabilities, given)
+            template = self.encode_template(features, seen, given)
+        if window is not None:
+            assert state is not None
+            template = state.memory.completed(template, partial(_on_positions, window))
         known = 0 if state is None else state.previous.shape[0]
         memory = None
         if state is not None:
@@ -396,6 +417,13 @@ class Segmenter(nn.Module, ABC):
             memory = fresh if memory is None else memory.append_objects(fresh)
         assert memory is not None
         return SegmentationState(memory, probabilities)
+
+    @staticmethod
+    def _on_frame(logits: Tensor, window: Window | None, state: SegmentationState) -> Tensor:
+        """Logits in a window as those of all of the frame, where the objects are nowhere else."""
+        if window is None:
+            return logits
+        return window.on(torch.full_like(state.previous, ABSENT_LOGIT), logits)
 
     @property
     def readout_dim(self) -> int:

@@ -306,7 +306,11 @@ class SegmentationSession(Session):
             step = (self.model, viewport.shown(image, views[0]), self.states, self.rules, index, candidate)
             seen, logits, self.states = self._compiled(*step)
         elif is_plain(views) and reach is None:
-            seen = viewport.encode(image) if features is None or viewport.crop else features
+            if features is None or viewport.crop:
+                before = self.states[0].previous if self.states and masks is None else None
+                seen = viewport.encode(image, before, near)
+            else:
+                seen = tuple(features)
             new = () if masks is None else [masks]
             logits, self.states = self.model.observe(
                 *(seen, self.states, self.rules, index),
@@ -377,7 +381,7 @@ class SegmentationSession(Session):
         state = self.states[0]
         state = state if len(known) == len(state.previous) else state.select_objects(known)
         before = torch.tensor([self._confidence[i] for i in self.object_ids], device=known.device)
-        now = check(self.model, features, state, before).tolist()
+        now = check(self.model, features, state.within(features.window), before).tolist()
         self._confidence |= zip(self.object_ids, now, strict=True)
 
     def _facts(self) -> dict[str, Any]:

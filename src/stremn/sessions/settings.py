@@ -167,7 +167,7 @@ class SegmentationSettings(Settings):
         if resolved.search_region and not can:
             what = "a compiled session" if resolved.compile else f"a model '{config.architecture}'"
             raise StremnError(f"{what} looks at all of a frame: leave search_region out")
-        plain = can and resolved.reach is None and is_plain(resolved.views)
+        plain = can and resolved.plain
         if resolved.crop is None:
             resolved = replace(resolved, crop=plain and self.size is None)
         if resolved.associate is None:
@@ -188,6 +188,21 @@ class SegmentationSettings(Settings):
         if isinstance(self.postprocess, bool):
             return REACH if self.postprocess else None
         return float(self.postprocess)
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is one view that is not mirrored, and no post-processing."""
+        return self.reach is None and is_plain(self.views)
+
+    @property
+    def windows(self) -> bool:
+        """Whether no more than a window around the objects is looked at."""
+        return bool(self.search_region) and self.plain
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether all of every frame is looked at, so that several sessions can share what they see of it."""
+        return not self.crop and not self.windows
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

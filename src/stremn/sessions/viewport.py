@@ -1,7 +1,7 @@
 """What a session shows its network: all of each frame, or a crop that goes along with small objects."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stremn.memory import surely_visible
 from stremn.models import ImageFeatures, SegmentationState, Segmenter
+from stremn.models.region import window_of
 from stremn.sessions.association import Grid
 from stremn.sessions.crop import Crop, largest
 from stremn.sessions.inputs import internal_size, resized, to_input
@@ -108,8 +109,22 @@ class Viewport:
         stacked = np.stack([self._part(mask) for mask in given])
         return torch.from_numpy(stacked).unsqueeze(1).to(self.device).float()
 
-    def encode(self, image: np.ndarray) -> tuple[ImageFeatures, ...]:
-        """What the network sees in the part of a frame ``(H, W, 3)`` uint8, by view."""
+    def encode(
+        self, image: np.ndarray, previous: Tensor | None = None, near: Sequence[bool] = ()
+    ) -> tuple[ImageFeatures, ...]:
+        """What the network sees in the part of a frame ``(H, W, 3)`` uint8, by view.
+
+        Args:
+            image: the frame.
+            previous: probabilities of the objects in the frame before, ``None`` without a window.
+            near: see :func:`stremn.models.region.window_of`.
+        """
+        if previous is not None and self.crop is None and self.settings.windows:
+            shown = self.shown(image, self.settings.views[0])
+            grid = shown.shape[-2] // self.model.stride, shown.shape[-1] // self.model.stride
+            window = window_of(previous, grid, near)
+            if window is not None:
+                return (replace(self.model.encode_image(window.of(shown)), window=window),)
         return tuple(self.model.encode_image(self.shown(image, view)) for view in self.settings.views)
 
     def encode_all(self, image: np.ndarray) -> tuple[ImageFeatures, ...]:

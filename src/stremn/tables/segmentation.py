@@ -109,14 +109,13 @@ def segment_video(
     groups: dict[object, list[Run]] = {}
     for run in runs:
         settings = run.session.settings
-        # What is seen in a crop that goes along is not shared.
-        own = (id(run),) if settings.crop else ()
+        own = () if settings.sees_all else (id(run),)
         groups.setdefault((settings.size, settings.views, *own), []).append(run)
     for frame in play(video, least):
         given = new_objects(frame.truth, runs[0].session.object_ids)
         for group in groups.values():
             first = group[0].session
-            shared = not first.settings.crop and (given is not None or first.object_ids)
+            shared = first.settings.sees_all and (given is not None or first.object_ids)
             features = first.encode(frame.image) if shared else None
             for run in group:
                 result = run.session.step(frame.image, given, features=features)
