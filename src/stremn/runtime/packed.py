@@ -15,6 +15,10 @@ from torch.nn import functional as F
 
 __all__ = ["PackedConv2d", "can_pack", "pack"]
 
+SMALL = 512
+"""Positions of a map up to which a 1x1 convolution is a matrix product: oneDNN wants the weights of some sizes
+in another layout than those of others, and to lay them out anew takes fifty times as long as the product."""
+
 ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Identity: ("none", []),
     nn.ReLU: ("relu", []),
@@ -46,7 +50,7 @@ class PackedConv2d(nn.Conv2d):
     """A convolution and its activation, with the same result up to rounding.
 
     Weights are laid out for the size of the first input. oneDNN lays them out anew by itself for an input of
-    another size where that asks for it, which it hardly ever does.
+    another size where that asks for it, which it hardly ever does for large maps.
 
     Args:
         convolution: on a CPU; pads with zeros.
@@ -60,6 +64,8 @@ class PackedConv2d(nn.Conv2d):
         self.weight, self.bias = convolution.weight, convolution.bias
         self.activation, self.constants = ACTIVATIONS[nn.Identity if activation is None else type(activation)]
         self.packed: Tensor | None = None
+        ones = self.kernel_size == self.stride == (1, 1)
+        self.is_product = ones and self.padding == (0, 0) and self.groups == 1
 
     def __getstate__(self) -> dict[str, Any]:
         """Packed weights can be neither copied nor written; a copy packs anew."""
@@ -68,6 +74,11 @@ class PackedConv2d(nn.Conv2d):
     def forward(self, x: Tensor, padding: tuple[int, int] | None = None) -> Tensor:
         """``(B, C, H, W)`` to ``(B, C', H', W')``, channels last; ``padding`` instead of its own."""
         x = x.to(self.weight.dtype)  # as autocast would
+        if self.is_product and x.shape[-2] * x.shape[-1] <= SMALL:
+            product = F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+            if self.activation == "none":
+                return product
+            return getattr(F, self.activation)(product, *self.constants, inplace=True)
         around = (self.padding if padding is None else padding, self.stride, self.dilation, self.groups)
         if self.packed is None:
             self.packed = _lay_out()(self.weight, *around, tuple(x.shape))
