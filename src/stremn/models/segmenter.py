@@ -237,16 +237,13 @@ class Segmenter(nn.Module, ABC):
         """
         if not states and not given:
             raise ValueError("a frame needs an object, known or given")
-        parts = [state.within(seen.window) for seen, state in zip(features, states, strict=False)]
         regions = [
-            regions_of(part.previous, seen.grid, near, frame_index)
-            for seen, part in zip(features, parts, strict=False)
+            regions_of(state.within(seen.window).previous, seen.grid, near, frame_index)
+            for seen, state in zip(features, states, strict=False)
         ]
         logits = tuple(
-            self._on_frame(
-                self.segment(seen, part, guide=guide, regions=regions[view]), seen.window, states[view]
-            )
-            for view, (seen, part) in enumerate(zip(features, parts, strict=False))
+            self.segment(features[view], state, guide=guide, regions=regions[view])
+            for view, state in enumerate(states)
         )
         settled = self.settled(logits, given, features) if settle is None else settle(logits)
         after = tuple(
@@ -330,8 +327,13 @@ class Segmenter(nn.Module, ABC):
             features: of the frame.
             state: of the frame before.
             guide: False withholds the previous probabilities from the decoder.
-            regions: where each object is looked for; empty is all of the frame.
+            regions: where each object is looked for, of what the features are of; empty is all of it.
         """
+        window = features.window
+        if window is not None:
+            part = replace(features, window=None), state.within(window)
+            logits = self.segment(*part, guide=guide, regions=regions)
+            return window.on(torch.full_like(state.previous, ABSENT_LOGIT), logits)
         guidance = self.guidance(state.previous, features) if guide else None
         if not regions:
             return self.decode(features, self.read(features, state.memory), guidance).float()
@@ -417,13 +419,6 @@ class Segmenter(nn.Module, ABC):
             memory = fresh if memory is None else memory.append_objects(fresh)
         assert memory is not None
         return SegmentationState(memory, probabilities)
-
-    @staticmethod
-    def _on_frame(logits: Tensor, window: Window | None, state: SegmentationState) -> Tensor:
-        """Logits in a window as those of all of the frame, where the objects are nowhere else."""
-        if window is None:
-            return logits
-        return window.on(torch.full_like(state.previous, ABSENT_LOGIT), logits)
 
     @property
     def readout_dim(self) -> int:

@@ -307,8 +307,10 @@ class SegmentationSession(Session):
             seen, logits, self.states = self._compiled(*step)
         elif is_plain(views) and reach is None:
             if features is None or viewport.crop:
-                before = self.states[0].previous if self.states and masks is None else None
-                seen = viewport.encode(image, before, near)
+                # A template that competes, to be kept for long, is of all of the frame.
+                competes = self.rules.candidate(self.frame_index + 1, self.frame_index)
+                known = self.states and masks is None and not competes
+                seen = viewport.encode(image, self.states[0].previous if known else None, near)
             else:
                 seen = tuple(features)
             new = () if masks is None else [masks]
@@ -381,7 +383,8 @@ class SegmentationSession(Session):
         state = self.states[0]
         state = state if len(known) == len(state.previous) else state.select_objects(known)
         before = torch.tensor([self._confidence[i] for i in self.object_ids], device=known.device)
-        now = check(self.model, features, state.within(features.window), before).tolist()
+        inside = replace(features, window=None), state.within(features.window)
+        now = check(self.model, *inside, before).tolist()
         self._confidence |= zip(self.object_ids, now, strict=True)
 
     def _facts(self) -> dict[str, Any]:
