@@ -1,7 +1,8 @@
 """Where in a frame an object is looked for, an addition to the paper.
 
 Most of a frame is not the object and not near it, and nothing that is computed there for this object changes
-what it is. The region around it holds all that does; single-object trackers call it the search region.
+what it is. The region around it holds all that does; single-object trackers call it the search region. A
+window holds the regions of all objects, and what they have in common is computed in it alone.
 """
 
 from collections.abc import Sequence

@@ -86,6 +86,6 @@ def _best_dtype(device: torch.device) -> torch.dtype:
         return torch.float16
     can = torch.cpu.get_capabilities()
     fast = any(can.get(name) for name in ("amx_bf16", "arm_bf16", "bf16"))
-    # Intel's units for AVX-512 take no less time for bfloat16 than for float32; a virtual machine may hide AMX.
+    # Without AMX, which a virtual machine may hide, Intel's take as long for bfloat16 as for float32.
     fast |= bool(can.get("avx512_bf16")) and not str(can.get("cpu_name", "")).startswith("Intel")
     return torch.bfloat16 if fast else torch.float32

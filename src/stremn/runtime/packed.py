@@ -16,8 +16,8 @@ from torch.nn import functional as F
 __all__ = ["PackedConv2d", "can_pack", "pack"]
 
 SMALL = 512
-"""Positions of a map up to which a 1x1 convolution is a matrix product: oneDNN wants the weights of some sizes
-in another layout than those of others, and to lay them out anew takes fifty times as long as the product."""
+"""Positions of a map up to which a 1x1 convolution is a matrix product: for some sizes oneDNN wants the
+weights in another layout than for others, and to lay them out anew takes fifty times as long as it."""
 
 ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Identity: ("none", []),
