@@ -25,6 +25,7 @@ from stremn.models.region import (
     window_of,
 )
 from stremn.sessions import SegmentationSettings
+from stremn.sessions.confidence import CHECK_EVERY
 
 GRID = (30, 54)
 SPAN = st.tuples(st.integers(0, 11), st.integers(1, 12)).filter(lambda ends: ends[0] < ends[1])
@@ -141,8 +142,8 @@ def test_a_template_of_a_window_is_completed_by_the_newest() -> None:
 
 
 def test_what_is_far_from_all_objects_is_not_looked_at() -> None:
-    """Frames 1 to 4 are neither that where they are given nor one whose template competes."""
-    frames, mask = [frame(i, 240, 400) for i in range(5)], labels(0, 240, 400)
+    """Where they are given, and where the session asks itself whether it is sure, it is."""
+    frames, mask = [frame(i, 240, 400) for i in range(CHECK_EVERY)], labels(0, 240, 400)
     mask[:, 200:] = 0
     other = [f.copy() for f in frames]
     for i, image in enumerate(other[1:]):

@@ -307,9 +307,8 @@ class SegmentationSession(Session):
             seen, logits, self.states = self._compiled(*step)
         elif is_plain(views) and reach is None:
             if features is None or viewport.crop:
-                # A template that competes, to be kept for long, is of all of the frame.
-                competes = self.rules.candidate(self.frame_index + 1, self.frame_index)
-                known = self.states and masks is None and not competes
+                # A check asks whether the object may be elsewhere.
+                known = self.states and masks is None and not checked
                 seen = viewport.encode(image, self.states[0].previous if known else None, near)
             else:
                 seen = tuple(features)
