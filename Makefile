@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench docs clean
+.PHONY: setup demo test browser lint format bench docs clean
 
 setup: $(READY)
 
@@ -19,7 +19,14 @@ demo: $(READY)
 	$(BIN)/stremn demo --out demo-output --overwrite
 
 test: $(READY)
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || $(MAKE) browser
 	$(BIN)/python -m pytest --numprocesses auto
+
+# For the tests of pages: Debian's Chromium where it can be installed, else Playwright's.
+browser: $(READY)
+	if [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ]; then \
+		apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium; \
+	else $(BIN)/playwright install chromium; fi
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -103,7 +103,7 @@ def scene(t: int) -> tuple[np.ndarray, np.ndarray]:
     """Two discs of one colour that pass one another, the second behind the first."""
     y, x = np.mgrid[:96, :192]
     image, labels = np.full((96, 192, 3), 90, np.uint8), np.zeros((96, 192), np.uint8)
-    for object_id, (row, column) in ((2, (52, 160 - 8 * t)), (1, (44, 32 + 8 * t))):
+    for object_id, (row, column) in ((2, (56, 160 - 6 * t)), (1, (40, 32 + 6 * t))):
         disc = (y - row) ** 2 + (x - column) ** 2 < 18**2
         image[disc], labels[disc] = (220, 60 + row, 40), object_id
     return image, labels
@@ -111,12 +111,12 @@ def scene(t: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_session_associates_and_goes_on_from_a_file(tmp_path: Path) -> None:
     session = SegmentationSession("stremn-lite", size=96)
-    for t in range(10):
+    for t in range(13):
         image, labels = scene(t)
         session.step(image, labels if t == 0 else None)
     session.save(tmp_path / "state.safetensors")
     again = SegmentationSession.load(tmp_path / "state.safetensors", "stremn-lite")
-    for t in range(10, 17):
+    for t in range(13, 22):
         image, labels = scene(t)
         results = [one.step(image).labels for one in (session, again)]
         assert np.array_equal(*results)
