@@ -20,7 +20,7 @@ MARGIN, GROWTH = 3, 0.15
 BORDER = 1
 """Cells along the edge of a region that are not kept: they were computed without what is beside them."""
 
-WINDOW, SNAP = 4, 4
+WINDOW, SNAP = 3, 2
 """Cells around all objects in a window, and of what number of cells its edges are multiples."""
 
 WORTH = 0.75
