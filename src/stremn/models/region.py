@@ -2,7 +2,7 @@
 
 Most of a frame is not the object and not near it, and nothing that is computed there for this object changes
 what it is. The region around it holds all that does; single-object trackers call it the search region. A
-window holds the regions of all objects, and what they have in common is computed in it alone.
+window lies around all objects; no region goes beyond it, and what they share is computed in it alone.
 """
 
 from collections.abc import Sequence

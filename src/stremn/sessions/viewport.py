@@ -1,4 +1,4 @@
-"""What a session shows its network: all of each frame, or a crop that goes along with small objects."""
+"""What a session shows its network: all of a frame, a window, or a crop that goes along."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
