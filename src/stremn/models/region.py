@@ -91,8 +91,10 @@ def window_of(masks: Tensor, grid: tuple[int, int], near: Sequence[bool]) -> Win
         grid: see there.
         near: see there.
     """
+    if not near or not all(near):
+        return None
     seen = F.adaptive_max_pool2d(masks, grid)[:, 0] > SEEN
-    if not near or not all(near) or not bool(seen.flatten(1).any(dim=1).all()):
+    if not bool(seen.flatten(1).any(dim=1).all()):
         return None
     every, spans = seen.any(dim=0), []
     for by, length in ((1, grid[0]), (0, grid[1])):

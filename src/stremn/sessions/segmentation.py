@@ -23,7 +23,7 @@ from stremn.sessions.result import SegmentationResult
 from stremn.sessions.session import Session
 from stremn.sessions.settings import SegmentationSettings
 from stremn.sessions.viewport import Viewport
-from stremn.sessions.views import Consensus, is_plain
+from stremn.sessions.views import Consensus
 
 __all__ = ["SegmentationResult", "SegmentationSession"]
 
@@ -305,9 +305,9 @@ class SegmentationSession(Session):
         if self._compiled is not None and masks is None and features is None:
             step = (self.model, viewport.shown(image, views[0]), self.states, self.rules, index, candidate)
             seen, logits, self.states = self._compiled(*step)
-        elif is_plain(views) and reach is None:
+        elif self.settings.plain:
             if features is None or viewport.crop:
-                # A check asks whether the object may be elsewhere.
+                # A check asks whether the object may be elsewhere, so it sees all of the frame.
                 known = self.states and masks is None and not checked
                 seen = viewport.encode(image, self.states[0].previous if known else None, near)
             else:
@@ -382,8 +382,7 @@ class SegmentationSession(Session):
         state = self.states[0]
         state = state if len(known) == len(state.previous) else state.select_objects(known)
         before = torch.tensor([self._confidence[i] for i in self.object_ids], device=known.device)
-        inside = replace(features, window=None), state.within(features.window)
-        now = check(self.model, *inside, before).tolist()
+        now = check(self.model, features, state, before).tolist()
         self._confidence |= zip(self.object_ids, now, strict=True)
 
     def _facts(self) -> dict[str, Any]:

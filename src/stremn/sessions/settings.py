@@ -179,7 +179,7 @@ class SegmentationSettings(Settings):
                     f"{name} needs a model like stremn-lite, one view that is not mirrored, no "
                     f"post-processing and nothing compiled: leave {name} out"
                 )
-        if resolved.compile and (resolved.reach is not None or not is_plain(resolved.views)):
+        if resolved.compile and not resolved.plain:
             raise StremnError("compile works with one view that is not mirrored and no post-processing")
         return resolved
 

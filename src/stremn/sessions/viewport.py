@@ -119,13 +119,13 @@ class Viewport:
             previous: probabilities of the objects in the frame before, ``None`` without a window.
             near: see :func:`stremn.models.region.window_of`.
         """
+        shown = [self.shown(image, view) for view in self.settings.views]
         if previous is not None and self.crop is None and self.settings.windows:
-            shown = self.shown(image, self.settings.views[0])
-            grid = shown.shape[-2] // self.model.stride, shown.shape[-1] // self.model.stride
-            window = window_of(previous, grid, near)
+            height, width = shown[0].shape[-2:]
+            window = window_of(previous, (height // self.model.stride, width // self.model.stride), near)
             if window is not None:
-                return (replace(self.model.encode_image(window.of(shown)), window=window),)
-        return tuple(self.model.encode_image(self.shown(image, view)) for view in self.settings.views)
+                return (replace(self.model.encode_image(window.of(shown[0])), window=window),)
+        return tuple(map(self.model.encode_image, shown))
 
     def encode_all(self, image: np.ndarray) -> tuple[ImageFeatures, ...]:
         """The same of all of the frame."""
