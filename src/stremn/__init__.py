@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stremn.models import create_model, from_pretrained, save_pretrained
     from stremn.sessions import OnnxSession, PredictionSession, SegmentationResult, SegmentationSession
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "OnnxSession",

@@ -213,7 +213,7 @@ def test_every_option_reaches_the_session(predictor: Path, video: Path, tmp_path
         "grey": False,
         "architecture": "motion",
     }
-    assert summary_of(out)["settings"] == expected | {"precision": "float32"}
+    assert summary_of(out)["settings"] == expected
 
 
 def test_without_torchmetrics_there_is_no_ssim(

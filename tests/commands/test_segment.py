@@ -202,7 +202,7 @@ def test_every_option_reaches_the_session(weights: Path, video: Path, mask: Path
     assert done.status == 0, done.err
     settings = json.loads((out / "summary.json").read_text())["settings"]
     expected = chosen | {"multi_scale": True, "postprocess": True, "certainty": 0.0}
-    expected |= {"precision": "float32", "model": str(weights), "source": str(video)}
+    expected |= {"model": str(weights), "source": str(video)}
     assert settings == expected | {"masks": str(mask), "from": 0, "both_ways": False}
 
 

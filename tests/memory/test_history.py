@@ -63,6 +63,15 @@ def test_an_object_that_is_given_anew_was_not_looked_up() -> None:
     assert history.ages.nonzero()[0].tolist() == [2]
 
 
+def test_slots_of_corrections_come_last_and_are_not_chosen() -> None:
+    history = MemoryHistory()
+    history.add(4, {1: [0, 4, 3]})
+    history.add(5, {1: [0, 5, 5, 3]}, corrections=1)
+    assert history.moments[1] == [(4, [0, 4, 3]), (5, [0, 5, 3, 5])]
+    history.add(6, {1: [0, 5, 6, 3]}, corrections=1)
+    assert history.ages.nonzero()[0].tolist() == [2, 3], "of frame 3 alone"
+
+
 @given(st.lists(st.integers(-1, 30), min_size=1, max_size=5))
 def test_old_templates_share_the_last_bin(held: list[int]) -> None:
     history = MemoryHistory(ages=10)

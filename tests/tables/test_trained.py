@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from stremn.provenance import provenance
 from stremn.tables.trained import Training, read_training
+
+
+RECORD = provenance()
 
 
 @pytest.fixture
@@ -14,7 +18,7 @@ def run(tmp_path: Path) -> Path:
     (folder / "checkpoints" / "step-000050").mkdir(parents=True)
     for name in ("best", "model", "checkpoints/step-000050/model"):
         (folder / f"{name}.safetensors").touch()
-    (folder / "run.json").write_text(json.dumps({"device": "cpu", "machine": "m", "commit": "c", "seed": 0}))
+    (folder / "run.json").write_text(json.dumps({"device": "cpu", "seed": 0} | RECORD))
     log = [
         {"step": 50, "loss": 1.0, "seconds": 60.0},
         {"step": 50, "score": 0.9},
@@ -36,7 +40,8 @@ def test_the_run_beside_the_weights(run: Path) -> None:
     assert str(early) == "50 steps, 1 min"
     assert early is not None
     assert early.to_dict() == {
-        **{"steps": 50, "seconds": 60.0, "device": "cpu", "machine": "m", "commit": "c"}
+        **{"steps": 50, "seconds": 60.0, "device": "cpu"},
+        **{name: value for name, value in RECORD.items() if name != "command" and value is not None},
     }
 
 

@@ -165,7 +165,7 @@ def _evaluate_frames(
 ) -> None:
     """The figures of a prediction model beside those of the baselines."""
     from stremn.files import write_json
-    from stremn.files.outputs import check_folder, make_folder
+    from stremn.files.outputs import check_folder, make_folder, remove
     from stremn.metrics.prediction.frames import FIGURES
     from stremn.tables import Row, base_trial
     from stremn.tables.figures import RECORD, KeptClips
@@ -187,7 +187,7 @@ def _evaluate_frames(
     row = Row(Path(name).name, (trial,), file=name, training=read_training(name))
     if asked.out is not None:
         make_folder(asked.out)
-        (asked.out / RECORD).unlink(missing_ok=True)
+        remove(asked.out / RECORD)
     kept = KeptClips()
     rows, models = [row, *baseline_rows()], {trial.weights: model}
     lines, run = run_clips("evaluate", rows, parts, models, on_clip=kept.add)

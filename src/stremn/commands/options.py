@@ -188,7 +188,7 @@ class SessionOptions:
             "slots": settings.slots,
             "size": settings.size,
             "device": str(session.runtime.device),
-            "precision": str(session.runtime.dtype).removeprefix("torch."),
+            "precision": session.runtime.precision,
         }
 
     def describe_segmentation(self, session: "SegmentationSession | OnnxSession") -> dict[str, object]:

@@ -202,8 +202,7 @@ def segment_source(
                     folder.prepare()
                     clear_exports(folder.path / "exports")
                 write_mask(folder.picture(frame.name), result.labels)
-                assert following.session is not None
-                history.add(result.frame_index, following.session.frames_in_memory())
+                history.add(result.frame_index, *following.memory())
                 progress.advance()
             lost = [i for i in result.object_ids if result.lost[i]]
             video.write(overlay(frame.image, result.labels, lost=lost))
@@ -283,6 +282,16 @@ class _Following:
         if result is None:
             result = self.session.step(frame.image, None if corrects else objects, frame_index=index)
         return self.session.correct(objects) if corrects else result
+
+    def memory(self) -> tuple[dict[int, list[int]], int]:
+        """Frames in memory, and how many of its slots are for corrections."""
+        from stremn.sessions import OnnxSession
+
+        assert self.session is not None
+        held = self.session.frames_in_memory()
+        if isinstance(self.session, OnnxSession):
+            return held, 0
+        return held, self.session.rules.layout.corrections
 
 
 def _forward(frames: FrameSource, begin: int, earlier: Collection[int]) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""Video files that a run leaves behind."""
+"""Video and table files that a run leaves behind."""
 
 import csv
 import os

@@ -16,7 +16,9 @@ class MemoryHistory:
     When ``limit`` moments are stored, every second one is dropped and from then on half as many are taken.
 
     Attributes:
-        moments: by object id, pairs of a frame index and the frame in each slot after that frame.
+        moments: by object id, pairs of a frame index and the frame in each slot after that frame. Slots of
+            corrections come last, so that every other one keeps its place when they are added.
+        corrections: how many those are.
         ages: how many chosen templates were ``t`` frames older than the frame that was looked up in them, by
             ``t``.
 
@@ -29,9 +31,10 @@ class MemoryHistory:
         self.limit, self.every = limit, 1
         self.moments: dict[int, list[tuple[int, list[int]]]] = {}
         self.ages = np.zeros(ages + 1, np.int64)
+        self.corrections = 0
         self._before: Mapping[int, Sequence[int]] = {}
 
-    def add(self, frame_index: int, slots: Mapping[int, list[int]]) -> None:
+    def add(self, frame_index: int, slots: Mapping[int, list[int]], corrections: int = 0) -> None:
         """Take in what the memory holds after a frame.
 
         Ages are counted in what it held before, since a frame is looked up before it is written (Fig. 1).
@@ -39,13 +42,17 @@ class MemoryHistory:
         Args:
             frame_index: of the frame.
             slots: by object id the frame index in every slot, -1 = empty.
+            corrections: slots of corrected frames, see :class:`stremn.memory.MemoryLayout`.
         """
+        last = 1 + corrections
+        slots = {i: [*held[:1], *held[last:], *held[1:last]] for i, held in slots.items()}
         for object_id, held in slots.items():
             # An object that was given in this frame was not looked up.
             queried = self._before.get(object_id, ()) if held[0] != frame_index else ()
-            ages = [frame_index - index for index in queried[CHOSEN:] if index >= 0]
+            chosen = queried[CHOSEN : len(queried) - self.corrections]
+            ages = [frame_index - index for index in chosen if index >= 0]
             np.add.at(self.ages, np.minimum(ages, len(self.ages) - 1).astype(int), 1)
-        self._before = dict(slots)
+        self._before, self.corrections = slots, corrections
         if frame_index % self.every:
             return
         for object_id, held in slots.items():

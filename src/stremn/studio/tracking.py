@@ -93,12 +93,13 @@ class Tracker:
         return found
 
     def slot_names(self) -> list[str]:
-        """What each slot is for."""
+        """What each slot is for, as :class:`stremn.memory.MemoryHistory` orders them."""
         if self.session is None:
             return []
         layout = self.session.rules.layout
-        named = {"first": layout.permanent, "corrected": layout.corrections, "latest": layout.latest}
-        return [name for name, slots in (named | {"chosen": layout.chosen}).items() for _ in range(slots)]
+        named = {"first": layout.permanent, "latest": layout.latest, "chosen": layout.chosen}
+        named["corrected"] = layout.corrections
+        return [name for name, slots in named.items() for _ in range(slots)]
 
     def _frame_of(self, index: int) -> int:
         """The frame of the project that the session knows under an index, -1 for none."""
@@ -184,7 +185,8 @@ class Tracker:
     def _remember(self) -> None:
         """Note what the memory holds, and after which frame: both at once, as the page asks meanwhile."""
         assert self.session is not None
-        self.history.add(self.session.frame_index, self.session.frames_in_memory())
+        held, layout = self.session.frames_in_memory(), self.session.rules.layout
+        self.history.add(self.session.frame_index, held, layout.corrections)
         self._now = self.session.frame_index, self.at
 
 

@@ -134,7 +134,7 @@ def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int =
     figure, panels = _panels(rows, 1, (9, 2.6 * rows), fitted=False)
     figure.subplots_adjust(0.12, 0.2 / rows, 0.975, 1 - 0.12 / rows, hspace=0.36)
     for panel, object_id in zip(panels, ids):
-        _draw_slots(panel, object_id, history.moments[object_id])
+        _draw_slots(panel, object_id, history.moments[object_id], history.corrections)
     more = len(history.moments) - len(ids)
     if ids:
         panels[0].legend(loc="upper left", fontsize=8, ncols=3, frameon=False)
@@ -148,18 +148,22 @@ def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int =
     _save(figure, path)
 
 
-def _draw_slots(panel: Any, object_id: int, moments: list[tuple[int, list[int]]]) -> None:
+def _draw_slots(
+    panel: Any, object_id: int, moments: list[tuple[int, list[int]]], corrections: int
+) -> None:
     """One line per slot: over time, the frame that it holds."""
     frames = np.array([frame for frame, _ in moments])
     slots = max(len(held) for _, held in moments)
     held = np.full((len(moments), slots), np.nan)
     for row, (_, values) in enumerate(moments):
         held[row, : len(values)] = [np.nan if v < 0 else v for v in values]
-    for slot in range(slots):
-        kind = {0: "first frame", 1: "latest frame"}.get(slot, f"chosen slot {slot - 1}")
-        style = {0: ("black", 1.5), 1: ("0.6", 1.0)}.get(slot, (f"C{(slot - 2) % 10}", 1.8))
+    chosen = slots - corrections - 2
+    kinds = [("first frame", "black", 1.5), ("latest frame", "0.6", 1.0)]
+    kinds += [(f"chosen slot {n + 1}", f"C{n % 10}", 1.8) for n in range(chosen)]
+    kinds += [(f"correction {n + 1}", "black", 1.0) for n in range(corrections)]
+    for slot, (kind, colour, width) in enumerate(kinds):
         label = kind if slot < 8 else None
-        panel.step(frames, held[:, slot], where="post", color=style[0], lw=style[1], label=label)
+        panel.step(frames, held[:, slot], where="post", color=colour, lw=width, label=label)
     panel.set_ylabel(f"object {object_id}\nframe in slot")
     panel.set_title("which frame sits in which slot", fontsize=9, loc="right")
     panel.margins(x=0.01)

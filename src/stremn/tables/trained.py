@@ -20,7 +20,7 @@ class Training:
         steps: optimiser steps.
         seconds: of the steps and validations.
         chosen_step: of the best weights, where the file is those; ``None`` for the last ones.
-        device: where it ran, as ``machine``, ``commit`` of the source and ``started``, from the run's record.
+        device: where it ran, as ``machine``, ``commit`` of the source and ``date``, from the run's record.
     """
 
     text: str = ""
@@ -28,9 +28,9 @@ class Training:
     seconds: float | None = None
     chosen_step: int | None = None
     device: str | None = None
-    machine: str | None = None
+    machine: dict[str, Any] | None = None
     commit: str | None = None
-    started: str | None = None
+    date: str | None = None
 
     def __str__(self) -> str:
         """For a column of a table, as ``10000 steps, 2.1 h``."""
@@ -62,7 +62,7 @@ def read_training(weights: Path | str) -> Training | None:
     if not timed:
         return None
     scored = [entry for entry in log if "score" in entry and path.stem == "best"]
-    record: dict[str, Any] = {name: facts.get(name) for name in ("device", "machine", "commit", "started")}
+    record: dict[str, Any] = {name: facts.get(name) for name in ("device", "machine", "commit", "date")}
     return Training(
         steps=int(checkpoint[1] if checkpoint else timed[-1]["step"]),
         seconds=float(timed[-1]["seconds"]),
