@@ -276,7 +276,7 @@ def test_no_past_frame_stays_alive(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("name", ["camera:97", "97"])
 def test_a_missing_camera_is_told(name: str) -> None:
     with pytest.raises(StremnError, match="camera:97"):
-        open_source(name, camera_size=(480, 640), camera_rate=30)
+        open_source(name)
 
 
 def test_a_camera_name_without_number_is_refused() -> None:

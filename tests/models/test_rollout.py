@@ -9,7 +9,6 @@ import torch
 from small_models import fill_added
 from stremn.models import PREDICTORS, Predictor, create_model
 from stremn.models.predictor import forecast_clip
-from stremn.models.simvp import SimVP
 from stremn.sessions import PredictionSession
 
 NARROW = {"widths": (8, 8, 16, 16, 16, 16), "key_dim": 8, "value_dim": 8, "update_dim": 8}
@@ -45,29 +44,6 @@ def test_a_clip_is_foreseen_as_by_a_session(model: Predictor) -> None:
         shown = torch.from_numpy(session.predict(3)).float() / 255
         shown = shown[:, None] if shown.dim() == 3 else shown.permute(0, 3, 1, 2)
         assert (shown - expected).abs().max() <= 0.51 / 255
-
-
-@torch.no_grad()
-def test_every_frame_but_the_first_can_be_predicted(model: Predictor) -> None:
-    frames = clip(model, 6)
-    every = forecast_clip(model, frames, 4, every=True)
-    assert every.shape[1] == 5
-    torch.testing.assert_close(every[:, 3:], forecast_clip(model, frames, 4))
-    torch.testing.assert_close(every[:, 0], forecast_clip(model, frames[:, :2], 1)[:, 0])
-
-
-@torch.no_grad()
-def test_the_truth_is_given_to_the_clips_that_are_to_have_it(model: Predictor) -> None:
-    if isinstance(model, SimVP):
-        pytest.skip("draws its frames at once, from nothing but the observed ones")
-    frames = clip(model, 7)
-    truth = torch.tensor([[True, False], [True, False], [True, False]])
-    found = forecast_clip(model, frames, 3, truth=truth)
-    told = torch.cat([forecast_clip(model, frames[:, : t + 1], t) for t in range(3, 7)], dim=1)
-    alone = forecast_clip(model, frames, 3)
-    torch.testing.assert_close(found[0], told[0])
-    torch.testing.assert_close(found[1], alone[1])
-    assert not torch.allclose(told, alone)
 
 
 def test_truth_is_no_part_of_a_prediction(model: Predictor) -> None:

@@ -8,7 +8,6 @@ import pytest
 from stremn.provenance import provenance
 from stremn.tables.trained import Training, read_training
 
-
 RECORD = provenance()
 
 

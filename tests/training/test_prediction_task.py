@@ -74,7 +74,6 @@ def test_the_recipe_that_ships_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"observed": 0}, "'observed'"),
         ({"held_digits": (20, 40)}, "overlap"),
         ({"train_digits": (3,)}, "'train_digits'"),
-        ({"feed_truth": 1.5}, "'feed_truth'"),
         ({"mse_weight": -1.0}, "'mse_weight'"),
         ({"gap": 5}, "'gap' is of 'videos'"),
         ({"held_out": ("a",)}, "'held_out' is of 'videos'"),
@@ -123,7 +122,6 @@ def test_the_weights_of_the_loss_are_weights(digits: Path) -> None:
 
     plain = loss()
     assert loss(mse_weight=3.0) == pytest.approx(3 * plain, rel=1e-5)
-    assert loss(observed_weight=1.0) > plain
     paper = loss(mse_weight=0.0, l1_weight=1.0, l2_weight=1.0, gradient_weight=1.0)
     parts = [loss(mse_weight=0.0, **{name: 1.0}) for name in none]
     assert paper == pytest.approx(sum(parts), rel=1e-5)
@@ -148,19 +146,6 @@ def test_a_share_of_the_clips_is_to_be_remembered(digits: Path, tmp_path: Path) 
     made = [torch.equal(a, b) for a, b in zip(clips[2], clips[1], strict=True)]
     assert real == [not m for m in made]
     assert 2 < sum(real) < 10
-
-
-def test_the_truth_is_fed_less_and_less(digits: Path) -> None:
-    task = PredictionTask(recipe(digits, feed_truth=1.0, feed_until=0.5, steps=100, config={"slots": 2}), CPU)
-    never = PredictionTask(recipe(digits, steps=100, config={"slots": 2}), CPU)
-    model, batch = task.new_model(), batch_of(task)
-
-    def loss(of: PredictionTask, step: int) -> float:
-        return float(of.loss(model, batch, draw(step)).detach())
-
-    # At the first step the last prediction starts from the truth, after half of them from a prediction.
-    assert loss(task, 0) != loss(never, 0)
-    assert loss(task, 50) == loss(task, 99) == loss(never, 0)
 
 
 def test_validation_is_the_same_for_every_seed_and_of_other_digits(digits: Path) -> None:

@@ -282,7 +282,7 @@ def test_segmentation_killed(precision: str, recipe: SegmentationRecipe, tmp_pat
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_prediction_killed(precision: str, digits: Path, tmp_path: Path) -> None:
-    """Clips of digits, a narrow model whose slots are contested, truth fed less and less, the average."""
+    """Clips of digits, a narrow model whose slots are contested, the average."""
     widths = {"widths": (8,) * 6, "key_dim": 8, "value_dim": 8, "update_dim": 8}
     torch.manual_seed(0)
     start = save_pretrained(create_model("stremn-predict-mnist", **widths), tmp_path / "start.safetensors")
@@ -296,7 +296,6 @@ def test_prediction_killed(precision: str, digits: Path, tmp_path: Path) -> None
         batch=(2,),
         observed=3,
         config={"slots": 2},
-        feed_truth=1.0,
         steps=10,
         warmup=1,
         workers=0,

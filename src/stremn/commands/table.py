@@ -87,8 +87,8 @@ class TableOptions(options.DataOptions):
         return found
 
 
-VARIED = {1: "policy", 2: "slots", 3: "postprocess", 4: "views", 6: "fusion"}
-"""Settings that the rows of a table differ in."""
+VARIED = {1: "policy", 2: "slots", 3: "postprocess"}
+"""Options that would set what the rows of a table differ in."""
 
 NOT_OF_TABLES = ("model", "seed", "multi_scale")
 """Options of a session that no table has: its rows decide."""
@@ -140,14 +140,15 @@ def _run(
     Raises:
         StremnError: on options, data or weights that cannot be used, before any run where possible.
     """
-    if number != 5 and number not in VARIED:
+    if number not in range(1, 7):
         raise StremnError(
             f"there is no table {number} here: choose 1 (policies), 2 (slots), 3 (testing), "
             "4 (YouTube-VOS), 5 (prediction) or 6 (fusion)"
         )
     if number != 5:
-        varied = getattr(session, VARIED[number], None) is not None
-        options.refuse(f"table {number}, whose rows differ in it", **{VARIED[number]: varied})
+        if varied := VARIED.get(number):
+            given = getattr(session, varied, None) is not None
+            options.refuse(f"table {number}, whose rows differ in it", **{varied: given})
         options.refuse(f"table {number}", trained=asked.trained)
     from stremn.commands.prediction_tables import prediction_ablation, prediction_table
     from stremn.commands.segmentation_tables import segmentation_table

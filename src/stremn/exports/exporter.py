@@ -4,7 +4,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from stremn.errors import StremnError
-from stremn.files.outputs import make_folder, part_name, remove, replacing, write_error
+from stremn.files.outputs import make_folder, part_name, remove, replacing, writing
 
 __all__ = [
     "UNWRITABLE",
@@ -28,7 +28,6 @@ __all__ = [
     "VideoFacts",
     "dumped",
     "separated",
-    "told",
     "write_bytes",
 ]
 
@@ -248,14 +247,14 @@ class DatasetExporter(Exporter):
         super().__init__(folder, video, categories)
         self.path = folder / self.text
         make_folder(self.path.parent)
-        with told(self.path):
+        with writing(self.path):
             self.spool = Spool(self.path.parent)
 
     def write(self, frame: LabelledFrame) -> None:
         """Write the picture and keep its annotations on disk."""
         if self.pictures is not None:
             write_bytes(self.folder / self.pictures / f"{frame.name}.jpg", frame.jpeg)
-        with told(self.path):
+        with writing(self.path):
             self.annotate(frame)
 
     def close(self) -> None:
@@ -271,15 +270,6 @@ class DatasetExporter(Exporter):
     @abstractmethod
     def lines(self) -> Iterator[str]:
         """The text, line by line."""
-
-
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Tell what the disk says as an error of writing this file."""
-    try:
-        yield
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

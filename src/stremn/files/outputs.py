@@ -28,6 +28,7 @@ __all__ = [
     "write_png",
     "write_text",
     "write_zip",
+    "writing",
 ]
 
 # A file-size limit meets the user as a full disk does: the next byte has no place.
@@ -56,6 +57,15 @@ def write_error(path: Path, error: Exception) -> StremnError:
         reason = os.strerror(number) if number and number > 0 else one_line(error)
         return StremnError(f"cannot write {path} ({reason}): choose a folder that you may write to")
     return StremnError(f"cannot write {path} ({one_line(error)}): choose another size, rate or kind of file")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell what the disk says within as an error of writing this file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 @contextmanager
@@ -111,10 +121,8 @@ def remove(path: Path) -> None:
     Raises:
         StremnError: if it cannot be removed.
     """
-    try:
+    with writing(path):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def write_zip(path: Path, files: Mapping[str, Path]) -> None:
@@ -139,11 +147,9 @@ def check_folder(path: Path, overwrite: bool = True) -> None:
     """
     if path.exists() and not path.is_dir():
         raise StremnError(f"output {path} is a file: give a folder")
-    try:
+    with writing(path):
         if not overwrite and path.is_dir() and any(path.iterdir()):
             raise StremnError(f"output folder {path} is not empty: empty it, or set 'overwrite'")
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def make_folder(path: Path) -> None:
@@ -153,10 +159,8 @@ def make_folder(path: Path) -> None:
         StremnError: if it cannot be made or is a file.
     """
     check_folder(path)
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 class OutputFolder:

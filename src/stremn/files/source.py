@@ -19,21 +19,13 @@ _PAGED = ("WEBP", "TIFF")
 _ANIMATED = (*_PAGED, "GIF")
 
 
-def open_source(
-    source: str | Path,
-    *,
-    without: str | Path | None = None,
-    camera_size: tuple[int, int] | None = None,
-    camera_rate: int | None = None,
-) -> FrameSource:
+def open_source(source: str | Path, *, without: str | Path | None = None) -> FrameSource:
     """Open a video file, a folder of frames, a camera (``camera:0``, or ``0``) or a stream by its address.
 
     Args:
         source: path, camera name, or URL (HTTP, RTSP), with user and password where they are needed; a number
             is a camera unless a file of that name exists.
         without: a file that is no frame although it may lie in the folder of frames, such as the mask.
-        camera_size: ``(h, w)`` in pixels to ask of the camera; its own choice when ``None``.
-        camera_rate: frames per second to ask of the camera.
 
     Raises:
         StremnError: if the source is missing, empty, not a video, or holds no frames.
@@ -45,7 +37,7 @@ def open_source(
     if camera and not there:
         from stremn.files.streams import open_camera
 
-        return open_camera(int(camera[1]), size=camera_size, rate=camera_rate)
+        return open_camera(int(camera[1]))
     if URL.match(text):
         from stremn.files.streams import open_url
 

@@ -80,26 +80,16 @@ class StreamSource(FrameSource):
         self._container.close()
 
 
-def open_camera(number: int, *, size: tuple[int, int] | None, rate: int | None) -> StreamSource:
-    """Open a camera of this machine.
-
-    Args:
-        number: from 0.
-        size: ``(h, w)`` in pixels to ask for; its own choice when ``None``.
-        rate: frames per second to ask for.
+def open_camera(number: int) -> StreamSource:
+    """Open a camera of this machine, counted from 0.
 
     Raises:
         StremnError: if there is no such camera or it cannot be opened.
     """
     name = f"camera:{number}"
-    options: dict[str, str] = {}
-    if size:
-        options["video_size"] = f"{size[1]}x{size[0]}"
-    if rate:
-        options["framerate"] = str(rate)
-    device, kind = f"/dev/video{number}", "v4l2"
+    device, kind, options = f"/dev/video{number}", "v4l2", dict[str, str]()
     if sys.platform == "darwin":
-        device, kind, options = str(number), "avfoundation", {"framerate": "30", **options}
+        device, kind, options = str(number), "avfoundation", {"framerate": "30"}
     elif sys.platform == "win32":
         device, kind = f"video={_windows_camera(number, name)}", "dshow"
     try:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stremn.memory.slots import SlotMemory
 from stremn.ops import target_fit
-from stremn.ops.read import Method, Similarity
+from stremn.ops.read import Similarity
 
 __all__ = ["read_given_target", "read_separately", "read_target", "surely_visible"]
 
@@ -19,7 +19,6 @@ def read_separately(
     *,
     similarity: Similarity = "dot",
     scale: float | None = None,
-    method: Method = "auto",
 ) -> Tensor:
     """Read the given slots (permanent and corrections), the latest and the chosen ones each by themselves.
 
@@ -31,7 +30,6 @@ def read_separately(
         query_key: ``(O, N, Ck)``.
         similarity: see :func:`stremn.ops.affinity`.
         scale: see there.
-        method: see :func:`stremn.ops.space_time_read`.
 
     Returns:
         ``(O, N, 3·Cv)``.
@@ -43,7 +41,7 @@ def read_separately(
         raise ValueError("a memory is read in parts only if it has a permanent slot")
     first, latest = memory.layout.first_chosen, int(memory.layout.latest)
     parts = [n for n in (memory.layout.given, latest, memory.slots - first) if n]
-    readout = memory.read(query_key, similarity=similarity, scale=scale, method=method, parts=parts)
+    readout = memory.read(query_key, similarity=similarity, scale=scale, parts=parts)
     readout = readout.unflatten(-1, (len(parts), -1))
     holds = torch.stack([part.any(dim=1) for part in memory.occupied.split(parts, dim=1)], dim=1)
     readout = torch.where(holds[:, None, :, None], readout, readout[:, :, :1])

@@ -47,7 +47,7 @@ class Fusion:
         if self.targets == "all-others":
             choices = [torch.full_like(memory.seen, slot) for slot in range(first, slots)]
         else:
-            scores = update_similarity(deleted.update_key, memory.update_key, block=1024).detach()
+            scores = update_similarity(deleted.update_key, memory.update_key).detach()
             lowest = self.targets == "least-similar"
             scores = scores.masked_fill(~others, torch.inf if lowest else -torch.inf)
             choices = [scores.argmin(dim=1) if lowest else scores.argmax(dim=1)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 from stremn.memory.policies import Contest, Policy
 from stremn.memory.rules import MemoryLayout
 from stremn.ops import mix_slots, replace_slots, space_time_read, target_fit, update_similarity
-from stremn.ops.read import Method, Similarity
+from stremn.ops.read import Similarity
 
 __all__ = ["EMPTY", "EXACT", "SlotMemory", "Template"]
 
@@ -193,7 +192,6 @@ class SlotMemory:
         *,
         similarity: Similarity = "dot",
         scale: float | None = None,
-        method: Method = "auto",
         parts: Sequence[int] = (),
     ) -> Tensor:
         """Read the memory for every position of the query, Eq. (5).
@@ -202,7 +200,6 @@ class SlotMemory:
             query_key: ``(O, N, Ck)``.
             similarity: see :func:`stremn.ops.affinity`.
             scale: see there.
-            method: see :func:`stremn.ops.space_time_read`.
             parts: numbers of slots that are read by themselves, in order; empty reads all together.
 
         Returns:
@@ -217,7 +214,6 @@ class SlotMemory:
             scale=scale,
             occupied=self.occupied.repeat_interleave(positions, dim=1),
             parts=[n * positions for n in parts],
-            method=method,
         )
 
     def update(
@@ -389,8 +385,7 @@ class SlotMemory:
             asking = getattr(contender, policy.compares)
             if policy.compares == "update_key" and contender.contender_key is not None:
                 asking = contender.contender_key
-            score = partial(update_similarity, block=1024)
-            scores = when(exists.any(), score, asking.new_zeros(frames.shape), asking, bank)
+            scores = when(exists.any(), update_similarity, asking.new_zeros(frames.shape), asking, bank)
         pinned = self.layout.permanent and self.layout.latest
         slot = policy.choose(Contest(frames, memory.seen, scores, pinned, noise, tau, generator))
         if slot.is_floating_point():

@@ -190,9 +190,6 @@ class MotionPredictor(Predictor):
         predicted: Tensor,
         state: PredictorState,
         rules: Rules | None = None,
-        *,
-        truth: Tensor | None = None,
-        given: Tensor | None = None,
     ) -> PredictorState:
         """Go on from a predicted frame, which is looked at and never read from; see the base class."""
         now, rules = dict(state.carried), self.rules() if rules is None else rules
@@ -202,16 +199,7 @@ class MotionPredictor(Predictor):
         now["key"], _ = self._keys(predicted, now["velocity"])
         now["since"], now["ways"], now["views"] = now["since"] + 1, now["ahead"], now["views_ahead"]
         now["known"] = torch.cat([now["known"][:, :-2], _coarse(now["velocity"])], dim=1)
-        ahead = self._look_ahead(now, predicted, state.memory, rules)
-        if truth is None or given is None or not given.any():
-            return ahead
-        # Without gradients the memory would be written in place.
-        others = self.observe(truth, state.copy(), rules).tensors()
-        mixed = {
-            name: torch.where(given.view(-1, *(1,) * (tensor.dim() - 1)), others[name], tensor)
-            for name, tensor in ahead.tensors().items()
-        }
-        return PredictorState.of(mixed, state.memory.layout)
+        return self._look_ahead(now, predicted, state.memory, rules)
 
     def predict(self, state: PredictorState) -> Tensor:
         """What the sources show, by their shares; see the base class."""

@@ -120,9 +120,6 @@ class Predictor(nn.Module, ABC):
         predicted: Tensor,
         state: PredictorState,
         rules: Rules | None = None,
-        *,
-        truth: Tensor | None = None,
-        given: Tensor | None = None,
     ) -> PredictorState:
         """Go on from a predicted frame, by default as if it had been observed.
 
@@ -130,12 +127,7 @@ class Predictor(nn.Module, ABC):
             predicted: what :meth:`predict` made of the state ``(B, C, h, w)``.
             state: see :meth:`observe`.
             rules: see there.
-            truth: the true frame ``(B, C, h, w)``, to be observed in place of the predicted one by the videos
-                that are given it.
-            given: which these are ``(B,)`` bool.
         """
-        if truth is not None and given is not None:
-            predicted = torch.where(given.view(-1, 1, 1, 1), truth, predicted)
         return self.observe(predicted, state, rules)
 
     def read_from(self, state: PredictorState) -> tuple[Tensor, Tensor] | None:
@@ -178,9 +170,6 @@ def forecast_clip(
     frames: Tensor,
     observed: int,
     rules: Rules | None = None,
-    *,
-    truth: Tensor | None = None,
-    every: bool = False,
 ) -> Tensor:
     """The frames that follow the observed ones, each foreseen from the predictions before it.
 
@@ -189,12 +178,9 @@ def forecast_clip(
         frames: whole clips ``(B, T, C, h, w)`` in [0, 1].
         observed: M, the frames that the model is given, 1 to T - 1.
         rules: of the memory; ``None`` is the model's.
-        truth: which clips are given the true frame in place of a prediction ``(T - M - 1, B)`` bool
-            (scheduled sampling, Bengio et al. 2015, https://arxiv.org/abs/1506.03099); ``None`` for none.
-        every: predict the observed frames, all but the first, as well.
 
     Returns:
-        Frames ``M … T - 1`` ``(B, T - M, C, h, w)`` float32, or with ``every`` frames ``1 … T - 1``.
+        Frames ``M … T - 1`` ``(B, T - M, C, h, w)`` float32.
 
     Raises:
         ValueError: if there is nothing to observe or nothing to predict.
@@ -207,8 +193,7 @@ def forecast_clip(
         if state is None or t < observed:
             state = model.observe(frames[:, t], state, rules)
         else:
-            given = None if truth is None else truth[t - observed]
-            state = model.follow(found[-1], state, rules, truth=frames[:, t], given=given)
-        if every or t + 1 >= observed:
+            state = model.follow(found[-1], state, rules)
+        if t + 1 >= observed:
             found.append(model.predict(state))
     return torch.stack(found, dim=1)

@@ -1,7 +1,5 @@
 """SimVP, which draws all frames to come at once from the observed ones, with convolutions alone."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -82,10 +80,8 @@ class SimVP(Predictor):
         """The frame after those observed and gone on with ``(B, C, h, w)`` in [0, 1]."""
         return self._found(state)[:, max(int(state.carried["ahead"]), 0)]
 
-    def follow(
-        self, predicted: Tensor, state: PredictorState, rules: Rules | None = None, **given: Any
-    ) -> PredictorState:
-        """Go on to the next of the frames that were found at once, whatever is given in place of one."""
+    def follow(self, predicted: Tensor, state: PredictorState, rules: Rules | None = None) -> PredictorState:
+        """Go on to the next of the frames that were found at once, whatever was predicted."""
         found, ahead = self._found(state), max(int(state.carried["ahead"]), 0) + 1
         if ahead < self.config.frames:
             return self._state(state.carried["frames"], found, ahead)

@@ -17,14 +17,14 @@ __all__ = [
 ]
 
 
-def update_similarity(candidate: Tensor, slots: Tensor, *, block: int | None = None) -> Tensor:
+def update_similarity(candidate: Tensor, slots: Tensor, *, block: int = 1024) -> Tensor:
     """Mean over positions of the candidate of the best cosine in each slot, Eq. (1).
 
     Args:
         candidate: update keys of the new template, ``(O, N, C)``.
         slots: update keys of the slots, ``(O, K, M, C)``; ``M`` need not equal ``N``.
         block: positions of the candidate handled at a time, so that no more than ``block × K·M``
-            cosines exist at once; ``None`` handles all together. The result is the same.
+            cosines exist at once. The result is the same.
 
     Returns:
         Scores ``(O, K)`` in [-1, 1], differentiable in both arguments.
@@ -48,7 +48,7 @@ def update_similarity(candidate: Tensor, slots: Tensor, *, block: int | None = N
     candidate = F.normalize(candidate, dim=-1)
     bank = F.normalize(slots, dim=-1).flatten(1, 2).transpose(1, 2)
     total = candidate.new_zeros((objects, count), dtype=torch.promote_types(candidate.dtype, torch.float32))
-    for part in candidate.split(block or positions, dim=1):
+    for part in candidate.split(block, dim=1):
         cosine = (part @ bank).unflatten(2, (count, slot_positions))
         total = total + cosine.amax(dim=3).sum(dim=1, dtype=total.dtype)
     return total / positions

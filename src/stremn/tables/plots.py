@@ -148,9 +148,7 @@ def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int =
     _save(figure, path)
 
 
-def _draw_slots(
-    panel: Any, object_id: int, moments: list[tuple[int, list[int]]], corrections: int
-) -> None:
+def _draw_slots(panel: Any, object_id: int, moments: list[tuple[int, list[int]]], corrections: int) -> None:
     """One line per slot: over time, the frame that it holds."""
     frames = np.array([frame for frame, _ in moments])
     slots = max(len(held) for _, held in moments)

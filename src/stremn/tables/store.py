@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from stremn.errors import StremnError
-from stremn.files.outputs import write_error, write_text
+from stremn.files.outputs import write_text, writing
 
 __all__ = ["Result", "ResultStore", "Score", "key_of"]
 
@@ -93,11 +93,8 @@ class ResultStore(Generic[AnyScore]):
         self._results[key] = result
         if self.path is None:
             return
-        try:
-            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(_line(key, result))
-        except OSError as error:
-            raise write_error(self.path, error) from error
+        with writing(self.path), self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(_line(key, result))
 
     def forget(self, key: str) -> None:
         """Let a result be made again; the file keeps it until then."""

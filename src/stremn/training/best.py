@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stremn.errors import StremnError
-from stremn.files.outputs import write_error
+from stremn.files.outputs import make_folder
 from stremn.models import from_pretrained, reconfigured
 from stremn.training.run import RunState, load_state
 from stremn.training.task import Task
@@ -112,10 +112,7 @@ class BestWeights:
         name = f"step-{step:06d}.safetensors"
         chosen = self._chosen(state.best_weights | {name: score})
         if name in chosen:
-            try:
-                self.folder.mkdir(exist_ok=True)
-            except OSError as error:
-                raise write_error(self.folder, error) from error
+            make_folder(self.folder)
             self.task.save_model(model, self.folder / name)
             state.best_weights = chosen
             self.write_mean(state)

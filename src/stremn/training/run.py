@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch.optim import Optimizer
 
 from stremn.errors import StremnError, one_line
-from stremn.files.outputs import write_error, write_json, write_png, write_text
+from stremn.files.outputs import make_folder, write_error, write_json, write_png, write_text, writing
 from stremn.files.tensors import write_tensors
 from stremn.provenance import provenance, versions
 from stremn.training.plan import optimizer_state, restore_optimizer
@@ -276,11 +276,8 @@ class RunFolder:
 
     def log(self, record: dict[str, Any]) -> None:
         """Append a line to the log, and its numbers to the TensorBoard file under ``record["step"]``."""
-        try:
-            with (self.out / LOG).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise write_error(self.out / LOG, error) from error
+        with writing(self.out / LOG), (self.out / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
         if self._board is not None:
             kind = "train" if "loss" in record else "validation"
             for name, value in record.items():
@@ -291,10 +288,7 @@ class RunFolder:
     def show(self, picture: np.ndarray, step: int) -> None:
         """Keep a picture ``(H, W, 3)`` uint8."""
         path = self.out / "pictures" / f"step-{step:06d}.png"
-        try:
-            path.parent.mkdir(exist_ok=True)
-        except OSError as error:
-            raise write_error(path.parent, error) from error
+        make_folder(path.parent)
         write_png(path, Image.fromarray(picture))
         if self._board is not None:
             self._board.add_image("validation", picture, step, dataformats="HWC")

@@ -84,11 +84,6 @@ class PredictionRecipe(Recipe):
     """Share of clips that are generated to be remembered, see :class:`stremn.data.MemoryClips`."""
     gap: int = bounded(1, 1)
     """Frames of a clip are this far apart in the video, in training and validation."""
-    feed_truth: float = bounded(0.0, 0, 1)
-    """Share of predictions that are replaced by the truth at the first step, before the next one is
-    predicted; falls linearly."""
-    feed_until: float = bounded(0.5, 0, 1)
-    """Share of the steps after which none is replaced."""
     l1_weight: float = bounded(1.0, 0)
     """Weight of the first term of :func:`stremn.training.prediction.losses.prediction_loss`."""
     l2_weight: float = bounded(1.0, 0)
@@ -99,8 +94,6 @@ class PredictionRecipe(Recipe):
     """Weight of the plain mean squared error."""
     log_weight: float = bounded(0.0, 0)
     """Weight of the logarithm of each frame's mean squared error, which PSNR is."""
-    observed_weight: float = bounded(0.0, 0)
-    """Weight of the same loss on the observed frames, predicted one ahead."""
     validate_clips: int = bounded(64, 1, 1_000_000)
     """How many fixed clips validation predicts."""
 
@@ -185,18 +178,7 @@ class PredictionTask(Task):
             rules = replace(rules, noise=True, generator=draw.own)
         frames = batch.frames
         observed = frames.shape[1] - min(recipe.frames) + recipe.observed
-        left = 1 - draw.step / max(1.0, recipe.feed_until * recipe.steps)
-        chance = torch.rand(
-            (frames.shape[1] - observed, len(frames)), generator=draw.own, device=frames.device
-        )
-        truth = chance < recipe.feed_truth * left if left > 0 and recipe.feed_truth else None
-        every = recipe.observed_weight > 0 and observed > 1
-        found = forecast_clip(network, frames, observed, rules, truth=truth, every=every)
-        if not every:
-            return self._distance(found, frames[:, observed:])
-        before, after = found.split([observed - 1, frames.shape[1] - observed], dim=1)
-        loss = self._distance(after, frames[:, observed:])
-        return loss + recipe.observed_weight * self._distance(before, frames[:, 1:observed])
+        return self._distance(forecast_clip(network, frames, observed, rules), frames[:, observed:])
 
     def _distance(self, found: Tensor, truth: Tensor) -> Tensor:
         recipe = self.recipe
