@@ -404,7 +404,7 @@ def scores(rng: random.Random, seeds: Seeds, folder: Path) -> None:
         else:
             path.write_bytes(damaged(rng, path.read_bytes()))
     table = score_folders(masks, seeds.root / "davis", jobs=1)
-    json.loads(table.to_json())
+    json.dumps(table.to_dict())
 
 
 @door

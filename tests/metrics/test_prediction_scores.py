@@ -197,7 +197,7 @@ def test_scorer_keeps_no_frames() -> None:
 
 def test_json_says_what_the_conventions_are() -> None:
     scores = score(videos(0, 1, 2, 1, 16, 16), videos(1, 1, 2, 1, 16, 16))
-    data = json.loads(scores.to_json())
+    data = json.loads(json.dumps(scores.to_dict()))
     assert set(data["conventions"]) == {"predrnn", "openstl", "simvp"}
     assert data["means"]["mse"] == pytest.approx(scores["mse"])
     assert PredictionScores.from_dict(data) == scores

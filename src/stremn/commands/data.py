@@ -23,11 +23,6 @@ MOST_LINES = 10
 data = typer.Typer(name="data", no_args_is_help=True, help="Look into data sets.")
 
 
-@data.callback()
-def _group() -> None:
-    """Look into data sets."""
-
-
 @data.command("check")
 def check(
     root: Annotated[Path, typer.Argument(help="A data set, or a folder of data sets.")],

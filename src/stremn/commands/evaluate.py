@@ -230,7 +230,7 @@ def score(
     The table is in percent; JSON and CSV hold fractions of 1. The first and the last frame are not scored;
     of YouTube-VOS each object is, from the frame after the one that gives it to the last.
     """
-    from stremn.files import write_text
+    from stremn.files import write_json, write_text
     from stremn.metrics import score_folders
 
     options.check_writable(json_file, csv_file)
@@ -242,9 +242,10 @@ def score(
             jobs=jobs,
             progress=lambda done, total: seen("scoring", done, total),
         )
-    for path, text in ((json_file, table.to_json), (csv_file, table.to_csv)):
-        if path:
-            write_text(path, text())
+    if json_file:
+        write_json(json_file, table.to_dict())
+    if csv_file:
+        write_text(csv_file, table.to_csv())
     show(render_scores(table))
 
 

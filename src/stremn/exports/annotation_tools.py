@@ -87,9 +87,6 @@ class LabelMe(Exporter):
         write_bytes(self.folder / "labelme" / f"{frame.name}.jpg", frame.jpeg)
         write_text(self.folder / "labelme" / f"{frame.name}.json", dumped(data))
 
-    def close(self) -> None:
-        """Nothing is left to write."""
-
 
 class Yolo(Exporter):
     """YOLO segmentation as Ultralytics reads it: an object is one polygon, its parts joined by thin lines."""

@@ -207,9 +207,8 @@ class Exporter(ABC):
             StremnError: if the disk is full or the folder cannot be written to.
         """
 
-    @abstractmethod
-    def close(self) -> None:
-        """Complete the files; called once.
+    def close(self) -> None:  # noqa: B027
+        """Complete the files; called once. By default nothing is left to write.
 
         Raises:
             StremnError: if the disk is full.

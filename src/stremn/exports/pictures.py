@@ -46,9 +46,6 @@ class Alpha(Exporter):
             make_folder(path.parent)
         write_png(path, Image.fromarray(frame.cut_out))
 
-    def close(self) -> None:
-        """Nothing is left to write."""
-
 
 class AlphaWriter(VideoWriter):
     """Writes frames ``(H, W, 4)`` uint8 RGBA."""

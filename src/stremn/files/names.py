@@ -17,6 +17,7 @@ __all__ = [
     "read_names",
     "read_split",
     "some_of",
+    "split_entry",
     "tell_left_out",
     "without_password",
 ]
@@ -52,6 +53,16 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     parts = re.split(r"([0-9]+)", name)
     key = [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
     return [*key, (-1, 0, name)]
+
+
+def split_entry(entry: str) -> tuple[str, str]:
+    """What stands before the colon of ``path:rest`` and after it; a path may have colons of its own.
+
+    All of it if that exists, else the first start that does; where none does, all of it is the path.
+    """
+    cuts = [len(entry), *(i for i, character in enumerate(entry) if character == ":")]
+    cut = next((i for i in cuts if Path(entry[:i]).exists()), len(entry))
+    return entry[:cut], entry[cut + 1 :]
 
 
 def image_files(folder: Path) -> list[Path]:

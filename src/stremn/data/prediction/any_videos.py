@@ -7,7 +7,7 @@ from stremn.data.prediction.human_actions import read_human36m, read_kth
 from stremn.data.prediction.reels import ImageReel, Reel, VideoReel
 from stremn.data.segmentation.videos import resolution_folder
 from stremn.errors import StremnError
-from stremn.files.names import VIDEO_SUFFIXES, image_files, natural_key, read_names
+from stremn.files.names import VIDEO_SUFFIXES, image_files, natural_key, read_names, split_entry
 
 __all__ = ["KINDS", "kind_of", "open_reels", "read_reels"]
 
@@ -34,11 +34,8 @@ def open_reels(entry: str, split: str = "train") -> list[Reel]:
     """
     if kind := kind_of(entry):
         return KINDS[kind](entry.removeprefix(f"{kind}:"), split)
-    # A colon may also be part of a path.
-    cuts = [len(entry), *(i for i, character in enumerate(entry) if character == ":")]
-    cut = next((i for i in cuts if Path(entry[:i]).exists()), len(entry))
-    names = entry[cut + 1 :]
-    return read_reels(entry[:cut], read_names(Path(names), "videos") if names else None)
+    path, names = split_entry(entry)
+    return read_reels(path, read_names(Path(names), "videos") if names else None)
 
 
 def read_reels(path: Path | str, names: Iterable[str] | None = None) -> list[Reel]:

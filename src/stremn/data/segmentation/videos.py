@@ -12,7 +12,7 @@ from stremn.data.segmentation.images import read_rgb
 from stremn.errors import StremnError
 from stremn.files import Legend, read_mask
 from stremn.files.images import read_orientation
-from stremn.files.names import image_files, natural_key, read_split, tell_left_out
+from stremn.files.names import image_files, natural_key, read_split, split_entry, tell_left_out
 
 __all__ = [
     "META_FILE",
@@ -94,12 +94,10 @@ def open_videos(entry: str) -> list[Video]:
     Raises:
         StremnError: if the folder is missing, and as :func:`read_videos`.
     """
-    # A colon may also be part of a path.
-    cuts = [len(entry), *(i for i, character in enumerate(entry) if character == ":")]
-    cut = next((i for i in cuts if Path(entry[:i]).is_dir()), None)
-    if cut is None:
+    root, split = split_entry(entry)
+    if not Path(root).is_dir():
         raise StremnError(f"{entry.partition(':')[0]}: no such folder; give the root of a video data set")
-    return read_videos(entry[:cut], entry[cut + 1 :] or None)
+    return read_videos(root, split or None)
 
 
 def read_videos(root: Path | str, split: Path | str | None = None, part: str = "train") -> list[Video]:

@@ -1,6 +1,5 @@
 """Scores of predicted videos, frame by frame over the horizon."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -64,10 +63,6 @@ class PredictionScores:
             "curves": {name: list(curve) for name, curve in self.curves.items()},
             "conventions": {name: text for name, text in CONVENTIONS.items() if name in used},
         }
-
-    def to_json(self) -> str:
-        """``to_dict`` as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -159,10 +158,6 @@ class ScoreTable:
             "sequences": {s.sequence: {"object_count": s.object_count} | s.values() for s in self.sequences},
             "objects": [_named(o.sequence, o.object_id, o) for o in self.objects],
         }
-
-    def to_json(self) -> str:
-        """``to_dict`` as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def to_csv(self) -> str:
         """One row per object, per sequence and overall; the column ``level`` tells them apart."""
