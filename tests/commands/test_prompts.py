@@ -138,7 +138,8 @@ def test_a_folder_of_files_beside_the_frames(weights: Path, tmp_path: Path) -> N
             lambda path: coco(
                 path, {"image_id": 2, "bbox": [1, 1, 2, 2]}, {"image_id": 5, "bbox": [1, 1, 2, 2]}
             ),
-            "{}: not a LabelMe or COCO file (KeyError: 5); export it again",
+            "{}: not a LabelMe or COCO file (ValueError: an annotation is of image 5, "
+            "which is not there); export it again",
         ),
         (
             lambda path: coco(

@@ -197,7 +197,7 @@ def test_the_internal_size_fits_the_network_and_the_setting(
 ) -> None:
     inner = internal_size((height, width), shorter, stride)
     assert all(side >= stride and side % stride == 0 for side in inner)
-    factor = shorter / min(height, width) if shorter else 1
+    factor = min(shorter / min(height, width), 8 * shorter / max(height, width)) if shorter else 1
     for side, own in zip(inner, (height, width), strict=True):
         assert abs(side - own * factor) <= stride / 2 + 1e-6 or side == stride
     assert internal_size((width, height), shorter, stride) == inner[::-1]
@@ -207,7 +207,12 @@ def test_the_internal_size_fits_the_network_and_the_setting(
 def test_a_size_that_fits_is_kept(rows: int, columns: int) -> None:
     size = (16 * rows, 16 * columns)
     assert internal_size(size, 0, 16) == size
-    assert internal_size(size, min(size), 16) == size
+    assert internal_size(size, min(size), 16) == size or max(size) > 8 * min(size)
+
+
+def test_a_strip_is_computed_in_memory_that_is_there() -> None:
+    assert internal_size((1, 70_000), 480, 16) == (16, 3840)
+    assert internal_size((70_000, 1), 480, 16) == (3840, 16)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (32, 48), (128, 192), (33, 47)])

@@ -195,7 +195,7 @@ def test_bad_input_is_one_line(
     [
         ("stremn-predict", {"slots": 0}, "slots"),
         ("stremn-predict", {"policy": "best"}, "unknown policy 'best'"),
-        ("stremn-predict", {"size": -1}, "size must be .* at least 0, not -1"),
+        ("stremn-predict", {"size": -1}, "size must be .* from 0 to 16384, not -1"),
         ("stremn-predict", {"precision": "int8"}, "int8"),
         ("stremn-predict", {"device": "abacus"}, "abacus"),
         ("convlstm", {"slots": 4}, "no memory slots"),

@@ -8,7 +8,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from types import FrameType
@@ -45,6 +45,8 @@ PIPE_WIDTH = 160
 SECONDS_BETWEEN_LINES = 5.0
 """How often progress is told where there is no terminal."""
 
+_HANG_UP = (signal.SIGHUP,) if sys.platform != "win32" else ()
+
 notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
 """Stderr. A bar and the lines above it must come through one console, or they overwrite each other."""
 
@@ -64,7 +66,8 @@ def printable(text: object) -> str:
 
 def note(text: object, style: str = "") -> None:
     """Print one line on stderr, however long: a terminal wraps it, a file or a pipe keeps it whole."""
-    notes.print(printable(text), style=style, soft_wrap=True)
+    with suppress(OSError):  # nobody reads it any more
+        notes.print(printable(text), style=style, soft_wrap=True)
 
 
 def say(text: object) -> None:
@@ -309,7 +312,7 @@ def stop_between_frames(*, launched: bool = False) -> Iterator[Stop]:
             _interrupt(number, frame)
         stop.number = stop.number or number
 
-    with _on_signals(take_note, signal.SIGINT, signal.SIGTERM):
+    with _on_signals(take_note, signal.SIGINT, signal.SIGTERM, *_HANG_UP):
         yield stop
 
 
@@ -319,11 +322,14 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _on_signals(handle: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Handle these signals within the context; nothing changes outside the main thread, which gets none."""
+    """Handle these signals within the context, but one that is ignored on purpose, as under ``nohup``.
+
+    Nothing changes outside the main thread, which gets none.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handle) for number in numbers}
+    before = {n: signal.signal(n, handle) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield
     finally:

@@ -234,6 +234,8 @@ def score(
     from stremn.metrics import score_folders
 
     options.check_writable(json_file, csv_file)
+    if json_file is not None and json_file == csv_file:
+        raise StremnError(f"{json_file} cannot be both JSON and CSV: give two files")
     with count_files("scoring") as seen:
         table = score_folders(
             predictions,

@@ -40,6 +40,8 @@ def export(
     source = source or _source_of(result)
     with open_source(source) as frames, stop_between_frames() as stop:
         folder = SegmentationFolder(result, overwrite=True, inputs=(source, wanted.behind or source))
+        for picture in sorted((folder.path / folder.pictures).glob("*.png")):
+            read_ids(picture)  # one that cannot be read is told before anything is replaced
         with (
             wanted.open(folder.path / "exports", frames, overwrite) as exports,
             FrameProgress(frames.name, frames.frame_count) as progress,

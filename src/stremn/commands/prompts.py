@@ -1,5 +1,6 @@
 """How a command is told which objects to follow: masks, files of other tools, or options."""
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from stremn.prompts import PromptSchedule, Shown
 
 __all__ = ["ObjectOptions"]
+
+log = logging.getLogger("stremn")
 
 _NUMBER = r"-?[0-9]*\.?[0-9]+"
 _FORMS = {
@@ -109,6 +112,8 @@ class ObjectOptions:
                 shown = [*read_annotations(drawn, frames.frame_names), *shown]
             else:
                 masks = MaskSchedule(path, frames.frame_names)
+                if drawn:
+                    log.warning("%s: %d JSON files beside the mask images are not used", path, len(drawn))
         return PromptSchedule(shown, masks)
 
     def describe(self) -> dict[str, Any]:

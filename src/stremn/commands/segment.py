@@ -99,6 +99,7 @@ def segment_video(
     with open_source(source, without=objects.masks) as frames:
         schedule = objects.open(frames, source)
         span = Span(_frame_index(begin, frames), both_ways)
+        schedule.check(0 if both_ways else span.begin, frames.frame_count, frames.frame_names)
         inputs = [given for given in (source, objects.masks, wanted.behind) if given is not None]
         folder = SegmentationFolder(out, overwrite, inputs=inputs)
         exports = wanted.open(folder.path / "exports", frames, overwrite)

@@ -163,6 +163,11 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def _real(path: Path) -> Path:
+    """Past all links; unlike ``Path.resolve`` also of links that lead to themselves, as they stand."""
+    return Path(os.path.realpath(path))
+
+
 class OutputFolder:
     """The folder of one run: where each output goes, and what may be replaced.
 
@@ -191,10 +196,10 @@ class OutputFolder:
     ) -> None:
         self.path = Path(path).expanduser()
         check_folder(self.path, overwrite)
-        ours = [(self.path / name).resolve() for name in (self.pictures, *self.files, *self.folders)]
+        ours = [_real(self.path / name) for name in (self.pictures, *self.files, *self.folders)]
         for given in inputs:
-            real = Path(given).expanduser().resolve()
-            if any(real == out or out in real.parents for out in ours):
+            real = _real(Path(given).expanduser())
+            if real == _real(self.path) or any(real == out or out in real.parents for out in ours):
                 raise StremnError(f"{given} lies where the outputs go: choose another output folder")
 
     def picture(self, name: str) -> Path:
@@ -208,18 +213,17 @@ class OutputFolder:
             StremnError: if it cannot be written to.
         """
         pictures = self.path / self.pictures
-        try:
-            for file in (self.path / name for name in self.files):
-                file.unlink(missing_ok=True)
-                part_name(file).unlink(missing_ok=True)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        for file in (self.path / name for name in self.files):
+            remove(file)
+            remove(part_name(file))
+        with writing(pictures):
             if pictures.is_symlink() or pictures.is_file():
                 pictures.unlink()
-            if pictures.is_dir():
-                for file in [*pictures.glob("*.png"), *pictures.glob(".*.part")]:
-                    file.unlink()
-            pictures.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_error(self.path, error) from error
+            pictures.mkdir(exist_ok=True)
+        for file in [*pictures.glob("*.png"), *pictures.glob(".*.part")]:
+            remove(file)
 
 
 class SegmentationFolder(OutputFolder):

@@ -69,6 +69,8 @@ class MaskSchedule:
             raise StremnError(f"mask {path} does not exist: give an image file, or a folder of them")
         self._single = None if path.is_dir() else path
         self._by_name = mask_folder(path, frame_names) if path.is_dir() else {}
+        self.frames = tuple(self._by_name)
+        """Names of the frames that have a mask; empty if it is one image, for the first that comes."""
         self._legend = Legend()
         self._told: set[str] = set()
         self._read_any = False

@@ -79,6 +79,7 @@ def picture_stream(container: InputContainer, shown: str, *, device: bool = Fals
     """
     kind = container.format.name
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    streams.sort(key=lambda stream: stream.frames == 1)  # the still of a moving AVIF comes first
     if kind in _TEXT_FORMATS:
         fault = f"is not a video: {_ELSE_GIVE}"
     elif not device and (kind == "image2" or kind.endswith("_pipe")):

@@ -87,6 +87,12 @@ def from_pretrained(source: Path | str = "stremn-lite") -> Any:
             f"{path}: {len(differing)} tensors do not fit its config, '{differing[0]}' first; "
             "the file is damaged or of another version"
         )
+    for name, tensor in state.items():
+        if tensor.is_floating_point() != own[name].is_floating_point() or not bool(tensor.isfinite().all()):
+            raise StremnError(
+                f"{path}: '{name}' holds what are no weights (not numbers, or infinite): the training came "
+                "apart, or the file is damaged; give other weights"
+            )
     model.load_state_dict({n: t.to(own[n].dtype) for n, t in state.items()})
     return model.eval()
 

@@ -55,6 +55,10 @@ ABOUT_PLACE, ABOUT_SOURCE = 10, 11
 NEVER = -30.0
 """What takes all share from a source in the softmax, and can be interpolated."""
 
+SHARPER = 2.0
+"""Power to which the odds of the sources are raised when not training: mixed by the shares that were learned,
+frames have the least squared error, and are blurred."""
+
 RARE = -6.0
 """Untrained, how the other sources weigh against the first in the softmax: next to nothing."""
 
@@ -348,6 +352,7 @@ class MotionPredictor(Predictor):
         # Trained with it, these would learn to leave all to it.
         if not self.training:
             x[:, : x.shape[1] - 1 : x.shape[1] // 2] += _trust(now).log().clamp_min(NEVER).view(-1, 1, 1, 1)
+            x *= SHARPER
         return F.interpolate(x, scale_factor=FINE, mode="bilinear").softmax(dim=1)
 
     def _known(self, now: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -139,9 +140,13 @@ def _coco(file: Path, data: Any) -> Iterator[_Drawn]:
     images = {image["id"]: image for image in data["images"]}
     seen: Counter[tuple[Any, str]] = Counter()
     for annotation in data["annotations"]:
+        if annotation["image_id"] not in images:
+            raise ValueError(f"an annotation is of image {annotation['image_id']}, which is not there")
         image = images[annotation["image_id"]]
         label = categories.get(annotation.get("category_id"), "object")
         track = annotation.get("track_id", (annotation.get("attributes") or {}).get("track_id"))
+        if not isinstance(track, (int, float, str, NoneType)):
+            raise ValueError(f"track_id {track} is neither a number nor a name")
         seen[image["id"], label] += track is None
         segmentation = annotation.get("segmentation")
         yield _Drawn(

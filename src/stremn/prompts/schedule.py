@@ -48,6 +48,34 @@ class PromptSchedule:
         self._masks = masks
         self._begun = False
 
+    def check(self, begin: int, count: int | None, names: Sequence[str] | None) -> None:
+        """Refuse a video if nothing is shown in any of the frames that are followed.
+
+        Args:
+            begin: index of the first of them.
+            count: frames of the video, ``None`` where it is not known.
+            names: of all frames; ``None`` where they are the index in five digits.
+
+        Raises:
+            StremnError: naming what is shown elsewhere.
+        """
+        places = {} if names is None else {name: index for index, name in enumerate(names)}
+        given: list[tuple[str, int | str | None]] = [(shown.said, shown.frame) for shown in self._waiting]
+        if self._masks is not None:
+            given += [(f"mask {name}", name) for name in self._masks.frames] or [("mask", None)]
+        for _, frame in given:
+            if frame is None:
+                return
+            index = places[frame] if names and isinstance(frame, str) else int(frame)
+            if begin <= index and (count is None or index < count):
+                return
+        said, frame = given[0]
+        last = "the end" if count is None else str(count - 1)
+        raise StremnError(
+            f"{said}: frame {frame} is not followed, nor is another one that shows an object: frames {begin} "
+            f"to {last} are"
+        )
+
     def mends(self, frame: Frame, object_ids: Collection[int]) -> bool:
         """Whether points without a box show in this frame where a mask of such an object is wrong."""
         return any(shown.object_id in object_ids and shown.prompt.mends for shown in self._now(frame))
@@ -99,4 +127,4 @@ class PromptSchedule:
     def tell_unused(self) -> None:
         """Warn of what is shown in frames that never came."""
         for shown in self._waiting:
-            log.warning("%s: the video ended before frame %s", shown.said, shown.frame)
+            log.warning("%s: frame %s was not among those that were followed", shown.said, shown.frame)

@@ -74,6 +74,7 @@ def _named_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
+        torch.autocast(device.type, enabled=False)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise StremnError(f"device '{name}' cannot be used here: choose auto, cpu, cuda or mps") from error
     return device

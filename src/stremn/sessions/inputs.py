@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from PIL import Image
 
-from stremn.errors import StremnError
+from stremn.errors import StremnError, one_line
 from stremn.files import Legend
 from stremn.files.images import UNREADABLE, to_rgb8
 from stremn.files.masks import label_image
@@ -50,12 +50,9 @@ def as_frame(frame: Any) -> np.ndarray:
             return to_rgb8(frame)
         except UNREADABLE as error:
             raise StremnError(f"the frame is a picture that cannot be read: {error}") from error
-    if _is_tensor(frame):
-        frame = frame.detach().cpu()
-        if frame.dim() == 3 and frame.shape[0] in (1, 3):
-            frame = frame.permute(1, 2, 0)
-        frame = frame.float().numpy() if frame.is_floating_point() else frame.numpy()
-    frame = np.asarray(frame)
+    if _is_tensor(frame) and frame.dim() == 3 and frame.shape[0] in (1, 3):
+        frame = frame.permute(1, 2, 0)
+    frame = _as_array(frame, "a frame")
     if frame.ndim == 2:
         frame = frame[:, :, None]
     if frame.ndim != 3 or frame.shape[2] not in (1, 3) or 0 in frame.shape:
@@ -143,6 +140,17 @@ def as_object_id(key: Any) -> int:
     return int(key)
 
 
+def as_frame_index(number: Any) -> int:
+    """The number of a frame as an ``int``; numbers of NumPy are taken too.
+
+    Raises:
+        StremnError: if it is no whole number that a state can hold.
+    """
+    if not isinstance(number, (int, np.integer)) or not abs(int(number)) < 2**62:
+        raise StremnError(f"frame_index {number!r} is no number of a frame: give a whole number from 0")
+    return int(number)
+
+
 def as_object_ids(ids: Any) -> list[int]:
     """One object id, or several in anything that can be iterated over, as a list.
 
@@ -178,23 +186,35 @@ def _binary(given: Any, key: int) -> np.ndarray:
 
 
 def _plain(mask: Any) -> np.ndarray:
-    if _is_tensor(mask):
-        mask = mask.detach().cpu()
-        mask = mask.float() if mask.is_floating_point() else mask
-        array = mask.numpy()
-    else:
-        array = np.asarray(mask)
+    array = _as_array(mask, "a mask")
     if not (array.dtype == bool or np.issubdtype(array.dtype, np.number)):
         raise StremnError(f"a mask must hold numbers, not {array.dtype}")
     return array[0] if array.ndim == 3 and array.shape[0] == 1 else array
 
 
+def _as_array(value: Any, what: str) -> np.ndarray:
+    try:
+        if _is_tensor(value):
+            value = value.detach().cpu()
+            value = value.float() if value.is_floating_point() else value
+            return value.numpy()
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:  # of sparse tensors, of lists of unequal lists
+        raise StremnError(f"{what} must be an array or a dense tensor ({one_line(error)})") from error
+
+
+LONGEST = 8
+"""How often the longer side may hold the shorter one; frames that are longer are computed smaller, since
+else a strip of a few lines would take more memory than there is."""
+
+
 def internal_size(size: tuple[int, int], shorter: int, stride: int, scale: float = 1.0) -> tuple[int, int]:
     """The ``(h, w)`` at which the network computes: shorter side near ``scale · shorter``, whole strides.
 
-    With ``shorter`` = 0 it is the frame's own times ``scale``.
+    With ``shorter`` = 0 it is the frame's own times ``scale``. The longer side is
+    :data:`LONGEST` times that at most.
     """
-    factor = scale * (shorter / min(size) if shorter else 1.0)
+    factor = scale * (min(shorter / min(size), LONGEST * shorter / max(size)) if shorter else 1.0)
     height, width = (max(stride, round(side * factor / stride) * stride) for side in size)
     return height, width
 

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from stremn.errors import StremnError, one_line
-from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks, bilinear, internal_size
+from stremn.sessions.inputs import (
+    as_frame,
+    as_frame_index,
+    as_object_ids,
+    as_object_masks,
+    bilinear,
+    internal_size,
+)
 from stremn.sessions.result import SegmentationResult
 
 __all__ = ["KEY", "NEXT", "VERSION", "OnnxSession"]
@@ -122,7 +129,7 @@ class OnnxSession:
         """
         image = as_frame(frame)
         size = (image.shape[0], image.shape[1])
-        index = self.frame_index + 1 if frame_index is None else int(frame_index)
+        index = self.frame_index + 1 if frame_index is None else as_frame_index(frame_index)
         self._check(size, index)
         given = {} if masks is None else as_object_masks(masks, size)
         stays = {i: place for i, place in self._places.items() if i not in given}

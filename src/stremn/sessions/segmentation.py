@@ -17,7 +17,7 @@ from stremn.sessions.association import Association, Track
 from stremn.sessions.compiled import compiled_step
 from stremn.sessions.confidence import CHECK_EVERY, SURE, check
 from stremn.sessions.crop import Crop
-from stremn.sessions.inputs import as_frame, as_object_ids, as_object_masks
+from stremn.sessions.inputs import as_frame, as_frame_index, as_object_ids, as_object_masks
 from stremn.sessions.labels import label_map
 from stremn.sessions.result import SegmentationResult
 from stremn.sessions.session import Session
@@ -143,7 +143,7 @@ class SegmentationSession(Session):
         """
         image = self._image(frame)
         size = (image.shape[0], image.shape[1])
-        index = self.frame_index + 1 if frame_index is None else int(frame_index)
+        index = self.frame_index + 1 if frame_index is None else as_frame_index(frame_index)
         if index <= self.frame_index:
             raise StremnError(f"frame {index} comes after frame {self.frame_index}: frame numbers must grow")
         if features is not None and len(features) != len(self.settings.views):

@@ -49,7 +49,11 @@ class Session(ABC):
         Raises:
             StremnError: on unknown names, weights that cannot be read, or a model of the other task.
         """
-        asked = (self.settings_class() if settings is None else settings).changed(**changes)
+        settings = self.settings_class() if settings is None else settings
+        if not isinstance(settings, self.settings_class):
+            name = self.settings_class.__name__
+            raise StremnError(f"settings must be {name}, not {type(settings).__name__}: size=64 is a keyword")
+        asked = settings.changed(**changes)
         self.runtime = Runtime.choose(asked.device, asked.precision)
         network = as_model(model, self.model_class)
         self.settings = asked.resolved(network.config)

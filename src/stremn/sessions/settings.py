@@ -38,7 +38,7 @@ class Settings:
 
     policy: _Name | None = None
     slots: Annotated[int, whole(1)] | None = None
-    size: Annotated[int, whole(0)] | None = None
+    size: Annotated[int, whole(0, 2**14)] | None = None
     device: _Name = "auto"
     precision: _Name = "auto"
     sample: _Flag = False
@@ -121,7 +121,12 @@ class SegmentationSettings(Settings):
     candidate_every: Annotated[int, whole(1)] | None = None
     certainty: Share | None = None
     fusion: FusionTargets | None = None
-    views: tuple[View, ...] = ONE_VIEW
+    views: Annotated[
+        tuple[View, ...],
+        Must(
+            "views, see View", lambda v: isinstance(v, (tuple, list)) and all(isinstance(o, View) for o in v)
+        ),
+    ] = ONE_VIEW
     postprocess: Annotated[
         bool | float,
         Must(

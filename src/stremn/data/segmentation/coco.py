@@ -82,13 +82,15 @@ def draw_instance(segmentation: Any, height: int, width: int) -> np.ndarray:
     mask = np.zeros((height, width), np.uint8)
     for polygon in segmentation:
         points = np.array(polygon, dtype=np.float64)
-        if points.ndim != 1 or len(points) % 2 or not np.isfinite(points).all():
-            raise ValueError("a polygon is no list of pairs")
+        if points.ndim != 1 or len(points) % 2 or not (np.abs(points) < FARTHEST).all():
+            raise ValueError("a polygon is no list of pairs, or far off the picture")
         _fill(mask, points.reshape(-1, 2))
     return mask
 
 
 FINER, SUBPIXEL_BITS = 5, 4
+FARTHEST = 1e6
+"""Pixels from the corner of the picture to a corner of a polygon, beyond which it is a mistake."""
 
 
 def _fill(mask: np.ndarray, points: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Annotated videos as DAVIS has them: ``JPEGImages/<resolution>/<sequence>``, ``Annotations`` beside it."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ from stremn.data.segmentation.images import read_rgb
 from stremn.errors import StremnError
 from stremn.files import Legend, read_mask
 from stremn.files.images import read_orientation
-from stremn.files.names import image_files, natural_key, read_split, split_entry, tell_left_out
+from stremn.files.names import image_files, natural_key, read_split, some_of, split_entry, tell_left_out
 
 __all__ = [
     "META_FILE",
@@ -31,6 +32,8 @@ __all__ = [
     "resolution_folder",
     "training_categories",
 ]
+
+log = logging.getLogger("stremn")
 
 META_FILE = "meta.json"
 
@@ -166,6 +169,9 @@ def _read_sequence(name: str, images: Path, annotations: Path, objects: Mapping[
                 f"{folder}: no files of the sequence '{name}'; check the split file and the data set"
             )
         tell_left_out(folder)
+    known = {frame.stem for frame in frames}
+    if alone := [mask.name for mask in masks if mask.stem not in known]:
+        log.warning("%s: %d masks have no frame: %s", annotations / name, len(alone), some_of(alone, 3))
     joins = {key: known.frames[0] for key, known in objects.items() if known.frames}
     categories = {key: known.category for key, known in objects.items() if known.category}
     return Video(name, frames, masks, joins, categories)
