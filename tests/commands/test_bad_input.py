@@ -1,6 +1,8 @@
 """Bad input (section 6 of the issue): one line that names file and remedy, status 2, nothing half-written."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +19,8 @@ from command_runs import (
     run,
 )
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from small_data import frame, write_frames, write_video
 from stremn import sessions
@@ -133,6 +136,41 @@ def test_output_cannot_be_written(task: Task, video: Path, tmp_path: Path) -> No
     assert_refused(last, f"cannot write {out} (Not a directory): choose a folder that you may write to", out)
 
 
+def test_output_is_a_link_to_itself(task: Task, video: Path, tmp_path: Path) -> None:
+    out = tmp_path / "loop"
+    out.symlink_to(out)
+    done = run(*task.args(video, out))
+    assert done.status == BAD_INPUT
+    assert done.err.splitlines()[-1].startswith(f"stremn: cannot write {out} (")
+
+
+def test_output_is_the_folder_of_the_frames(task: Task, tmp_path: Path) -> None:
+    source = write_frames(tmp_path / "frames", ["1.png", "2.png", "memory.png", "strip.png"])
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    done = run(*task.args(source, source, NOWHERE), "--overwrite")
+    assert done.status == BAD_INPUT
+    assert done.err == f"stremn: {source} lies where the outputs go: choose another output folder\n"
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+
+
+def test_an_entry_that_cannot_be_replaced_is_named(task: Task, video: Path, tmp_path: Path) -> None:
+    entry = tmp_path / "out" / "summary.json"
+    entry.mkdir(parents=True)
+    done = run(*task.args(video, tmp_path / "out"), "--overwrite")
+    assert done.status == BAD_INPUT
+    assert done.err.splitlines()[-1].startswith(f"stremn: cannot write {entry} (Is a directory): ")
+
+
+def test_nobody_reads_the_messages(task: Task, video: Path, tmp_path: Path) -> None:
+    out, command = tmp_path / "out", [sys.executable, "-m", "stremn"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, *map(str, task.args(video, out))], stderr=full, stdout=subprocess.PIPE
+        )
+    assert done.returncode == 0
+    assert json.loads((out / "summary.json").read_text())
+
+
 # Models and settings -----------------------------------------------------------------------------------
 
 
@@ -156,14 +194,25 @@ def _empty(path: Path, good: Path) -> str:
     return f"{path}: not a readable safetensors file ("
 
 
-@pytest.mark.parametrize("make", [_truncated, _foreign, _pickled, _empty])
+def _came_apart(path: Path, good: Path) -> str:
+    tensors = load_file(good)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].view(-1)[0] = float("nan")
+    with safe_open(good, "pt") as file:
+        save_file(tensors, path, file.metadata())
+    return (
+        f"{path}: '{name}' holds what are no weights (not numbers, or infinite): the training came apart, or"
+    )
+
+
+@pytest.mark.parametrize("make", [_truncated, _foreign, _pickled, _empty, _came_apart])
 def test_weights(make: Callable[[Path, Path], str], task: Task, video: Path, tmp_path: Path) -> None:
     path, out = tmp_path / "bad.safetensors", tmp_path / "out"
     message = make(path, task.weights)
     done = run(*task.args(video, out, path))
     assert done.status == BAD_INPUT
     assert done.err.startswith(f"stremn: {message}")
-    assert done.err.rstrip().endswith("use one that save_pretrained wrote")
+    assert done.err.rstrip().endswith(("use one that save_pretrained wrote", "give other weights"))
     assert done.err.count("\n") == 1
     assert not out.exists()
 
@@ -185,6 +234,7 @@ def test_unknown_model(task: Task, video: Path, tmp_path: Path) -> None:
         ("size", 100000, "--size 100000 is not from 0 to 8192: give pixels of the shorter side, or 0"),
         ("candidate-every", 0, "--candidate-every 0 is too few: give 1 for every frame, or more"),
         ("device", "abacus", "device 'abacus' cannot be used here: choose auto, cpu, cuda or mps"),
+        ("device", "meta", "device 'meta' cannot be used here: choose auto, cpu, cuda or mps"),
         ("precision", "fp4", "unknown precision 'fp4': choose auto, fp32, bf16, fp16"),
     ],
 )

@@ -34,6 +34,21 @@ def test_exports_are_the_masks_of_the_run(weights: Path, video: Path, mask: Path
     assert not [path for path in (out / "exports").rglob("*") if path.is_file()]
 
 
+def test_an_export_that_cannot_be_whole_replaces_nothing(
+    weights: Path, video: Path, mask: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    args = ("segment", video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
+    assert run(*args, "--export", "coco", "--export", "gif").status == 0
+    before = {path: path.read_bytes() for path in (out / "exports").rglob("*") if path.is_file()}
+    damaged = sorted((out / "masks").iterdir())[2]
+    damaged.write_text("damaged")
+    done = run("export", out, "coco", "gif", "--overwrite")
+    assert done.status == BAD_INPUT
+    assert str(damaged) in done.err
+    assert {path: path.read_bytes() for path in (out / "exports").rglob("*") if path.is_file()} == before
+
+
 def test_an_interrupted_run_is_exported(
     weights: Path, video: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

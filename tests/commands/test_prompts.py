@@ -9,7 +9,8 @@ import pytest
 from command_runs import NOWHERE, assert_refused, read_masks, run
 
 from drawn_files import OUTLINE, coco, labelme, shape
-from small_data import HEIGHT, WIDTH, labels, write_frames
+from small_data import HEIGHT, WIDTH, labels, write_frames, write_video
+from stremn.files import write_mask
 from stremn.metrics import region_similarity
 
 Write = Callable[[Path], Path]
@@ -22,6 +23,29 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def outline(points: list[list[int]]) -> str:
     return ",".join(str(v) for point in points for v in point)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--box", "1:10,20,24,20@0", "--from", 1), "--box 1:10,20,24,20@0: frame 0 is not followed"),
+        (("--masks", "masks"), "mask 00099: frame 00099 is not followed"),
+        (("--masks", "00099.json"), "00099.json: 'x': frame 00099 is not followed"),
+    ],
+    ids=["before", "masks", "drawn"],
+)
+def test_what_is_shown_in_no_frame_that_is_followed(
+    options: tuple[object, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    video = write_video(tmp_path / "video.mp4", 3)
+    (tmp_path / "masks").mkdir()
+    write_mask(tmp_path / "masks" / "00099.png", np.ones((64, 96), np.uint8))
+    labelme(tmp_path / "00099.json", shape("x", OUTLINE), imagePath="00099.png")
+    done = run("segment", video, *options, "--out", "out", "--model", NOWHERE)
+    first = 1 if "--from" in options else 0
+    message = f"{said}, nor is another one that shows an object: frames {first} to 2 are"
+    assert_refused(done, message, tmp_path / "out")
 
 
 def test_several_objects_at_several_frames(frames: Path, weights: Path, tmp_path: Path) -> None:
@@ -142,6 +166,16 @@ def test_a_folder_of_files_beside_the_frames(weights: Path, tmp_path: Path) -> N
             "which is not there); export it again",
         ),
         (
+            lambda path: coco(path, {"image_id": 0, "bbox": [1, 1, 2, 2], "track_id": [3]}),
+            "{}: not a LabelMe or COCO file (ValueError: track_id [3] is neither a number nor a name); "
+            "export it again",
+        ),
+        (
+            lambda path: coco(path, {"image_id": 0, "segmentation": [[1e20, 1, 20, 20, 5, 30]]}),
+            "{}: 'object': its segmentation cannot be drawn on 96x64 pixels (a polygon is no list of pairs, "
+            "or far off the picture): give polygons, or run lengths of that size",
+        ),
+        (
             lambda path: coco(
                 path,
                 *({"image_id": i, "bbox": [1, 1, 2, 2]} for i in (0, 1)),
@@ -155,7 +189,7 @@ def test_a_folder_of_files_beside_the_frames(weights: Path, tmp_path: Path) -> N
             "give polygons, or run lengths of that size",
         ),
     ],
-    ids=["broken", "other", "empty", "size", "shape", "image", "frame", "runs"],
+    ids=["broken", "other", "empty", "size", "shape", "image", "track", "far", "frame", "runs"],
 )
 def test_bad_files_are_refused(write: Write, said: str, frames: Path, tmp_path: Path) -> None:
     file, out = write(tmp_path / "drawn.json") and tmp_path / "drawn.json", tmp_path / "out"

@@ -270,6 +270,13 @@ def test_no_past_frame_stays_alive(tmp_path: Path, kind: str) -> None:
     assert most <= 4, "two frames with their images"
 
 
+def test_a_moving_avif_is_more_than_its_still(tmp_path: Path) -> None:
+    first, *others = (Image.fromarray(np.full((64, 96, 3), 40 * n, np.uint8)) for n in range(5))
+    first.save(tmp_path / "moving.avif", save_all=True, append_images=others)
+    with open_source(tmp_path / "moving.avif") as source:
+        assert len([frame.index for frame in source]) == 5
+
+
 # --- camera -----------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from stremn.memory import EXACT
 from stremn.models import Segmenter
 from stremn.runtime import Runtime
 from stremn.sessions import SegmentationSession
-from stremn.sessions.inputs import as_frame, as_object_masks, internal_size, to_input
+from stremn.sessions.inputs import as_frame, as_frame_index, as_object_masks, internal_size, to_input
 
 Open = Callable[..., SegmentationSession]
 Boxes = Callable[..., np.ndarray]
@@ -106,6 +106,9 @@ def test_grey_frames_are_coloured_frames_without_colour(video: list[np.ndarray])
         np.zeros(3, np.uint8),
         None,
         "frame.png",
+        torch.zeros(4, 4, 3).to_sparse(),
+        torch.zeros(4, 4, 3, device="meta"),
+        [[1, 2], [3]],
     ],
     ids=lambda frame: f"{type(frame).__name__} {getattr(frame, 'shape', frame)}",
 )
@@ -184,6 +187,19 @@ def test_numbers_of_numpy_are_object_ids(open_session: Open, video: list[np.ndar
             session.remove(wrong)
     session.remove({3})
     assert session.object_ids == ()
+
+
+def test_a_mask_that_is_no_array_is_refused_in_one_line() -> None:
+    for mask in ([[1], [1, 2]], {1: [[1], [1, 2]]}, torch.ones(4, 4, dtype=torch.uint8).to_sparse()):
+        with pytest.raises(StremnError, match=r"^a mask must be an array or a dense tensor \(.*\)$"):
+            as_object_masks(mask, (4, 4))
+
+
+@pytest.mark.parametrize("number", ["a", 2**70, 1.5, None, [1]])
+def test_what_numbers_no_frame_is_refused(number: Any) -> None:
+    with pytest.raises(StremnError, match="is no number of a frame: give a whole number from 0"):
+        as_frame_index(number)
+    assert as_frame_index(np.int32(7)) == 7
 
 
 @given(
