@@ -26,6 +26,7 @@ from stremn.data import Video, open_stills, open_videos
 from stremn.files.images import read_image
 from stremn.files.masks import read_ids
 from stremn.memory import MemoryLayout, SlotMemory, Template
+from stremn.models.layers import to_tokens
 from stremn.models.segmenter import ImageFeatures
 from stremn.ops import balanced_weights, target_moments
 from stremn.prompts.network import SIDE, STRIDE
@@ -157,11 +158,11 @@ def worst(found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, bool] | Non
 def decode(model: torch.nn.Module, features: ImageFeatures, belief: Tensor, excluded: Tensor) -> Tensor:
     """Logits of one object a frame, as `stremn.prompts.network` has them of pairs of masks."""
     encoded = model.value_encoder(features.maps, belief, excluded)
-    value = model.project_key(encoded, model.value)
+    value = to_tokens(model.value(encoded))
     mask, others = (model.resize(m, features.grid).flatten(1) for m in (belief, excluded))
     targets = torch.cat([value, torch.stack([mask, others], -1)], -1)
     moments = target_moments(model._target_features(features), targets, balanced_weights(mask))
-    update_key = model.project_key(encoded, model.update_key)
+    update_key = to_tokens(model.update_key(encoded))
     memory = SlotMemory.of_first_frame(Template(features.key, value, update_key, moments), 0, LAYOUT)
     return model.decode(features, model.read(features, memory)).float()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from small_data import write_first_mask, write_frames
+from small_data import write_first_mask, write_frames, write_video
 from stremn.commands import app
 from stremn.memory import POLICIES
 from stremn.models import MODELS
@@ -36,7 +36,8 @@ def blocks(page: Path) -> Iterator[tuple[str, str, int]]:
 
 @pytest.fixture
 def video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A working folder with what the pages speak of: ``frames/`` and ``first.png`` with two objects."""
+    """A working folder with what the pages speak of: a video, ``frames/``, ``first.png`` with two objects."""
+    write_video(tmp_path / "video.mp4", 6)
     write_frames(tmp_path / "frames", [f"{index:05d}.jpg" for index in range(6)])
     write_first_mask(tmp_path / "first.png")
     monkeypatch.chdir(tmp_path)

@@ -234,6 +234,8 @@ class ExportOptions:
             object_id, _, name = given.partition("=")
             if not object_id.isascii() or not object_id.isdecimal() or not name:
                 raise StremnError(f"--name {given} is not like 2=dog: give the id of an object and its name")
+            if int(object_id) in names:
+                raise StremnError(f"--name gives object {int(object_id)} two names: give it one")
             names[int(object_id)] = name
         return Exports(
             folder,

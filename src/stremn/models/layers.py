@@ -9,7 +9,25 @@ from torch import Tensor, nn
 from stremn.memory import Template
 from stremn.ops import fuse
 
-__all__ = ["ASPP", "ResidualBlock", "TemplateFusion", "concatenate", "feature_channels"]
+__all__ = [
+    "ASPP",
+    "ResidualBlock",
+    "TemplateFusion",
+    "concatenate",
+    "feature_channels",
+    "to_map",
+    "to_tokens",
+]
+
+
+def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Positions ``(O, N, C)`` back to a feature map ``(O, C, H, W)``."""
+    return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def to_tokens(maps: Tensor) -> Tensor:
+    """A feature map ``(O, C, H, W)`` as positions ``(O, N, C)``."""
+    return maps.flatten(2).transpose(1, 2)
 
 
 class ResidualBlock(nn.Module):

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from stremn.errors import StremnError
 from stremn.memory import NO_FUSION, SlotMemory, Template, read_given_target, read_separately, read_target
 from stremn.models.config import SegmenterConfig
-from stremn.models.layers import ResidualBlock, concatenate, feature_channels
+from stremn.models.layers import ResidualBlock, concatenate, feature_channels, to_map, to_tokens
 from stremn.models.region import WORTH, Region, share_of
-from stremn.models.segmenter import ImageFeatures, SegmentationState, Segmenter, of_objects, others_of, to_map
+from stremn.models.segmenter import ImageFeatures, SegmentationState, Segmenter, of_objects, others_of
 from stremn.ops import balanced_weights, target_moments
 
 __all__ = ["LiteSegmenter"]
@@ -148,7 +148,7 @@ class LiteSegmenter(Segmenter):
     @staticmethod
     def _target_features(features: ImageFeatures) -> Tensor:
         """What a target model is linear in ``(B, N, Ck + C + 1)``: query key, coarsest map and a constant."""
-        coarse = features.maps[-1].flatten(2).transpose(1, 2).float()
+        coarse = to_tokens(features.maps[-1]).float()
         return torch.cat([features.key.float(), coarse, torch.ones_like(coarse[..., :1])], dim=-1)
 
     def _moments(self, features: ImageFeatures, masks: Tensor, value: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class LiteSegmenter(Segmenter):
             self.context(last), size=sixteenth.shape[-2:], mode="bilinear", align_corners=False
         )
         coarse = (self.coarse(sixteenth) + context).relu()
-        return ImageFeatures(image, self.project_key(coarse, self.key), (quarter, eighth, coarse))
+        return ImageFeatures(image, to_tokens(self.key(coarse)), (quarter, eighth, coarse))
 
     def encode_template(
         self, features: ImageFeatures, masks: Tensor, given: Tensor | None = None
@@ -213,7 +213,7 @@ class LiteSegmenter(Segmenter):
     def _encoded(self, features: ImageFeatures, masks: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """Value and update key ``(O, N, …)`` for masks at stride 4."""
         encoded = self.value_encoder(features.maps, masks, others)
-        return self.project_key(encoded, self.value), self.project_key(encoded, self.update_key)
+        return to_tokens(self.value(encoded)), to_tokens(self.update_key(encoded))
 
     def _template(
         self, features: ImageFeatures, masks: Tensor, value: Tensor, update_key: Tensor

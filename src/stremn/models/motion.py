@@ -20,10 +20,9 @@ from stremn.models.displacement import (
     seen_inside,
     velocity_between,
 )
+from stremn.models.layers import to_map, to_tokens
 from stremn.models.pace import AHEAD, SPEEDS, UNKNOWN, followed_by, measured, paces_of
 from stremn.models.predictor import Predictor, PredictorState, to_unit_range
-from stremn.models.segmenter import to_map
-from stremn.models.slot_predictor import to_tokens
 from stremn.ops import space_time_read
 
 __all__ = ["MotionPredictor"]

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from stremn.memory import Template
 from stremn.models.config import SegmenterConfig
-from stremn.models.layers import ASPP, ResidualBlock, feature_channels
-from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of, to_map
+from stremn.models.layers import ASPP, ResidualBlock, feature_channels, to_map, to_tokens
+from stremn.models.segmenter import ImageFeatures, Segmenter, of_objects, others_of
 
 __all__ = ["PaperSegmenter"]
 
@@ -70,7 +70,7 @@ class PaperSegmenter(Segmenter):
         """Frames ``(B, 3, h, w)`` in [0, 1] to maps of stride 4, 8, 16 and the query key."""
         image = self.normalize(frames)
         maps = tuple(self.query_encoder(image))
-        return ImageFeatures(image, self.project_key(maps[-1], self.query_key), maps, logit_stride=1)
+        return ImageFeatures(image, to_tokens(self.query_key(maps[-1])), maps, logit_stride=1)
 
     def encode_template(
         self, features: ImageFeatures, masks: Tensor, given: Tensor | None = None
@@ -82,10 +82,10 @@ class PaperSegmenter(Segmenter):
         encoded = self.memory_encoder(torch.cat(seen, dim=1))[-1]
         asking = self.contender_key
         return Template(
-            key=self.project_key(encoded, self.memory_key),
-            value=self.project_key(encoded, self.memory_value),
-            update_key=self.project_key(encoded, self.update_key),
-            contender_key=None if asking is None else self.project_key(encoded, asking),
+            key=to_tokens(self.memory_key(encoded)),
+            value=to_tokens(self.memory_value(encoded)),
+            update_key=to_tokens(self.update_key(encoded)),
+            contender_key=None if asking is None else to_tokens(asking(encoded)),
         )
 
     def decode(self, features: ImageFeatures, readout: Tensor, guidance: Tensor | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from stremn.memory import NO_FUSION, Fusion, Rules, SlotMemory, Template, surely_visible
 from stremn.models.config import SegmenterConfig
-from stremn.models.layers import TemplateFusion
+from stremn.models.layers import TemplateFusion, to_map, to_tokens
 from stremn.models.region import Region, Window, regions_of
 from stremn.ops import soft_aggregation
 
@@ -23,7 +23,6 @@ __all__ = [
     "Settle",
     "of_objects",
     "others_of",
-    "to_map",
     "with_given",
 ]
 
@@ -68,21 +67,15 @@ class ImageFeatures:
 
     def cut(self, region: Region) -> "ImageFeatures":
         """What there is of a part of the frame."""
-        key = region.cut(to_map(self.key, self.grid), self.grid).flatten(2).transpose(1, 2)
+        key = to_tokens(region.cut(to_map(self.key, self.grid), self.grid))
         image, *maps = (region.cut(m, self.grid) for m in (self.image, *self.maps))
         return replace(self, image=image, key=key, maps=tuple(maps))
-
-
-def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Positions ``(O, N, C)`` back to a feature map ``(O, C, H, W)``."""
-    return tokens.transpose(1, 2).unflatten(2, grid)
 
 
 def _on_positions(window: Window, frame: Tensor, part: Tensor) -> Tensor:
     """Positions ``(O, N, C)`` of a frame with those of a window ``(O, n, C)`` in their place."""
     rows, columns = (last - first for first, last in (window.rows, window.columns))
-    maps = window.on(to_map(frame, window.grid), to_map(part, (rows, columns)))
-    return maps.flatten(2).transpose(1, 2)
+    return to_tokens(window.on(to_map(frame, window.grid), to_map(part, (rows, columns))))
 
 
 def of_objects(features: Tensor, objects: int) -> Tensor:
@@ -445,10 +438,6 @@ class Segmenter(nn.Module, ABC):
         """RGB in [0, 1] to the backbone's range."""
         # In one pass over the frame.
         return torch.addcmul(-self.mean / self.std, frames, 1 / self.std)
-
-    def project_key(self, coarse: Tensor, projection: nn.Module) -> Tensor:
-        """A projected feature map ``(B, C, H, W)`` as positions ``(B, N, C')``."""
-        return projection(coarse).flatten(2).transpose(1, 2)
 
     @staticmethod
     def resize(masks: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:

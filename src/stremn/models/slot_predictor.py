@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from stremn.memory import Rules, SlotMemory, Template
 from stremn.models.config import BLOCKS, PredictorConfig
+from stremn.models.layers import to_map, to_tokens
 from stremn.models.predictor import Predictor, PredictorState, to_unit_range
-from stremn.models.segmenter import to_map
 
-__all__ = ["MemoryPredictor", "Moved", "conv_block", "to_tokens"]
+__all__ = ["MemoryPredictor", "Moved", "conv_block"]
 
 SPACING = 2.0
 """Pixels between the places that an untrained model mixes a pixel from."""
@@ -249,8 +249,3 @@ class MemoryPredictor(Predictor):
 
     def _read(self, key: Tensor, memory: SlotMemory) -> Tensor:
         return memory.read(key, similarity=self.config.similarity, scale=self.config.scale)
-
-
-def to_tokens(x: Tensor) -> Tensor:
-    """A map ``(B, C, H, W)`` as positions ``(B, N, C)``."""
-    return x.flatten(2).transpose(1, 2)
