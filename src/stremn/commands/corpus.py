@@ -92,7 +92,7 @@ def run_video(video: "CorpusVideo", work: Work) -> Outcome:
                 session.reset()
                 objects = ObjectOptions(masks=video.masks)
                 summary = segment_video(
-                    video.source, part, objects, work.asked, work.wanted, stop, session=session
+                    video.source, part, objects, work.asked, work.wanted, lambda: session, stop
                 )
             if stop:
                 sys.exit(128 + stop.number)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stremn.prompts import PromptSchedule
     from stremn.sessions import OnnxSession, SegmentationResult, SegmentationSession
 
-__all__ = ["Span", "segment", "segment_source", "segment_video"]
+__all__ = ["segment", "segment_video"]
 
 _COLUMNS = ("frame", "name", "object", "pixels", "confidence", "lost")
 _MOST_RUNS = 100
@@ -52,8 +52,9 @@ def segment(
 ) -> None:
     """Follow objects through a video: those of masks, or those that boxes, points or outlines show."""
     with stop_between_frames() as stop:
+        session = partial(asked.segmentation_session, engine)
         summary = segment_video(
-            source, out, objects, asked, wanted, stop, begin, both_ways, overwrite, engine=engine
+            source, out, objects, asked, wanted, session, stop, begin, both_ways, overwrite
         )
     say(f"{summary['frames']} frames, {summary['frames_per_second']} frames/s; see {out.expanduser()}")
     if stop:
@@ -66,12 +67,11 @@ def segment_video(
     objects: ObjectOptions,
     asked: options.SessionOptions,
     wanted: options.ExportOptions,
+    session: Callable[[], SegmentationSession | OnnxSession],
     stop: Stop,
     begin: str = "0",
     both_ways: bool = False,
     overwrite: bool = False,
-    session: SegmentationSession | OnnxSession | None = None,
-    engine: str | None = None,
 ) -> dict[str, Any]:
     """All that is done with one video; ``summary.json`` is written last.
 
@@ -81,12 +81,11 @@ def segment_video(
         objects: to follow.
         asked: of the session.
         wanted: exports.
-        stop: asked before each frame.
+        session: opens one as ``asked``, when the first frame and its mask were read.
+        stop: asked before each frame; once it is true the run ends as if the video ended there.
         begin: number or name of a frame.
         both_ways: follow backward from there too.
         overwrite: replace earlier results.
-        session: opened as ``asked``, at its beginning; ``None`` opens one for this video.
-        engine: of the session that is opened, see :meth:`SessionOptions.segmentation_session`.
 
     Returns:
         What ``summary.json`` says.
@@ -98,12 +97,12 @@ def segment_video(
 
     with open_source(source, without=objects.masks) as frames:
         schedule = objects.open(frames, source)
-        span = Span(_frame_index(begin, frames), both_ways)
+        span = _Span(_frame_index(begin, frames), both_ways)
         schedule.check(0 if both_ways else span.begin, frames.frame_count, frames.frame_names)
         inputs = [given for given in (source, objects.masks, wanted.behind) if given is not None]
         folder = SegmentationFolder(out, overwrite, inputs=inputs)
         exports = wanted.open(folder.path / "exports", frames, overwrite)
-        summary = segment_source(frames, schedule, folder, asked, stop, exports, span, session, engine)
+        summary = _follow(frames, schedule, folder, asked, session, stop, exports, span)
         if not stop and not both_ways:
             schedule.tell_unused()
         given = {"source": without_password(source)} | objects.describe()
@@ -113,45 +112,28 @@ def segment_video(
 
 
 @dataclass(frozen=True)
-class Span:
+class _Span:
     """Which part of a video is followed: from the frame of an index on, and back to the first one or not."""
 
     begin: int = 0
     both_ways: bool = False
 
 
-def segment_source(
+def _follow(
     frames: FrameSource,
     masks: PromptSchedule,
     folder: SegmentationFolder,
     asked: options.SessionOptions,
+    session: Callable[[], SegmentationSession | OnnxSession],
     stop: Stop,
-    exports: Exports | None = None,
-    span: Span = Span(),
-    session: SegmentationSession | OnnxSession | None = None,
-    engine: str | None = None,
+    exports: Exports,
+    span: _Span,
 ) -> dict[str, Any]:
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
 
     What is before the first frame of the span is followed first, backward, and only its masks are written;
     then the source is read from its beginning, so that all other outputs are in order.
-
-    Args:
-        frames: the video.
-        masks: of the objects to follow.
-        folder: prepared only when the first frame and its mask were read and segmented.
-        asked: opened as a session when the first frame and its mask were read.
-        stop: asked before each frame; once it is true the run ends as if the video ended there.
-        exports: written frame by frame too.
-        span: of the video.
-        session: in place of one that is opened as asked.
-        engine: of the session that is opened.
-
-    Returns:
-        What ``summary.json`` says of the run.
-
-    Raises:
-        StremnError: on input that cannot be used, or a full disk.
+    The folder is prepared only when the first frame and its mask were read and segmented.
     """
     import numpy as np
 
@@ -162,7 +144,7 @@ def segment_source(
     from stremn.provenance import peak_memory_bytes, versions
 
     history, tallies = MemoryHistory(), defaultdict[int, _Tally](_Tally)
-    following = _Following(lambda: asked.segmentation_session(engine), session)
+    following = _Following(session)
     earlier: dict[int, SegmentationResult] = {}
     total = frames.frame_count
     if total is not None and not span.both_ways:
@@ -170,7 +152,7 @@ def segment_source(
     with (
         VideoWriter(folder.path / "overlay.mp4", frames.frame_rate, frames.pixel_aspect) as video,
         TableWriter(folder.path / "objects.csv", _COLUMNS) as table,
-        exports or nullcontext() as exports,
+        exports,
         FrameProgress(frames.name, total) as progress,
     ):
         if span.both_ways and span.begin:
@@ -212,8 +194,7 @@ def segment_source(
                 tallies[i].add(frame.index, sure, gone)
                 pixels = np.count_nonzero(result.labels == i)
                 table.write(frame.index, frame.name, i, pixels, f"{sure:.4f}", int(gone))
-            if exports is not None:
-                exports.write(frame.image, result.labels, index=frame.index, name=frame.name)
+            exports.write(frame.image, result.labels, index=frame.index, name=frame.name)
             # Or this frame would live on while the next one is decoded.
             del frame, result
     from stremn.tables.plots import plot_memory
@@ -266,7 +247,7 @@ class _Following:
     """The session of a video, opened when the first frame and its mask were read."""
 
     open: Callable[[], SegmentationSession | OnnxSession]
-    session: SegmentationSession | OnnxSession | None
+    session: SegmentationSession | OnnxSession | None = None
 
     def observe(self, frame: Frame, masks: PromptSchedule, index: int) -> SegmentationResult:
         """Take a frame; a mask of an object that is followed already corrects it."""
