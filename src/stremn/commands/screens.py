@@ -100,11 +100,11 @@ class Page:
 
     def show(self, image: np.ndarray) -> bool:
         """Show a picture ``(H, W, 3)`` uint8 RGB in place of the last one; always True."""
-        import cv2
+        from stremn.files.images import jpeg
 
-        jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+        shown = jpeg(image)
         with self._changed:
-            self._jpeg, self._count = jpeg, self._count + 1
+            self._jpeg, self._count = shown, self._count + 1
             self._changed.notify_all()
         return True
 

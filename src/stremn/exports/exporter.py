@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from stremn.errors import StremnError
+from stremn.files.images import jpeg
 from stremn.files.outputs import make_folder, part_name, remove, replacing, writing
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
 ]
 
 _MARGIN = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
 # What XML, and with it CVAT, has no way to hold; YAML lacks the upper controls.
 UNWRITABLE = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -92,8 +92,7 @@ class LabelledFrame:
     @cached_property
     def jpeg(self) -> bytes:
         """The picture as a JPEG file."""
-        bgr = cv2.cvtColor(np.ascontiguousarray(self.image), cv2.COLOR_RGB2BGR)
-        return bytes(cv2.imencode(".jpg", bgr, _JPEG)[1])
+        return jpeg(self.image)
 
 
 @dataclass(frozen=True)

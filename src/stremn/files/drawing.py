@@ -19,6 +19,7 @@ __all__ = [
     "displacement_picture",
     "film_strip",
     "overlay",
+    "pen",
     "scaled",
     "sheet",
     "side_by_side",
@@ -94,14 +95,20 @@ def _objects(frame: np.ndarray, labels: np.ndarray, fill: bool) -> np.ndarray:
     window = drawn[rows, columns]
     if fill:
         cv2.copyTo(cv2.addWeighted(below, 0.5, cv2.applyColorMap(part, _FILL), 0.5, 0), objects, window)
-    # A line twice as wide on 960 rows looks the same as a single one on 480; it lies inside the object.
-    reach = max(1, round(max(frame.shape[:2]) / 900))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    kernel = pen(frame.shape[:2])
     # Both extremes: where two objects meet, only one of them would have its line.
     rims = [cv2.compare(part, extreme(part, kernel), cv2.CMP_NE) for extreme in (cv2.erode, cv2.dilate)]
     rim = cv2.bitwise_and(cv2.bitwise_or(*rims), objects)
     cv2.copyTo(cv2.applyColorMap(part, _LINE if fill else _FILL), rim, window)
     return drawn
+
+
+def pen(size: tuple[int, ...]) -> np.ndarray:
+    """What contours on a frame (H, W) are drawn with: twice as wide on 960 rows, which looks as on 480."""
+    import cv2
+
+    reach = max(1, round(max(size) / 900))
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
 
 
 class StripColumn(NamedTuple):

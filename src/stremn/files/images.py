@@ -18,6 +18,7 @@ __all__ = [
     "UNREADABLE",
     "Picture",
     "grey_to_rgb",
+    "jpeg",
     "open_image",
     "orientation_of",
     "read_image",
@@ -117,6 +118,13 @@ def read_image(path: Path) -> Picture:
         tiff = image.format == "TIFF"  # which Pillow turns by itself
         pixels = to_rgb8(image)
     return Picture(pixels if tiff else upright(pixels, orientation), orientation)
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    """A picture ``(H, W, 3)`` uint8 RGB as a JPEG file of quality 95."""
+    import cv2
+
+    return bytes(cv2.imencode(".jpg", cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR))[1])
 
 
 def to_rgb8(image: Image.Image) -> np.ndarray:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stremn.files.drawing import LIFTED, overlay
+from stremn.files.drawing import LIFTED, overlay, pen
+from stremn.files.images import jpeg
 
 __all__ = ["colour", "mask_png", "thumbnail"]
 
@@ -25,9 +26,7 @@ def colour(object_id: int) -> str:
 
 def mask_png(labels: np.ndarray) -> bytes:
     """Labels ``(H, W)`` uint8, ids below 128, as a PNG with contours that can be laid over the frame."""
-    reach = max(1, round(max(labels.shape) / 900))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    rim = (cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, kernel) > 0) & (labels > 0)
+    rim = (cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, pen(labels.shape)) > 0) & (labels > 0)
     image = Image.fromarray(labels + _RIM * rim.astype(np.uint8))
     image.putpalette(_COLOURS)
     file = io.BytesIO()
@@ -40,5 +39,4 @@ def thumbnail(image: np.ndarray, mask: np.ndarray, object_id: int) -> bytes:
     size = (_WIDTH, max(1, round(_WIDTH * image.shape[0] / image.shape[1])))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     labels = cv2.resize(mask.astype(np.uint8) * object_id, size, interpolation=cv2.INTER_NEAREST)
-    drawn = cv2.cvtColor(overlay(small, labels), cv2.COLOR_RGB2BGR)
-    return bytes(cv2.imencode(".jpg", drawn)[1])
+    return jpeg(overlay(small, labels))

@@ -16,6 +16,7 @@ import numpy as np
 
 from stremn.errors import StremnError
 from stremn.files import open_source, read_mask, write_json, write_mask
+from stremn.files.images import jpeg
 from stremn.files.outputs import make_folder, replacing
 
 __all__ = ["GIVEN", "LOST", "MOST_OBJECTS", "NONE", "Project", "sure"]
@@ -24,7 +25,6 @@ NONE, LOST, GIVEN = 0, 102, 103
 """What a timeline says of a frame, beside 1 to 101: followed, with a confidence of 0 to 100 percent."""
 
 MOST_OBJECTS, MOST_UNDO, MOST_SIDE = 100, 50, 8192
-JPEG_QUALITY = 95
 
 
 def sure(confidence: float) -> int:
@@ -102,14 +102,11 @@ class Project:
                 self.size = (frame.image.shape[0], frame.image.shape[1])
                 if max(self.size) > MOST_SIDE:
                     raise StremnError(f"{frames.name} is larger than {MOST_SIDE} pixels: scale it first")
-                bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
-                done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-                assert done
                 with replacing(self.frame_file(self.count)) as part:
-                    part.write_bytes(data.tobytes())
+                    part.write_bytes(jpeg(frame.image))
                 with self.lock:
                     self.names.append(frame.name)
-                del frame, bgr, data
+                del frame
                 tell()
         with self.lock:
             self.complete = True
