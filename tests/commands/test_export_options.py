@@ -41,12 +41,18 @@ def test_an_export_that_cannot_be_whole_replaces_nothing(
     args = ("segment", video, "--masks", mask, "--out", out, "--model", weights, "--size", 48)
     assert run(*args, "--export", "coco", "--export", "gif").status == 0
     before = {path: path.read_bytes() for path in (out / "exports").rglob("*") if path.is_file()}
+    done = run("export", out, "coco", "gif", "--overwrite")
+    assert (done.status, "no mask" in done.err) == (0, False)
     damaged = sorted((out / "masks").iterdir())[2]
     damaged.write_text("damaged")
     done = run("export", out, "coco", "gif", "--overwrite")
     assert done.status == BAD_INPUT
     assert str(damaged) in done.err
     assert {path: path.read_bytes() for path in (out / "exports").rglob("*") if path.is_file()} == before
+    damaged.unlink()
+    done = run("export", out, "coco", "--overwrite")
+    assert done.status == 0
+    assert f"warning: {out} has no mask of frame {damaged.stem}: left out" in done.err
 
 
 def test_an_interrupted_run_is_exported(

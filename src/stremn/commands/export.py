@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from stremn.commands.console import FrameProgress, Interrupted, say, stop_betwee
 from stremn.errors import StremnError
 
 __all__ = ["export"]
+
+log = logging.getLogger("stremn")
 
 _REMEDY = "give the video of the run with --source"
 
@@ -35,6 +38,7 @@ def export(
     """Export the masks of a finished run for other tools."""
     from stremn.files import SegmentationFolder, open_source
     from stremn.files.masks import read_ids
+    from stremn.files.names import some_of
 
     wanted = replace(wanted, export=formats)
     source = source or _source_of(result)
@@ -46,11 +50,17 @@ def export(
             wanted.open(folder.path / "exports", frames, overwrite) as exports,
             FrameProgress(frames.name, frames.frame_count) as progress,
         ):
+            left_out: list[str] = []
             for frame in frames:
                 if stop:
                     break
-                # A run that was interrupted has no masks of the rest.
-                if folder.picture(frame.name).is_file():
+                # A run may have begun later, and one that was interrupted has no masks of the rest.
+                if not folder.picture(frame.name).is_file():
+                    left_out += [frame.name] * bool(progress.count)
+                else:
+                    if left_out:
+                        log.warning("%s has no mask of frame %s: left out", result, some_of(left_out, 3))
+                        left_out = []
                     labels = read_ids(folder.picture(frame.name))
                     if labels.shape != frame.image.shape[:2]:
                         picture = folder.picture(frame.name)
