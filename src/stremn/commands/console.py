@@ -45,8 +45,6 @@ PIPE_WIDTH = 160
 SECONDS_BETWEEN_LINES = 5.0
 """How often progress is told where there is no terminal."""
 
-_HANG_UP = (signal.SIGHUP,) if sys.platform != "win32" else ()
-
 notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
 """Stderr. A bar and the lines above it must come through one console, or they overwrite each other."""
 
@@ -312,8 +310,15 @@ def stop_between_frames(*, launched: bool = False) -> Iterator[Stop]:
             _interrupt(number, frame)
         stop.number = stop.number or number
 
-    with _on_signals(take_note, signal.SIGINT, signal.SIGTERM, *_HANG_UP):
+    with _on_signals(take_note, signal.SIGINT, signal.SIGTERM, *_hang_up()):
         yield stop
+
+
+def _hang_up() -> list[signal.Signals]:
+    """The signal of a terminal that closes, unless it is ignored on purpose, as under ``nohup``."""
+    if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return []
+    return [signal.SIGHUP]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -322,14 +327,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _on_signals(handle: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Handle these signals within the context, but one that is ignored on purpose, as under ``nohup``.
-
-    Nothing changes outside the main thread, which gets none.
-    """
+    """Handle these signals within the context; nothing changes outside the main thread, which gets none."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {n: signal.signal(n, handle) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
