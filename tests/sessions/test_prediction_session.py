@@ -175,6 +175,8 @@ def test_a_frame_of_another_size_is_refused_and_the_video_can_go_on(
         (lambda s, f: s.predict(1), "nothing was observed"),
         (lambda s, f: s.rollout(), "nothing was observed"),
         (lambda s, f: (s.observe(f), s.predict(0)), "horizon of 0"),
+        (lambda s, f: (s.observe(f), s.predict(2.0)), "horizon of 2.0"),
+        (lambda s, f: (s.observe(f), s.predict("3")), "horizon of 3"),
         (lambda s, f: s.observe(f[None]), r"a frame must be \(H, W, 3\)"),
         (lambda s, f: s.observe(f.astype(np.int32)), "uint8"),
         (lambda s, f: s.observe(f[:0]), r"a frame must be"),

@@ -109,7 +109,7 @@ class PredictionSession(Session):
         Raises:
             StremnError: before the first frame, or for a horizon below 1.
         """
-        if not isinstance(horizon, int) or horizon < 1:
+        if not isinstance(horizon, (int, np.integer)) or horizon < 1:
             raise StremnError(f"a horizon of {horizon} frames is not possible: ask for 1 or more")
         return np.stack(list(itertools.islice(self.rollout(), horizon)))
 
