@@ -245,3 +245,11 @@ def test_a_run_that_is_begun_again_has_no_record_of_the_one_before(
     assert done.status == BAD_INPUT
     assert not (copy / "evaluation.json").exists()
     assert read_mask(copy / "early" / "00001.png", allow_empty=True).labels.shape == (64, 96)
+
+
+def test_videos_too_short_to_fill_a_chosen_slot(weights: Path, tmp_path: Path) -> None:
+    root, out = write_davis(tmp_path / "davis", {"one": 4, "two": 4}), tmp_path / "run"
+    assert run("evaluate", root, "--model", weights, "--size", 48, "--out", out).status == 0
+    done = run("figures", out)
+    assert done.status == 0, done.err
+    assert (out / "figures" / "ages.png").is_file()

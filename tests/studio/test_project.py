@@ -128,3 +128,74 @@ def test_more_objects_than_there_are_colours_for(project: Project) -> None:
 def test_a_long_video_is_refused(video: Path, tmp_path: Path) -> None:
     with pytest.raises(StremnError, match=r"squares.mp4 has more than 5 frames"):
         Project(tmp_path / "project").read(video, most_frames=5)
+
+
+@pytest.mark.parametrize("failing", ["write_mask", "write_json"])
+def test_an_action_that_fails_changes_nothing(
+    failing: str, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for object_id in (project.add_object("kept"), project.add_object("other")):
+        for frame in (0, 5):
+            project.draw(frame, object_id, labels(frame) == object_id)
+    before, label = state(project), project.undo_label
+
+    def full(*args: object) -> None:
+        raise StremnError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"stremn.studio.project.{failing}", full)
+        for act in (
+            lambda: project.draw(5, 1, labels(5) == 2),
+            lambda: project.draw(6, 1, labels(6) == 1),
+            lambda: project.clear(0, 2),
+            lambda: project.remove_object(1),
+            project.add_object if failing == "write_json" else lambda: project.remove_object(2),
+        ):
+            with pytest.raises(StremnError, match="disk full"):
+                act()
+            assert (state(project), project.undo_label) == (before, label)
+    assert state(Project(project.folder)) == before
+
+
+def test_what_was_found_is_there_when_the_process_is_killed(project: Project) -> None:
+    project.draw(0, project.add_object(), labels(0) == 1)
+    project.draw(0, project.add_object(), labels(0) == 2)
+    with project.action("track", tracking=True):
+        for frame in (1, 2, 3):
+            project.take(frame, labels(frame), {1: sure(1), 2: sure(1)})
+        shutil.copytree(project.folder, project.folder.with_name("killed"))
+    killed = Project(project.folder.with_name("killed"))
+    for object_id in (1, 2):
+        assert [killed.code(object_id, f) for f in range(5)] == [GIVEN, *[sure(0)] * 3, NONE]
+    killed.remove_object(2)
+    assert all(not (killed.labels(f) == 2).any() for f in range(12))
+    assert (killed.labels(2) == (labels(2) == 1)).all()
+
+
+def test_a_mask_whose_copy_is_gone_stays(project: Project) -> None:
+    project.add_object()
+    for _ in range(2):
+        project.draw(0, 1, labels(0) == 1)
+    shutil.rmtree(project.folder / "undo")
+    project.undo()
+    assert (project.labels(0) == (labels(0) == 1)).all()
+
+
+def test_what_is_drawn_while_a_video_is_read_stays(video: Path, tmp_path: Path) -> None:
+    """Also if reading ends in the middle, by an error or a killed process; it is then read once more."""
+    project = Project(tmp_path / "project")
+
+    def draw_and_end() -> None:
+        if project.count == 4:
+            project.draw(2, project.add_object("rabbit"), labels(2) == 1)
+        if project.count == 6:
+            raise StremnError("another video was opened")
+
+    with pytest.raises(StremnError, match="another video"):
+        project.read(video, tell=draw_and_end)
+    again = Project(project.folder)
+    assert not again.complete
+    again.read(video)
+    assert (again.complete, again.count, again.objects) == (True, 12, {1: "rabbit"})
+    assert again.given_frames() == [2]
+    assert (again.labels(2) == (labels(2) == 1)).all()

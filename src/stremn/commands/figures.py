@@ -77,7 +77,8 @@ def _segmentation(run: Path, record: Mapping[str, Any], names: tuple[str, ...] |
     moved = [*changed] if names else sorted(changed, key=lambda name: changed[name][1], reverse=True)[:CASES]
     for name in moved:
         sheets[f"memory-{name}"] = memory_sheet(known[name], changed[name][0])
-    ages = np.sum([*zip_longest(*(sequence.ages for sequence in known.values()), fillvalue=0)], axis=1)
+    every = zip_longest(*(sequence.ages for sequence in known.values()), fillvalue=0)
+    ages = np.array([sum(counts) for counts in every] or [0])
     settings = record["settings"]
     title = f"{settings['model']}, {settings['policy']}, K = {settings['slots']}"
     return title, ages / max(1, ages.sum()), sheets

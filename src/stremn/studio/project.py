@@ -5,11 +5,12 @@ import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from stremn.errors import StremnError
 from stremn.files import open_source, read_mask, write_json, write_mask
 from stremn.files.images import jpeg
-from stremn.files.outputs import make_folder, replacing
+from stremn.files.outputs import make_folder, replacing, writing
 
 __all__ = ["GIVEN", "LOST", "MOST_OBJECTS", "NONE", "Project", "sure"]
 
@@ -34,13 +35,13 @@ def sure(confidence: float) -> int:
 
 @dataclass
 class _Step:
-    """What an action changed: the objects and timelines before it, and the masks that it replaced."""
+    """What an action changed: objects and timelines before it, and which frames had a mask, which is kept."""
 
     label: str
     folder: Path
     objects: dict[int, str]
     timeline: dict[int, np.ndarray]
-    frames: set[int] = field(default_factory=set)
+    frames: dict[int, bool] = field(default_factory=dict)
 
 
 class Project:
@@ -70,9 +71,20 @@ class Project:
         self.revision, self.complete = 0, False
         self._undo: deque[_Step] = deque()
         self._steps = 0
+        self._tracking = False
         shutil.rmtree(folder / "undo", ignore_errors=True)
         if (folder / "project.json").is_file():
             self._load()
+
+    @staticmethod
+    def origin_of(folder: Path) -> str | None:
+        """What the project in a folder was made of; ``None`` if there is no project in it.
+
+        Raises:
+            StremnError: if it is damaged.
+        """
+        facts = _facts(folder)
+        return None if facts is None else str(facts.get("origin"))
 
     @property
     def count(self) -> int:
@@ -152,7 +164,8 @@ class Project:
     def given_frames(self) -> list[int]:
         """The frames at which something was drawn, in order."""
         with self.lock:
-            return sorted({int(f) for row in self.timeline.values() for f in np.flatnonzero(row == GIVEN)})
+            rows = [self.row(i) for i in self.objects]
+            return sorted({int(f) for row in rows for f in np.flatnonzero(row == GIVEN)})
 
     def code(self, object_id: int, frame: int) -> int:
         """What is known of an object at a frame."""
@@ -253,10 +266,14 @@ class Project:
             return changed
 
     @contextmanager
-    def action(self, label: str) -> Iterator[None]:
-        """What is changed in the context is undone as one.
+    def action(self, label: str, *, tracking: bool = False) -> Iterator[None]:
+        """What is changed in the context is undone as one, at once if it fails.
 
         The lock is not held, so that a run of tracking is one action; what edits pauses it first.
+
+        Args:
+            label: what is done.
+            tracking: keep what was found until it failed, or until the process ended in the middle.
         """
         with self.lock:
             folder = self.folder / "undo" / f"{self._steps:06d}"
@@ -265,14 +282,26 @@ class Project:
             self._steps += 1
             if len(self._undo) > MOST_UNDO:
                 shutil.rmtree(self._undo.popleft().folder, ignore_errors=True)
+        self._tracking = tracking
         try:
-            yield
-        finally:
-            with self.lock:
-                step = self._undo[-1]
-                if not step.frames and step.objects == self.objects:
-                    self._undo.pop()  # nothing came of it
+            if tracking:
                 self.save()
+            yield
+            self._tracking = False
+            self.save()
+        except BaseException:
+            with self.lock:
+                self._tracking = False
+                if tracking:
+                    with suppress(StremnError):  # of a full disk; the first error is the one to tell
+                        self.save()
+                else:
+                    self._restore(self._undo.pop())
+            raise
+        with self.lock:
+            step = self._undo[-1]
+            if not step.frames and step.objects == self.objects:
+                self._undo.pop()  # nothing came of it
 
     @property
     def undo_label(self) -> str | None:
@@ -288,24 +317,25 @@ class Project:
         with self.lock:
             if not self._undo:
                 raise StremnError("nothing to undo")
-            step = self._undo.pop()
-            for frame in step.frames:
-                kept = step.folder / f"{frame:06d}.png"
-                if kept.exists():
-                    kept.replace(self.mask_file(frame))
-                else:
-                    self.mask_file(frame).unlink(missing_ok=True)
-            shutil.rmtree(step.folder, ignore_errors=True)
-            self.objects, self.timeline = step.objects, step.timeline
-            self.edits.add((-1, 0))
-            self.revision += 1
+            self._restore(self._undo.pop())
             self.save()
+
+    def _restore(self, step: _Step) -> None:
+        """Bring back what was before an action."""
+        for frame, had in step.frames.items():
+            kept = step.folder / f"{frame:06d}.png"
+            if kept.exists():
+                kept.replace(self.mask_file(frame))
+            elif not had:
+                self.mask_file(frame).unlink(missing_ok=True)
+        shutil.rmtree(step.folder, ignore_errors=True)
+        self.objects, self.timeline = step.objects, step.timeline
+        self.edits.add((-1, 0))
+        self.revision += 1
 
     def save(self) -> None:
         """Write ``project.json``, by which the project is opened again."""
         with self.lock:
-            if not self.complete:
-                return
             rows = {i: base64.b64encode(self.row(i).tobytes()).decode() for i in self.objects}
             facts = {
                 "source": self.source,
@@ -315,21 +345,34 @@ class Project:
                 "names": self.names,
                 "objects": self.objects,
                 "timeline": rows,
+                "complete": self.complete,
+                "tracking": self._tracking,
             }
             write_json(self.folder / "project.json", facts)
 
     def _load(self) -> None:
-        path = self.folder / "project.json"
+        facts = _facts(self.folder) or {}
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
             self.source, self.origin, self.rate = facts["source"], facts["origin"], Fraction(facts["rate"])
             self.size, self.names = (facts["size"][0], facts["size"][1]), facts["names"]
             self.objects = {int(i): name for i, name in facts["objects"].items()}
             self.complete = True
             for i, row in facts["timeline"].items():
                 self.row(int(i))[:] = np.frombuffer(base64.b64decode(row), np.uint8)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise StremnError(f"{path} is damaged: remove its folder, or give another one") from error
+            if facts.get("tracking"):
+                self._found_without_a_code()
+            if not facts.get("complete", True):  # it is read once more, and what was drawn stays
+                self.complete, self.names = False, []
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise _damaged(self.folder) from error
+
+    def _found_without_a_code(self) -> None:
+        """Say of objects in masks that they were followed, where the process ended before it was written."""
+        for frame in range(self.count):
+            if self.mask_file(frame).exists():
+                for object_id in np.unique(self.labels(frame)).tolist():
+                    if object_id in self.objects and self.code(object_id, frame) == NONE:
+                        self.row(object_id)[frame] = sure(0)
 
     def row(self, object_id: int) -> np.ndarray:
         """The codes of an object, one for each frame that was read; to be changed in place."""
@@ -346,9 +389,27 @@ class Project:
         """Replace a mask, keeping the one before for undo."""
         file, step = self.mask_file(frame), self._undo[-1]
         if frame not in step.frames:
-            step.frames.add(frame)
-            if file.exists():
-                step.folder.mkdir(parents=True, exist_ok=True)
-                file.replace(step.folder / f"{frame:06d}.png")
+            if had := file.exists():
+                kept = step.folder / f"{frame:06d}.png"
+                with writing(kept):
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, kept)
+            step.frames[frame] = had
         write_mask(file, labels)
         self.revision += 1
+
+
+def _facts(folder: Path) -> dict[str, Any] | None:
+    """What ``project.json`` says; ``None`` if there is none."""
+    path = folder / "project.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError) as error:
+        raise _damaged(folder) from error
+    if facts is not None and not isinstance(facts, dict):
+        raise _damaged(folder)
+    return facts
+
+
+def _damaged(folder: Path) -> StremnError:
+    return StremnError(f"{folder / 'project.json'} is damaged: remove its folder, or give another one")

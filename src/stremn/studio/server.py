@@ -319,8 +319,10 @@ async def serve(studio: Studio, port: int = 0) -> AsyncIterator[str]:
         The address to open, which holds a token made anew each time.
 
     Raises:
-        StremnError: if the port is in use.
+        StremnError: if the port is in use, or none.
     """
+    if not 0 <= port < 2**16:
+        raise StremnError(f"--port {port} is not from 0 to {2**16 - 1}: give another one, or 0 for any")
     token = secrets.token_urlsafe(24)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,12 +6,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
+from hashlib import sha256
 from itertools import count, islice
 from pathlib import Path
 from threading import RLock, Thread
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from stremn.errors import StremnError, one_line
@@ -32,6 +34,7 @@ MOST_FRAMES = 36_000
 OBSERVED, FORESEEN = 5, 10
 """Frames that a prediction is made from, and how many it makes."""
 
+_SAMPLE = 2**20  # bytes at both ends of a file by which it is known again
 _EVERY = 20  # frames between two news of a long task
 
 
@@ -68,6 +71,7 @@ class Studio:
         self._serial = 0
         self._one = RLock()
         self._reader: Thread | None = None
+        self._held: FileLock | None = None
 
     def warm_up(self) -> None:
         """Load the networks, so that the first box and the first track do not wait for them."""
@@ -91,11 +95,10 @@ class Studio:
         if not source.exists():
             raise StremnError(f"{source} does not exist: give a video file or a folder of frames")
         self.close()
-        size = sum(1 for _ in source.iterdir()) if source.is_dir() else source.stat().st_size
         with self._one:
             self._serial += 1
             self.error = self.prediction = None
-            project = self._project(source, f"{source.name} {size}")
+            project = self._project(source)
             self.project, self.tracker = project, Tracker(project, self.open_session, self._heard)
             if not project.complete:
                 self._reader = Thread(target=self._read, args=(project, source, upload), daemon=True)
@@ -103,15 +106,26 @@ class Studio:
             elif upload:
                 source.unlink()
 
-    def _project(self, source: Path, origin: str) -> Project:
-        """That of the same source, or an empty one in a folder of its own."""
+    def _project(self, source: Path) -> Project:
+        """That of the same source, or an empty one in a folder of its own.
+
+        Raises:
+            StremnError: if another studio has it open.
+        """
+        origin = _origin(source)
         safe = re.sub(r"[^\w.-]+", "-", source.stem).strip(".-")[:60] or "video"
         for number in count(1):
             folder = self.root / (safe if number == 1 else f"{safe}-{number}")
-            if not folder.exists():
+            if not folder.exists() or Project.origin_of(folder) == origin:
+                make_folder(folder)
+                self._held = FileLock(folder / ".lock", timeout=0)
+                try:
+                    self._held.acquire()
+                except Timeout as error:
+                    raise StremnError(
+                        f"{source} is open in another stremn studio: close it, or give another --out"
+                    ) from error
                 return Project(folder, origin)
-            if (folder / "project.json").is_file() and (found := Project(folder)).origin == origin:
-                return found
         raise AssertionError
 
     def _read(self, project: Project, source: Path, upload: bool) -> None:
@@ -129,7 +143,8 @@ class Studio:
             if serial == self._serial:
                 self.project = self.tracker = None
                 self.error = str(error) if isinstance(error, StremnError) else one_line(error)
-            shutil.rmtree(project.folder, ignore_errors=True)
+            if not project.objects:  # else it is read on when it is opened again
+                shutil.rmtree(project.folder, ignore_errors=True)
         finally:
             if upload:
                 source.unlink(missing_ok=True)
@@ -142,6 +157,8 @@ class Studio:
             self.tracker.pause()
         if self._reader is not None:
             self._reader.join()
+        if self._held is not None:
+            self._held.release()
 
     def opened(self) -> Project:
         """The open project.
@@ -369,3 +386,16 @@ def _write(name: str, project: Project, folder: Path, tell: Callable[[int], None
         for frame in range(project.count):
             exports.write(project.image(frame), project.labels(frame), index=frame, name=project.names[frame])
             tell(frame)
+
+
+def _origin(source: Path) -> str:
+    """What tells a source from others of its name, wherever it lies: names, sizes and some of the bytes."""
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    digest = sha256(repr([(file.name, file.stat().st_size) for file in files if file.is_file()]).encode())
+    for file in (files[0], files[-1]) if files else ():
+        if file.is_file():
+            with file.open("rb") as opened:
+                digest.update(opened.read(_SAMPLE))
+                opened.seek(max(0, file.stat().st_size - _SAMPLE))
+                digest.update(opened.read(_SAMPLE))
+    return f"{source.name} {digest.hexdigest()}"

@@ -117,7 +117,7 @@ class Tracker:
     def _guarded(self, frame: int, direction: int) -> None:
         error = None
         try:
-            with self.project.action("track forward" if direction > 0 else "track back"):
+            with self.project.action("track forward" if direction > 0 else "track back", tracking=True):
                 self._run(frame, direction)
         except StremnError as refused:
             error, self.direction = str(refused), 0
