@@ -8,7 +8,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from types import FrameType
@@ -64,8 +64,11 @@ def printable(text: object) -> str:
 
 def note(text: object, style: str = "") -> None:
     """Print one line on stderr, however long: a terminal wraps it, a file or a pipe keeps it whole."""
-    with suppress(OSError):  # nobody reads it any more
+    try:
         notes.print(printable(text), style=style, soft_wrap=True)
+    except OSError:  # nobody reads it any more, and it is not to be printed with what comes next
+        with notes.capture():
+            pass
 
 
 def say(text: object) -> None:
