@@ -8,7 +8,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from types import FrameType
@@ -67,7 +67,7 @@ def note(text: object, style: str = "") -> None:
     try:
         notes.print(printable(text), style=style, soft_wrap=True)
     except OSError:  # nobody reads it any more, and it is not to be printed with what comes next
-        with notes.capture():
+        with suppress(OSError), notes.capture():
             pass
 
 
