@@ -253,10 +253,11 @@ def test_images_without_mask_are_left_out(tmp_path: Path) -> None:
     assert [image.stem for image in StillFolder(root).images] == ["still0", "still2"]
 
 
-def test_damaged_still(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("data", "said"), [(b"no image", "[^)]*"), (b"", "it is empty")])
+def test_damaged_still(data: bytes, said: str, tmp_path: Path) -> None:
     root = write_stills(tmp_path / "stills", 1)
-    (root / "images" / "still0.jpg").write_bytes(b"no image")
-    with pytest.raises(StremnError, match=r"still0\.jpg: not a readable image"):
+    (root / "images" / "still0.jpg").write_bytes(data)
+    with pytest.raises(StremnError, match=rf"still0\.jpg: not a readable image \({said}\); remove it"):
         exhaust(clips_of(root))
 
 

@@ -23,7 +23,10 @@ def read_rgb(path: Path) -> np.ndarray:
     try:
         if path.suffix.lower() in _JPEG:
             # OpenCV takes half of Pillow's time for what training reads most, and names may be no UTF-8.
-            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+            data = np.fromfile(path, np.uint8)
+            if not data.size:
+                raise ValueError("it is empty")
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
             if image is not None:
                 return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
         return read_image(path).pixels
