@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
@@ -55,7 +56,10 @@ def test_folders_of_one_name_are_two_projects(tmp_path: Path) -> None:
             source.mkdir(parents=True)
             for number in range(3):
                 Image.new("RGB", (96, 64), (grey,) * 3).save(source / f"{number}.png")
-        studio.open(source)
+        # Each request comes in a thread of its own.
+        thread = Thread(target=studio.open, args=(source,))
+        thread.start()
+        thread.join()
         assert studio._reader is not None
         studio._reader.join()
         project = studio.opened()

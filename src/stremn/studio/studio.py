@@ -118,7 +118,8 @@ class Studio:
             folder = self.root / (safe if number == 1 else f"{safe}-{number}")
             if not folder.exists() or Project.origin_of(folder) == origin:
                 make_folder(folder)
-                self._held = FileLock(folder / ".lock", timeout=0)
+                # Requests come in threads of their own, and any of them may let go of it.
+                self._held = FileLock(folder / ".lock", timeout=0, thread_local=False)
                 try:
                     self._held.acquire()
                 except Timeout as error:
