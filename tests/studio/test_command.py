@@ -56,10 +56,7 @@ def test_folders_of_one_name_are_two_projects(tmp_path: Path) -> None:
             source.mkdir(parents=True)
             for number in range(3):
                 Image.new("RGB", (96, 64), (grey,) * 3).save(source / f"{number}.png")
-        # Each request comes in a thread of its own.
-        thread = Thread(target=studio.open, args=(source,))
-        thread.start()
-        thread.join()
+        studio.open(source)
         assert studio._reader is not None
         studio._reader.join()
         project = studio.opened()
@@ -72,7 +69,9 @@ def test_folders_of_one_name_are_two_projects(tmp_path: Path) -> None:
 
 def test_a_video_is_open_in_one_studio(video: Path, tmp_path: Path) -> None:
     first, second = (Studio(tmp_path / "out") for _ in range(2))
-    first.open(video)
+    thread = Thread(target=first.open, args=(video,))  # as requests come
+    thread.start()
+    thread.join()
     assert first._reader is not None
     first._reader.join()
     with pytest.raises(StremnError, match=r"is open in another stremn studio: close it, or give another"):
