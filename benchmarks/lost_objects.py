@@ -50,21 +50,21 @@ def meeting(sprite: Video, other: Video, behind: Video, size: float, how: str, s
     return frames
 
 
-def videos(sequences: list[Video], own: int) -> Iterator[tuple[str, Frames]]:
-    """The hard videos of one sequence."""
+def videos(sequences: list[Video], own: int, seed: int) -> Iterator[tuple[str, Frames]]:
+    """The hard videos of one sequence; with another seed objects take other ways."""
     turned = sequences[own:] + sequences[:own]
     mine, after, third, last = turned
     frames = [hard_frame(mine, t) for t in range(len(mine.frames))]
     for number, (how, size) in enumerate(MEETING):
         other = third if number % 2 == 0 else last
-        yield how, meeting(mine, other, after, size, how, 100 * own + number)
+        yield how, meeting(mine, other, after, size, how, seed + 100 * own + number)
     for other in (after, third):
         gone = [(hard_frame(other, 2 * t)[0], np.zeros((HEIGHT, WIDTH), np.uint8)) for t in range(16)]
         yield "cut", frames[::2][:12] + gone
     for number, (size, speed) in enumerate(MOVING):
-        yield "fast", hard.frames_of(hard.Case(mine, third, size, speed), 100 * own + number)
+        yield "fast", hard.frames_of(hard.Case(mine, third, size, speed), seed + 100 * own + number)
     for number, (size, hidden) in enumerate(HIDDEN):
-        yield "hidden", hard.frames_of(hard.Case(mine, third, size, 0.03, hidden), 100 * own + number)
+        yield "hidden", hard.frames_of(hard.Case(mine, third, size, 0.03, hidden), seed + 100 * own + number)
     for every in KEPT:
         yield "real", frames[::every]
 
@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--of", help="make videos of these only; default all")
     parser.add_argument("--model", default="stremn-lite", help="name or file")
     parser.add_argument("--size", type=int, default=160)
+    parser.add_argument("--seed", type=int, default=0, help="of the ways that objects take")
     add_options(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -143,7 +144,7 @@ def main() -> None:
         if args.of and sequence.name not in args.of.split(","):
             continue
         found = []
-        for kind, frames in videos(sequences, own):
+        for kind, frames in videos(sequences, own, args.seed):
             found.append({"of": sequence.name, "kind": kind} | run(session, frames))
         total = {key: sum(counts(video)[key] for video in found) for key in counts(found[0])}
         alarms = total["of an event"] + total["short loss"] + total["false"]
