@@ -97,26 +97,18 @@ def segment_video(
 
     with open_source(source, without=objects.masks) as frames:
         schedule = objects.open(frames, source)
-        span = _Span(_frame_index(begin, frames), both_ways)
-        schedule.check(0 if both_ways else span.begin, frames.frame_count, frames.frame_names)
+        first = _frame_index(begin, frames)
+        schedule.check(0 if both_ways else first, frames.frame_count, frames.frame_names)
         inputs = [given for given in (source, objects.masks, wanted.behind) if given is not None]
         folder = SegmentationFolder(out, overwrite, inputs=inputs)
         exports = wanted.open(folder.path / "exports", frames, overwrite)
-        summary = _follow(frames, schedule, folder, asked, session, stop, exports, span)
+        summary = _follow(frames, schedule, folder, asked, session, stop, exports, first, both_ways)
         if not stop and not both_ways:
             schedule.tell_unused()
         given = {"source": without_password(source)} | objects.describe()
         summary["settings"] = given | summary["settings"]
         write_json(folder.path / "summary.json", summary)
     return summary
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Which part of a video is followed: from the frame of an index on, and back to the first one or not."""
-
-    begin: int = 0
-    both_ways: bool = False
 
 
 def _follow(
@@ -127,13 +119,14 @@ def _follow(
     session: Callable[[], SegmentationSession | OnnxSession],
     stop: Stop,
     exports: Exports,
-    span: _Span,
+    begin: int,
+    both_ways: bool,
 ) -> dict[str, Any]:
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
 
-    What is before the first frame of the span is followed first, backward, and only its masks are written;
-    then the source is read from its beginning, so that all other outputs are in order.
-    The folder is prepared only when the first frame and its mask were read and segmented.
+    With ``both_ways`` what is before the frame to begin with is followed first, backward, and only its masks
+    are written; then the source is read from its beginning, so that all other outputs are in order. The folder
+    is prepared only when the first frame and its mask were read and segmented.
     """
     import numpy as np
 
@@ -147,21 +140,21 @@ def _follow(
     following = _Following(session)
     earlier: dict[int, SegmentationResult] = {}
     total = frames.frame_count
-    if total is not None and not span.both_ways:
-        total = max(0, total - span.begin)
+    if total is not None and not both_ways:
+        total = max(0, total - begin)
     with (
         VideoWriter(folder.path / "overlay.mp4", frames.frame_rate, frames.pixel_aspect) as video,
         TableWriter(folder.path / "objects.csv", _COLUMNS) as table,
         exports,
         FrameProgress(frames.name, total) as progress,
     ):
-        if span.both_ways and span.begin:
+        if both_ways and begin:
             backward = deepcopy(masks)
-            for frame in frames.backward(span.begin):
+            for frame in frames.backward(begin):
                 if stop and earlier:
                     break
-                result = following.observe(frame, backward, span.begin - frame.index)
-                if frame.index == span.begin:
+                result = following.observe(frame, backward, begin - frame.index)
+                if frame.index == begin:
                     folder.prepare()
                     clear_exports(folder.path / "exports")
                 else:
@@ -173,7 +166,7 @@ def _follow(
                 del frame, result
             assert following.session is not None
             following.session.reset()
-        for frame in _forward(frames, span.begin, earlier):
+        for frame in _forward(frames, begin, earlier):
             if frame.index in earlier:
                 labels = read_ids(folder.picture(frame.name))
                 result = replace(earlier.pop(frame.index), labels=labels)
@@ -212,8 +205,7 @@ def _follow(
         "state_bytes": following.session.state_bytes,
         "peak_memory_bytes": peak_memory_bytes(),
         "versions": versions(),
-        "settings": asked.describe_segmentation(following.session)
-        | {"from": span.begin, "both_ways": span.both_ways},
+        "settings": asked.describe_segmentation(following.session) | {"from": begin, "both_ways": both_ways},
     }
 
 
