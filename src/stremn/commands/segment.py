@@ -125,8 +125,8 @@ def _follow(
     """Read, compute and write frame by frame; nothing of the past is kept but the session's state.
 
     With ``both_ways`` what is before the frame to begin with is followed first, backward, and only its masks
-    are written; then the source is read from its beginning, so that all other outputs are in order. The folder
-    is prepared only when the first frame and its mask were read and segmented.
+    are written; then the source is read from its beginning, so that all other outputs are in order. The
+    folder is prepared only when the first frame and its mask were read and segmented.
     """
     import numpy as np
 
