@@ -64,7 +64,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         with attended():
-            app(args=None if args is None else list(args), prog_name="stremn")
+            status = app(args=None if args is None else list(args), prog_name="stremn", standalone_mode=False)
+            return status if isinstance(status, int) else 0
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except Interrupted as interrupted:
@@ -75,6 +76,6 @@ def main(args: Sequence[str] | None = None) -> int:
         message = explained(error)
         if message is None:
             raise
-        note(f"stremn: {message}", "red")
+        if message:
+            note(f"stremn: {message}", "red")
         return BAD_INPUT
-    return 0

@@ -77,7 +77,10 @@ def say(text: object) -> None:
 
 
 def explained(error: Exception) -> str | None:
-    """What a user reads of an error on one line, with the remedy; ``None`` of one that nobody expects."""
+    """What a user reads of an error on one line, with the remedy; ``None`` of one that nobody expects.
+
+    It is empty where help has been printed already.
+    """
     torch = sys.modules.get("torch")
     if (
         isinstance(error, MemoryError)
@@ -87,6 +90,9 @@ def explained(error: Exception) -> str | None:
         return "out of memory: give a smaller --size, fewer --slots or fewer objects"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; check that it is there and that you may use it"
+    if hasattr(error, "format_message"):  # of Typer: how the command was written
+        said, context = error.format_message().strip().rstrip("."), getattr(error, "ctx", None)
+        return f"{said}; see '{context.command_path} --help'" if said and context else said
     return str(error) if isinstance(error, StremnError | OSError) else None
 
 

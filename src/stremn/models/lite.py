@@ -15,7 +15,7 @@ from stremn.errors import StremnError
 from stremn.memory import NO_FUSION, SlotMemory, Template, read_given_target, read_separately, read_target
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ResidualBlock, concatenate, feature_channels, to_map, to_tokens
-from stremn.models.region import WORTH, Region, share_of
+from stremn.models.region import WORTH, Region, near_of, share_of
 from stremn.models.segmenter import ImageFeatures, SegmentationState, Segmenter, of_objects, others_of
 from stremn.ops import balanced_weights, target_moments
 
@@ -125,14 +125,22 @@ class LiteSegmenter(Segmenter):
         """Channels of what is read: of three parts of the memory, and of the target models."""
         return 3 * self.config.value_dim + self.target_dim
 
-    def read(self, features: ImageFeatures, memory: SlotMemory) -> Tensor:
+    def read(
+        self, features: ImageFeatures, memory: SlotMemory, grid: tuple[int, int] | None = None
+    ) -> Tensor:
         """Permanent, latest and chosen slots each by itself, and two target models ``(O, N, Cr)``.
 
         See :mod:`stremn.memory.additions`.
         """
         query = of_objects(features.key, memory.objects)
         config = self.config
-        readout = read_separately(memory, query, similarity=config.similarity, scale=config.scale)
+        readout = read_separately(
+            memory,
+            query,
+            similarity=config.similarity,
+            scale=config.scale,
+            grid=grid,
+        )
         target = read_target(memory, of_objects(self._target_features(features), memory.objects))
         return torch.cat([readout, target.to(readout.dtype)], dim=-1)
 
@@ -223,6 +231,7 @@ class LiteSegmenter(Segmenter):
             value=value,
             update_key=update_key,
             moments=self._moments(features, masks, value),
+            near=to_tokens(near_of(masks, features.grid)).to(value),
         )
 
     def decode(self, features: ImageFeatures, readout: Tensor, guidance: Tensor | None = None) -> Tensor:

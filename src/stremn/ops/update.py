@@ -17,14 +17,18 @@ __all__ = [
 ]
 
 
-def update_similarity(candidate: Tensor, slots: Tensor, *, block: int = 1024) -> Tensor:
+BLOCK_ENTRIES = 3 * 2**20
+"""Cosines that a block may have, over all objects: few enough to stay in a processor's cache."""
+
+
+def update_similarity(candidate: Tensor, slots: Tensor, *, block: int | None = None) -> Tensor:
     """Mean over positions of the candidate of the best cosine in each slot, Eq. (1).
 
     Args:
         candidate: update keys of the new template, ``(O, N, C)``.
         slots: update keys of the slots, ``(O, K, M, C)``; ``M`` need not equal ``N``.
-        block: positions of the candidate handled at a time, so that no more than ``block × K·M``
-            cosines exist at once. The result is the same.
+        block: positions of the candidate handled at a time; ``None`` keeps the cosines that exist at once,
+            ``O × block × K·M``, within 12 MiB in single precision. The result is the same.
 
     Returns:
         Scores ``(O, K)`` in [-1, 1], differentiable in both arguments.
@@ -47,6 +51,7 @@ def update_similarity(candidate: Tensor, slots: Tensor, *, block: int = 1024) ->
     count, slot_positions = slots.shape[1:3]
     candidate = F.normalize(candidate, dim=-1)
     bank = F.normalize(slots, dim=-1).flatten(1, 2).transpose(1, 2)
+    block = block or max(16, BLOCK_ENTRIES // (objects * count * slot_positions))
     total = candidate.new_zeros((objects, count), dtype=torch.promote_types(candidate.dtype, torch.float32))
     for part in candidate.split(block, dim=1):
         cosine = (part @ bank).unflatten(2, (count, slot_positions))
