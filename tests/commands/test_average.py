@@ -57,8 +57,8 @@ def test_what_is_refused_leaves_nothing(
 
 def test_output_that_cannot_be(two: list[Path], tmp_path: Path) -> None:
     for out, message in (
-        (tmp_path / "none" / "mean.safetensors", "cannot write"),
-        (tmp_path / "mean.pt", "name a .safetensors file"),
+        (tmp_path / "none" / "mean.safetensors", "cannot be written"),
+        (tmp_path / "mean.pt", "is not named .safetensors"),
     ):
         done = run("average", *two, "--out", out)
         assert (done.status, message in done.err) == (BAD_INPUT, True), done.err

@@ -35,8 +35,7 @@ def test_without_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.status == BAD_INPUT
 
 
-@pytest.mark.parametrize("shipped", [True, False])
-def test_both_tasks(shipped: bool, predictor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_tasks(predictor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Segmentation has tests of its own: here it is only asked for; the prediction is made."""
     asked: list[dict[str, Any]] = []
 
@@ -46,17 +45,12 @@ def test_both_tasks(shipped: bool, predictor: Path, tmp_path: Path, monkeypatch:
     # Under its name the package has the function; the module has what that calls.
     monkeypatch.setattr(importlib.import_module("stremn.commands.demo"), "segment", segment)
     monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
-    if shipped:
-        shutil.copy(predictor, tmp_path / "stremn-motion.safetensors")
+    shutil.copy(predictor, tmp_path / "stremn-motion.safetensors")
     out = tmp_path / "out"
     done = run("demo", "--out", out)
     assert done.status == 0, done.err
     chosen = {"masks": sample_mask(), "out": out, "size": SIZE, "overwrite": False}
     assert asked == [{"source": str(sample_video())} | chosen]
-    if not shipped:
-        assert "nothing is predicted: the weights of stremn-motion are not in this package" in done.err
-        assert not out.exists()
-        return
     summary = json.loads((out / "prediction" / "summary.json").read_text())
     assert summary["observed_frames"] == {"first": START, "last": START + OBSERVE - 1}
     assert summary["frames"] == HORIZON

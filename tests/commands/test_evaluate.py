@@ -151,7 +151,7 @@ def test_interrupted(davis: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
         signal.raise_signal(signal.SIGINT)
 
     # The function of this name hides its module.
-    monkeypatch.setattr(sys.modules["stremn.commands.evaluate"], "evaluate_sequence", interrupt)
+    monkeypatch.setattr(sys.modules["stremn.commands.evaluate"], "_segmented", interrupt)
     done = run("evaluate", davis, "--model", weights)
     assert done.status == INTERRUPTED
     assert done.err == "stremn: interrupted; the files written so far are complete\n"

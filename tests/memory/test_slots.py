@@ -231,6 +231,9 @@ def test_positions_that_are_on_no_grid_any_more_are_read_one_by_one() -> None:
     query = torch.randn(1, 6, 3)
     with torch.inference_mode():
         memory = SlotMemory.of_first_frame(template, 0, VOS)
+        # What was given is read one by one in any case.
+        torch.testing.assert_close(read_separately(memory, query, grid=grid), read_separately(memory, query))
+        memory = memory.update(template, 1, get_policy("oldest"))
         assert not torch.allclose(read_separately(memory, query, grid=grid), read_separately(memory, query))
         moved = memory.of_positions(36)
         torch.testing.assert_close(read_separately(moved, query, grid=(6, 6)), read_separately(moved, query))

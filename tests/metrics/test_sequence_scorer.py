@@ -132,12 +132,6 @@ def test_black_and_white_masks_are_one_object(
     assert not caplog.records
 
 
-def test_given_ids_are_scored_and_no_others() -> None:
-    truth = frames(*[(1, 2, 255)] * 3)
-    scores = score_sequence("s", frames(*[(1, 255)] * 3), truth, object_ids=[255, 2, 7])
-    assert means(scores) == {2: (0, 0), 7: (1, 1), 255: (1, 1)}
-
-
 def test_predicted_ids_that_the_truth_lacks_are_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "stremn"):
         scores = score_sequence("walk", frames(1, (1, 9), (1, 3), 1), frames(1, 1, 1, 1))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stremn.models import MODELS, PREDICTORS, Predictor, Segmenter, from_pretrained, ships
+from stremn import StremnError
+from stremn.models import MODELS, PREDICTORS, Predictor, Segmenter, from_pretrained
 from stremn.models.checkpoint import SHIPPED
 from stremn.sessions import PredictionSession, SegmentationSession
 
@@ -12,7 +13,6 @@ NAMES = ("stremn-lite", "stremn-motion", "stremn-predict-mnist")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_weights_are_opened_by_name(name: str) -> None:
-    assert ships(name)
     model = from_pretrained(name)
     assert isinstance(model, Segmenter if name in MODELS else Predictor)
     assert model.config.architecture == (MODELS | PREDICTORS)[name].architecture
@@ -21,8 +21,9 @@ def test_shipped_weights_are_opened_by_name(name: str) -> None:
 
 def test_nothing_else_ships() -> None:
     assert {path.stem for path in SHIPPED.glob("*.safetensors")} == {*NAMES, "stremn-prompt"}
-    assert not ships("stremn-r50")
-    assert not ships("../weights/stremn-lite")
+    for name in ("stremn-r50", "../weights/stremn-lite"):
+        with pytest.raises(StremnError):
+            from_pretrained(name)
 
 
 def test_prediction_ships_in_eight_megabytes() -> None:

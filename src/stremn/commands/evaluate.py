@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stremn.sessions import SegmentationSession
     from stremn.tables.segmentation import Run
 
-__all__ = ["evaluate", "evaluate_sequence", "render_scores", "score"]
+__all__ = ["evaluate", "render_scores", "score"]
 
 SUBMISSION = "submission.zip"
 
@@ -40,9 +40,7 @@ class Evaluated(options.DataOptions):
         Path | None, typer.Option(help="Folder for the predicted masks or frames, for 'stremn figures'.")
     ] = None
     json: Annotated[Path | None, typer.Option(help="File for scores, settings and speed.")] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = (
-        False
-    )
+    overwrite: options.Overwrite = False
 
 
 @bundled
@@ -89,7 +87,7 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
     frames, started = 0, time.monotonic()
     for sequence in sequences:
         folder = masks and masks / sequence.name
-        run = evaluate_sequence(session, sequence, folder)
+        run = _segmented(session, sequence, folder)
         if asked.out is not None and folder is not None:
             memory[sequence.name] = PlayedSequence.to_dict(run, sequence, folder, asked.out)
         found = run.scorer.result() if has_truth(sequence) else []
@@ -128,20 +126,8 @@ def _check_folder(root: Path, out: Path, overwrite: bool) -> None:
         raise StremnError(f"output folder {out} is part of the data set: choose another one")
 
 
-def evaluate_sequence(session: SegmentationSession, sequence: Video, folder: Path | None = None) -> Run:
-    """Segment one sequence and score it frame by frame.
-
-    Args:
-        session: is reset first.
-        sequence: see :func:`stremn.tables.segmentation.segment_video`.
-        folder: where predicted masks go, if anywhere.
-
-    Returns:
-        The finished run, with its scorer and the history of its memory.
-
-    Raises:
-        StremnError: if a file cannot be read or written, or no annotation has an object.
-    """
+def _segmented(session: SegmentationSession, sequence: Video, folder: Path | None) -> Run:
+    """The run of a sequence, whose predicted masks go to the folder, if there is one."""
     from stremn.data import PlayedFrame
     from stremn.files import write_mask
     from stremn.files.outputs import make_folder

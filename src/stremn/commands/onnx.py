@@ -21,17 +21,13 @@ def onnx(
     frame: Annotated[str, typer.Option(help="Size of the videos' frames, WIDTHxHEIGHT.")],
     asked: options.SessionOptions,
     objects: Annotated[int, typer.Option(help="Most objects at a time.")] = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write a model's whole step, state in and out, as one ONNX graph."""
     size = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", frame)
     if size is None:
         raise StremnError(f"--frame {frame} is not like 854x480: give width and height of the frames")
-    if file.suffix != ".onnx":
-        raise StremnError(f"{file} is not named .onnx: give it that ending")
-    if file.exists() and not overwrite:
-        raise StremnError(f"{file} is there already: give --overwrite to replace it")
-    options.check_writable(file)
+    options.check_new(file, ".onnx", overwrite)
     from stremn.sessions import export_onnx
 
     width, height = int(size[1]), int(size[2])

@@ -63,6 +63,19 @@ def check_writable(*files: Path | None) -> None:
             raise StremnError(f"{file} cannot be written: make the folder {file.absolute().parent} first")
 
 
+def check_new(file: Path, suffix: str, overwrite: bool) -> None:
+    """Refuse a file to write that has another suffix, or is there and not to be replaced.
+
+    Raises:
+        StremnError: naming the file.
+    """
+    if file.suffix != suffix:
+        raise StremnError(f"{file} is not named {suffix}: give it that ending")
+    if file.exists() and not overwrite:
+        raise StremnError(f"{file} is there already: give --overwrite to replace it")
+    check_writable(file)
+
+
 @dataclass(frozen=True)
 class SessionOptions:
     """The model and the settings of a session of either task; commands leave out what they have not.
@@ -320,9 +333,6 @@ class ClipOptions:
     gap: Annotated[
         int | None, typer.Option(min=1, help="Frames of a clip are so far apart in the video; default 1.")
     ] = None
-    batch: Annotated[
-        int, typer.Option(min=1, hidden=True, help="Of no effect: clips are predicted one by one.")
-    ] = 10
     lpips: Annotated[
         Path | None, typer.Option(help="AlexNet weights of torchvision, for LPIPS, which is else left out.")
     ] = None

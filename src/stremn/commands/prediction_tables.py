@@ -120,8 +120,6 @@ def _refuse_segmentation(asked: TableOptions, session: options.SessionOptions, w
 
 
 def _paper() -> Table:
-    from stremn.tables.paper import PREDICTION
-
     headings = ("MSE/10", "MAE/100", "SSIM", "KTH PSNR", "SSIM", "LPIPS")
     view = new_table([""], headings, title="Table 5 of the paper: Human3.6M and KTH")
     for name, row in PREDICTION.items():
@@ -131,8 +129,6 @@ def _paper() -> Table:
 
 
 def _published() -> Table:
-    from stremn.tables.paper import MOVING_MNIST
-
     view = new_table([""], ["MSE"], title="Published for Moving MNIST")
     for name, value in MOVING_MNIST.items():
         view.add_row(name, f"{value:.1f}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stremn.commands import options
 from stremn.commands.console import Interrupted, RunProgress, note, say, stop_between_frames
 from stremn.errors import StremnError
 
@@ -68,15 +69,12 @@ def average(
     change: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, replaces a field of the config.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Average the weights of several runs of one network."""
     if len(weights) < 2:
         raise StremnError("average needs two or more weights: name files or run folders")
-    if out.suffix != ".safetensors":
-        raise StremnError(f"--out {out}: name a .safetensors file")
-    if out.exists() and not overwrite:
-        raise StremnError(f"{out} exists: give --overwrite to replace it, or another --out")
+    options.check_new(out, ".safetensors", overwrite)
     changes = dict(_change(text) for text in change or ())
 
     import torch

@@ -1,6 +1,6 @@
 """Networks: encoders, read, decoder. They know the memory and hold no state."""
 
-from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained, ships
+from stremn.models.checkpoint import as_model, from_pretrained, save_pretrained
 from stremn.models.config import (
     ModelConfig,
     MotionConfig,
@@ -44,5 +44,4 @@ __all__ = [
     "push_to_hub",
     "reconfigured",
     "save_pretrained",
-    "ships",
 ]

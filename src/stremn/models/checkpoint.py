@@ -12,7 +12,7 @@ from stremn.models.predictor import Predictor
 from stremn.models.registry import build_model, config_from_json, model_names
 from stremn.models.segmenter import Segmenter
 
-__all__ = ["WEIGHTS_FILE", "as_model", "from_pretrained", "save_pretrained", "ships"]
+__all__ = ["WEIGHTS_FILE", "as_model", "from_pretrained", "save_pretrained"]
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -113,11 +113,6 @@ def as_model(source: Kind | Path | str, kind: type[Kind]) -> Kind:
     return model
 
 
-def ships(name: str) -> bool:
-    """Whether trained weights of a model come with the package."""
-    return name in model_names() and (SHIPPED / f"{name}.safetensors").is_file()
-
-
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     if dtype is None or not tensor.is_floating_point():
         return tensor
@@ -127,9 +122,10 @@ def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def _find(source: Path | str) -> Path:
     if str(source) in model_names():
-        if not ships(str(source)):
+        shipped = SHIPPED / f"{source}.safetensors"
+        if not shipped.is_file():
             raise StremnError(f"model '{source}': no trained weights ship with this package; give a file")
-        return SHIPPED / f"{source}.safetensors"
+        return shipped
     if str(source).startswith(HUB_PREFIX):
         return _download(str(source).removeprefix(HUB_PREFIX))
     path = Path(source)

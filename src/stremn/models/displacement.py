@@ -23,6 +23,9 @@ __all__ = [
 LEAST = 16
 """Smallest side that dense optical flow is computed at; smaller frames are padded by their edge."""
 
+REWEIGHTED = 5
+"""Times that pixels are weighted anew by how far they are off the motion of the camera."""
+
 
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)
@@ -118,12 +121,11 @@ def _grey(frame: Tensor) -> Tensor:
     return (frame.float().mean(dim=1, keepdim=True) * 255).round().to(torch.uint8)
 
 
-def camera_motion(velocity: Tensor, rounds: int = 5) -> Tensor:
+def camera_motion(velocity: Tensor) -> Tensor:
     """The affine motion that most pixels follow, least squares reweighted by how far each pixel is off.
 
     Args:
         velocity: ``(B, 2, h, w)`` float32.
-        rounds: of reweighting.
 
     Returns:
         Its factors ``(B, 2, 3)``, see :func:`affine_field`; exactly zero where the velocity is.
@@ -133,7 +135,7 @@ def camera_motion(velocity: Tensor, rounds: int = 5) -> Tensor:
     terms = torch.stack([torch.ones_like(x), 2 * x / size[1] - 1, 2 * y / size[0] - 1]).flatten(1)
     flat = velocity.flatten(2)
     model = flat.median(dim=2, keepdim=True).values
-    for _ in range(rounds):
+    for _ in range(REWEIGHTED):
         off = ((flat - model) ** 2).sum(dim=1, keepdim=True)
         weight = 1 / (off + off.median(dim=2, keepdim=True).values + 0.01)
         # Sums, since autocast would round matrix products.

@@ -50,13 +50,13 @@ class ASPP(nn.Module):
     One 1×1 convolution, three dilated 3×3 ones and the image's mean, fused by a 1×1 convolution.
     """
 
-    def __init__(self, channels: int, out_channels: int, rates: tuple[int, ...] = (6, 12, 18)) -> None:
+    def __init__(self, channels: int, out_channels: int) -> None:
         """``channels`` in, ``out_channels`` in every branch and out."""
         super().__init__()
         self.point = _conv(channels, out_channels, 1)
-        self.dilated = nn.ModuleList(_conv(channels, out_channels, 3, rate) for rate in rates)
+        self.dilated = nn.ModuleList(_conv(channels, out_channels, 3, rate) for rate in (6, 12, 18))
         self.pooled = _conv(channels, out_channels, 1)
-        self.fuse = _conv((len(rates) + 2) * out_channels, out_channels, 1)
+        self.fuse = _conv(5 * out_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, out_channels, H, W)``."""

@@ -120,11 +120,6 @@ class LiteSegmenter(Segmenter):
         """Channels of what two target models predict: value, mask and masks of the others."""
         return 2 * (self.config.value_dim + 2)
 
-    @property
-    def readout_dim(self) -> int:
-        """Channels of what is read: of three parts of the memory, and of the target models."""
-        return 3 * self.config.value_dim + self.target_dim
-
     def read(
         self, features: ImageFeatures, memory: SlotMemory, grid: tuple[int, int] | None = None
     ) -> Tensor:

@@ -426,15 +426,10 @@ class Segmenter(nn.Module, ABC):
         assert memory is not None
         return SegmentationState(memory, probabilities)
 
-    @property
-    def readout_dim(self) -> int:
-        """Channels of what is read."""
-        return self.config.value_dim
-
     def read(
         self, features: ImageFeatures, memory: SlotMemory, grid: tuple[int, int] | None = None
     ) -> Tensor:
-        """What the memory knows of each position ``(O, N, Cr)``, Eq. (5); Cr is :attr:`readout_dim`.
+        """What the memory knows of each position ``(O, N, Cr)``, Eq. (5); Cr is Cv, or more.
 
         Args:
             features: of the frame, or of a part of it.

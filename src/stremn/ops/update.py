@@ -51,7 +51,7 @@ def update_similarity(candidate: Tensor, slots: Tensor, *, block: int | None = N
     count, slot_positions = slots.shape[1:3]
     candidate = F.normalize(candidate, dim=-1)
     bank = F.normalize(slots, dim=-1).flatten(1, 2).transpose(1, 2)
-    block = block or max(16, BLOCK_ENTRIES // (objects * count * slot_positions))
+    block = block or max(16, BLOCK_ENTRIES // max(1, objects * count * slot_positions))
     total = candidate.new_zeros((objects, count), dtype=torch.promote_types(candidate.dtype, torch.float32))
     for part in candidate.split(block, dim=1):
         cosine = (part @ bank).unflatten(2, (count, slot_positions))

@@ -46,7 +46,6 @@ class OnnxSession:
     Args:
         path: of the file.
         threads: for one operation; 0 is all cores.
-        providers: of ONNX Runtime, first choice first.
 
     Attributes:
         facts: what the file says of itself.
@@ -63,9 +62,7 @@ class OnnxSession:
         stremn.errors.StremnError: step.onnx: no such file; write one with stremn onnx
     """
 
-    def __init__(
-        self, path: Path | str, *, threads: int = 0, providers: Iterable[str] = ("CPUExecutionProvider",)
-    ) -> None:
+    def __init__(self, path: Path | str, *, threads: int = 0) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -76,7 +73,7 @@ class OnnxSession:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors; its notes on the graph are of no use to a user
         try:
-            self._graph = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            self._graph = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             self.facts = json.loads(self._graph.get_modelmeta().custom_metadata_map.get(KEY, "{}"))
         # Its errors have no common class.
         except Exception as error:

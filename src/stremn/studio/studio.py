@@ -48,20 +48,17 @@ class Studio:
     Args:
         root: folder in which each video gets a folder of its own; nothing is written elsewhere.
         open_session: makes the session that follows objects.
-        open_predictor: makes the session that foresees frames.
 
     Attributes:
         tell: called with news, from any thread.
     """
 
     def __init__(
-        self,
-        root: Path,
-        open_session: Callable[[], SegmentationSession] = SegmentationSession,
-        open_predictor: Callable[[], PredictionSession] = PredictionSession,
+        self, root: Path, open_session: Callable[[], SegmentationSession] = SegmentationSession
     ) -> None:
         make_folder(root)
-        self.root, self.open_session, self.open_predictor = root, cache(open_session), cache(open_predictor)
+        self.root = root
+        self.open_session, self.open_predictor = cache(open_session), cache(PredictionSession)
         self.tell: Callable[[dict[str, Any]], None] = lambda news: None
         self.project: Project | None = None
         self.tracker: Tracker | None = None

@@ -16,6 +16,9 @@ from stremn.memory.history import MemoryHistory
 
 __all__ = ["Bar", "plot_ages", "plot_horizon", "plot_memory", "plot_rows"]
 
+MOST_OBJECTS = 4
+"""Ids that a picture of the memory has a panel for."""
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -126,9 +129,9 @@ def plot_ages(shares: Mapping[str, np.ndarray], path: Path | str, *, title: str,
     _save(figure, path, title)
 
 
-def plot_memory(history: MemoryHistory, path: Path | str, *, most_objects: int = 4) -> None:
-    """Draw a panel for each of the first ``most_objects`` ids, and one for the ages of chosen templates."""
-    ids = sorted(history.moments)[:most_objects]
+def plot_memory(history: MemoryHistory, path: Path | str) -> None:
+    """Draw a panel for each of the first few ids, and one for the ages of chosen templates."""
+    ids = sorted(history.moments)[:MOST_OBJECTS]
     rows = len(ids) + 1
     # Every run of `segment` draws this one; margins that are worked out take longer than all of the rest.
     figure, panels = _panels(rows, 1, (9, 2.6 * rows), fitted=False)

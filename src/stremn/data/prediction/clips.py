@@ -33,7 +33,6 @@ class FrameClips(Dataset[FrameClip]):
         vary: whether clips are turned by quarters, played backwards, or to and fro, or with frames that
             come twice, or trembling, and brightened or darkened.
         gap: frames of a clip are this far apart in the video; 1 takes each.
-        cache_bytes: memory for decoded frames, in each process.
 
     Raises:
         StremnError: if there is no video, or ``zoom`` or ``gap`` is below 1.
@@ -50,7 +49,6 @@ class FrameClips(Dataset[FrameClip]):
         mirror: bool = True,
         vary: bool = False,
         gap: int = 1,
-        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         if not reels:
             raise StremnError("there is no video to cut clips from; give a folder that holds some")
@@ -58,7 +56,7 @@ class FrameClips(Dataset[FrameClip]):
             raise StremnError(f"zoom {zoom} and gap {gap} of clips must be 1 or more")
         self.reels, self.seed, self.grey, self.squash = tuple(reels), seed, grey, squash
         self.zoom, self.mirror, self.vary, self.gap = zoom, mirror, vary, gap
-        self.cache = FrameCache(cache_bytes)
+        self.cache = FrameCache(CACHE_BYTES)
 
     def __getitem__(self, request: ClipRequest) -> FrameClip:
         """Make the clip, frames ``(T, C, size, size)``.
@@ -133,7 +131,6 @@ class FrameWindows(Dataset[FrameClip]):
         gap: frames are this far apart in the video.
         stride: frames from the start of one clip to that of the next, or a function that tells it of each
             video; by default clips lie end to end.
-        cache_bytes: memory for decoded frames, in each process.
 
     Raises:
         StremnError: if no video has as many frames, or one cannot be read.
@@ -149,10 +146,9 @@ class FrameWindows(Dataset[FrameClip]):
         squash: bool = False,
         gap: int = 1,
         stride: int | Callable[[Reel], int] | None = None,
-        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.frames, self.size, self.gap = frames, size, gap
-        self.framing, self.cache = Framing(size, squash, grey), FrameCache(cache_bytes)
+        self.framing, self.cache = Framing(size, squash, grey), FrameCache(CACHE_BYTES)
         needed = (frames - 1) * gap + 1
         self.windows: list[tuple[Reel, int]] = []
         for reel in reels:

@@ -120,16 +120,15 @@ def move_digits(
 
 
 class MovingMnist(Dataset[FrameClip]):
-    """Makes endless clips of moving digits; clip ``i`` depends only on the seed and ``i``.
+    """Makes endless clips of two moving digits; clip ``i`` depends only on the seed and ``i``.
 
     Args:
         digits: ``(N, h, w)`` uint8 to choose from; train and test use different ones.
         seed: seed of everything random.
-        count: how many digits each clip has.
     """
 
-    def __init__(self, digits: np.ndarray, *, seed: int, count: int = 2) -> None:
-        self.digits, self.seed, self.count = digits, seed, count
+    def __init__(self, digits: np.ndarray, *, seed: int) -> None:
+        self.digits, self.seed = digits, seed
 
     def __getitem__(self, request: ClipRequest) -> FrameClip:
         """Make the clip, frames ``(T, 1, size, size)``.
@@ -143,7 +142,7 @@ class MovingMnist(Dataset[FrameClip]):
                 f"{max(self.digits.shape[1:])} or more"
             )
         rng = np.random.default_rng([self.seed, 4, request.number])
-        return make_frame_clip(move_digits(rng, self.digits, request.frames, request.size, count=self.count))
+        return make_frame_clip(move_digits(rng, self.digits, request.frames, request.size))
 
 
 class MovingMnistFile(Dataset[FrameClip]):

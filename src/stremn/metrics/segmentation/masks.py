@@ -1,7 +1,6 @@
 """J and F of one pair of masks, and of all objects in one pair of label maps."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -126,15 +125,12 @@ def contour(mask: ArrayLike) -> NDArray[np.bool_]:
     return _contour(_binary(mask)) > 0
 
 
-def score_frame(
-    prediction: NDArray[Any] | None, truth: NDArray[Any], object_ids: Iterable[int] | None = None
-) -> FrameScores:
+def score_frame(prediction: NDArray[Any] | None, truth: NDArray[Any]) -> FrameScores:
     """Score every object of one frame.
 
     Args:
         prediction: (H, W) label map, 0 = background, ids 1-255; None tells the ids of the truth only.
         truth: (H, W) label map of the same size.
-        object_ids: score these only; by default all ids met in either map. An id in neither scores (1, 1).
 
     Raises:
         StremnError: if the maps differ in size, or are no label maps.
@@ -151,9 +147,9 @@ def score_frame(
     if prediction is None:
         return FrameScores(truth_ids)
     predicted_ids, radius = _ids(predicted), contour_tolerance(true.shape[0], true.shape[1])
-    wanted = predicted_ids | truth_ids if object_ids is None else set(object_ids)
+    wanted = predicted_ids | truth_ids
     scores = {i: _score(_equal(predicted, i), _equal(true, i), radius) for i in sorted(wanted)}
-    if object_ids is None and WHITE in wanted:
+    if WHITE in wanted:
         # Only the whole sequence tells whether 255 is void or the one object; keep the answer to both.
         either = [_equal(labels, 1) | _equal(labels, WHITE) for labels in (predicted, true)]
         scores[FOREGROUND] = _score(either[0], either[1], radius)

@@ -41,7 +41,6 @@ class SequenceScorer:
 
     Args:
         name: the sequence, as named in the scores and in errors.
-        object_ids: score exactly these ids, each under its own value (255 too), whether they occur or not.
         from_given: score by the convention of YouTube-VOS.
 
     Examples:
@@ -54,11 +53,8 @@ class SequenceScorer:
         1.0
     """
 
-    def __init__(
-        self, name: str, object_ids: Iterable[int] | None = None, *, from_given: bool = False
-    ) -> None:
+    def __init__(self, name: str, *, from_given: bool = False) -> None:
         self.name, self.from_given = name, from_given
-        self.object_ids = None if object_ids is None else tuple(sorted(set(object_ids)))
         self._frames: list[FrameScores] = []
 
     def update(self, prediction: NDArray[np.uint8] | None, truth: NDArray[np.uint8]) -> None:
@@ -73,7 +69,7 @@ class SequenceScorer:
         """
         try:
             # The first frame tells ids only.
-            self.add(score_frame(prediction if self._frames else None, truth, self.object_ids))
+            self.add(score_frame(prediction if self._frames else None, truth))
         except StremnError as error:
             raise StremnError(f"{self.name}, frame {len(self._frames)}: {error}") from error
 
@@ -103,7 +99,7 @@ class SequenceScorer:
         starts = [self._given(i) if self.from_given else 0 for i in ids]
         rows = [[frame.get(i, (1.0, 1.0)) for frame in scores[start:]] for i, start in zip(ids, starts)]
         known = set(ids)
-        if self.object_ids is None and ids in ((1,), (WHITE,)):
+        if ids in ((1,), (WHITE,)):
             rows = [[frame.get(FOREGROUND, own) for frame, own in zip(scores[starts[0] :], rows[0])]]
             known = {1, WHITE}
         if strangers := sorted(set().union(*(frame.predicted_ids for frame in scored)) - known):
@@ -123,8 +119,6 @@ class SequenceScorer:
         return next(shows, len(self._frames))
 
     def _ids(self) -> tuple[int, ...]:
-        if self.object_ids is not None:
-            return self.object_ids
         ids = set().union(*(frame.truth_ids for frame in self._shown()))
         if len(ids) > 1:
             ids.discard(WHITE)
@@ -137,7 +131,6 @@ def score_sequence(
     name: str,
     predictions: Iterable[NDArray[np.uint8]],
     truth: Iterable[NDArray[np.uint8]],
-    object_ids: Iterable[int] | None = None,
 ) -> list[ObjectScore]:
     """Score a sequence of label maps; see ``SequenceScorer`` for what counts.
 
@@ -145,7 +138,6 @@ def score_sequence(
         name: the sequence, as named in the scores and in errors.
         predictions: T label maps (H, W), an array (T, H, W) or anything that yields them.
         truth: the same, as many.
-        object_ids: score exactly these ids.
 
     Raises:
         StremnError: if the two differ in length or size, have fewer than three frames, or no object.
@@ -156,7 +148,7 @@ def score_sequence(
         >>> [score.j_mean for score in score_sequence("bear", np.zeros_like(truth), truth)]
         [0.0]
     """
-    scorer = SequenceScorer(name, object_ids)
+    scorer = SequenceScorer(name)
     for prediction, true in zip_longest(predictions, truth):
         if prediction is None or true is None:
             short = "predictions" if prediction is None else "truth"
