@@ -73,7 +73,7 @@ def test_many_objects_are_looked_for_everywhere_in_turn() -> None:
     for i, mask in enumerate(masks):
         mask[0, 40, 4 * i] = 0.9 if i % 2 else 0.1  # half of them are seen, none surely
     turns: list[int] = []
-    for frame_index in range(20):
+    for frame_index in range(0, 51, CHECK_EVERY):
         regions = regions_of(masks, GRID, [False] * 50, frame_index)
         turn = [i for i, region in enumerate(regions) if region == whole]
         assert len(turn) == EVERYWHERE

@@ -29,8 +29,8 @@ def read_separately(
     Read together, nearly all weight goes to the latest template, which looks most like the query, and the
     others have no say. What an object's part does not hold yet is replaced by its given slots'.
 
-    With a ``grid``, what was far from the object in later templates is read as means of 2×2 positions that count
-    for as many, which leaves about half of the positions.
+    With a ``grid``, what was far from the object in later templates is read as means of 2×2 positions that
+    count for as many, which leaves about half of the positions.
 
     Args:
         memory: of ``O`` objects, with a permanent slot.

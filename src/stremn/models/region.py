@@ -140,7 +140,7 @@ def regions_of(
     seen = (likely > SEEN) & torch.tensor(near, device=masks.device)[:, None, None]
     nowhere = (~seen.flatten(1).any(dim=1)).nonzero()[:, 0]
     if len(nowhere) > EVERYWHERE:
-        waiting = nowhere.roll(-EVERYWHERE * int(turn))[EVERYWHERE:]
+        waiting = nowhere.roll(-int(turn))[EVERYWHERE:]
         best = likely.flatten(1).amax(dim=1)[:, None, None].clamp(max=SEEN)
         seen[waiting] = (likely >= best)[waiting]
     spans = (_span(seen.any(dim=by).tolist(), n) for by, n in ((2, grid[0]), (1, grid[1])))

@@ -301,7 +301,7 @@ class SegmentationSession(Session):
         masks = viewport.masks(given.values()) if given else None
         index = torch.tensor(self.frame_index, device=self.runtime.device)
         reach = self.settings.reach
-        near = self._near()
+        near = self._near(checked)
         if self._compiled is not None and masks is None and features is None:
             step = (self.model, viewport.shown(image, views[0]), self.states, self.rules, index, candidate)
             seen, logits, self.states = self._compiled(*step)
@@ -372,9 +372,14 @@ class SegmentationSession(Session):
             assert self.frame_size is not None
             self.states = (self._viewport.leave(self.states[0], self.frame_size),)
 
-    def _near(self) -> list[bool]:
-        """Of each object whether it is looked for only around where it was; none if all are in all."""
-        return [self._confidence[i] >= SURE for i in self.object_ids if self.settings.search_region]
+    def _near(self, checked: bool) -> list[bool]:
+        """Of each object whether it is looked for only around where it was; none if all are in all.
+
+        In a frame whose confidence is checked those that the session is not sure of are looked for anywhere.
+        """
+        if not self.settings.search_region:
+            return []
+        return [not checked or self._confidence[i] >= SURE for i in self.object_ids]
 
     def _check(self, features: ImageFeatures) -> None:
         """Bring the confidence in the objects known before this frame up to date."""
