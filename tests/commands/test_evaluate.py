@@ -137,6 +137,24 @@ def test_outputs_are_checked_before_the_work(davis: Path, tmp_path: Path) -> Non
     assert done.status == BAD_INPUT
 
 
+def test_a_record_replaces_no_input(davis: Path, weights: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(weights.read_bytes())
+    for record in (own, next((davis / "JPEGImages").rglob("*.jpg")), tmp_path):
+        done = run("evaluate", davis, "--model", own, "--json", record)
+        assert (done.status, done.err.count("\n"), str(record) in done.err) == (BAD_INPUT, 1, True)
+    assert own.read_bytes() == weights.read_bytes()
+
+
+def test_too_few_masks_are_told_before_the_work(weights: Path, tmp_path: Path) -> None:
+    root = write_davis(tmp_path / "davis", {"one": 4, "short": 2})
+    done = run("evaluate", root, "--model", weights, "--size", 48)
+    message = (
+        "sequence 'short': 2 of 2 frames are annotated, and 3 or more are needed to score it: leave it out"
+    )
+    assert done.err == f"stremn: {message}\n"
+
+
 def test_damaged_frame(weights: Path, tmp_path: Path) -> None:
     root = write_davis(tmp_path / "davis", {"one": 4})
     path = root / "JPEGImages" / "480p" / "one" / "00002.jpg"

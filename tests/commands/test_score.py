@@ -143,7 +143,7 @@ def test_output_that_cannot_be_written(folders: tuple[Path, Path], tmp_path: Pat
     taken.mkdir()
     result = run(*folders, "--json", taken)
     assert isinstance(result.exception, StremnError)
-    assert f"cannot write {taken}" in str(result.exception)
+    assert f"{taken} cannot be written: it is a folder" in str(result.exception)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["predictions", "taken", "truth"]
 
 

@@ -16,6 +16,7 @@ import pytest
 from command_runs import BAD_INPUT, assert_complete_files_only, assert_refused, read_masks, run, start
 
 from small_data import write_first_mask, write_video
+from stremn import from_pretrained, save_pretrained
 from stremn.commands import corpus_engines
 
 FRAMES = {"a": 8, "b": 16, "c": 12, "d": 10, "e": 14, "f": 9}
@@ -189,6 +190,33 @@ def test_interrupted(corpus: Path, weights: Path, tmp_path: Path) -> None:
     assert f"see {out / 'videos.csv'}" in printed
     assert {row["result"] for row in rows(out).values()} <= {"done", "not done"}
     assert not list(out.glob(".*part"))
+
+
+def test_nothing_of_something_else_is_replaced_or_taken_for_it(
+    corpus: Path, weights: Path, tmp_path: Path
+) -> None:
+    out, listing, own = tmp_path / "out", tmp_path / "list.csv", tmp_path / "own.safetensors"
+    shutil.copy(weights, own)
+    listing.write_text(f"video,masks,name\n{corpus / 'a.mp4'},{corpus / 'a.png'},one\n")
+    assert run(*args(listing, out, own, "--workers", 1)).status == 0
+
+    def refused(listing: Path, out: Path) -> str:
+        before = {path: path.read_bytes() for path in sorted(out.rglob("*.*")) if path.suffix != ".lock"}
+        done = run(*args(listing, out, own, "--workers", 1))
+        assert (done.status, done.err.count("\n")) == (BAD_INPUT, 1)
+        assert {path: path.read_bytes() for path in before} == before
+        return done.err
+
+    save_pretrained(from_pretrained(weights).half(), own)
+    assert "was begun with other weights than" in refused(listing, out)
+    shutil.copy(weights, own)
+    listing.write_text(f"video,masks,name\n{corpus / 'b.mp4'},{corpus / 'a.png'},one\n")
+    assert f"one was made of {corpus / 'a.mp4'}, not {corpus / 'b.mp4'}" in refused(listing, out)
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(listing, home / "videos.csv")
+    assert "lies where the results go" in refused(home / "videos.csv", home)
+    assert "of something else" in refused(listing, home)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_a_folder_of_videos_with_masks_beside(tmp_path: Path) -> None:
         ("list.csv", "video,masks\na.mp4\n", "'a.mp4' does not fit video,masks: fill all columns"),
         ("list.csv", "video,masks\na.mp4,b,c\n", "'a.mp4,b,c' does not fit"),
         ("list.csv", "video,masks\n", "has no video: give a list"),
+        ("list.csv", 'video,masks\n"' + 20_000 * "a.mp4,b\n", "close all quotes"),
         ("list.txt", "a.mp4\n", "'a.mp4' is not a video, its masks and perhaps a name"),
         ("list.txt", "kid's.mp4 a.png\n", "in quotes what has blanks"),
         ("list.txt", "a.mp4 m\nb/A.mp4 m\n", "are both called 'A': give names in a third column"),

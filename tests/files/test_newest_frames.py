@@ -49,6 +49,17 @@ def test_frames_that_nobody_waits_for_are_dropped() -> None:
     assert source.closed
 
 
+def test_frames_that_are_to_be_kept_are_not_dropped() -> None:
+    source = _Source()
+    stream = newest_frames(source, lambda frame: frame.index in (3, 11))
+    shown = [next(stream).frame.index]
+    source.read.wait(20)
+    shown += [frame.index for frame, _ in stream]
+    assert {0, 3, 11, 19} <= set(shown)
+    assert len(shown) == len(set(shown)) <= 5
+    assert shown == sorted(shown)
+
+
 def test_a_fault_comes_after_the_last_frame() -> None:
     stream, seen = newest_frames(_Source(fault=True)), list[int]()
     with pytest.raises(StremnError, match="no more pictures"):

@@ -215,6 +215,9 @@ def test_bad_input() -> None:
         PredictionScorer().add(frames[0], frames[0])
     with pytest.raises(StremnError, match="diverged"):
         PredictionScorer().add(frames * float("nan"), frames)
+    for truth in (frames + 255, frames * float("nan")):
+        with pytest.raises(StremnError, match="true frames hold values outside of 0 to 1"):
+            PredictionScorer().add(frames, truth)
     with pytest.raises(StremnError, match="10x16 are too small for SSIM"):
         PredictionScorer().add(frames[..., :10], frames[..., :10])
     with pytest.raises(StremnError, match="no sequence to score"):

@@ -47,6 +47,23 @@ def test_single_sequence(folders: tuple[Path, Path]) -> None:
     assert score_folders(predictions / "walk10", truth) == one
 
 
+def test_a_list_without_the_one_sequence(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    split = tmp_path / "split.txt"
+    split.write_text("walk10\n")
+    one = [folder / "walk10" for folder in folders]
+    assert score_folders(*one, split=split) == expected("walk10")
+    split.write_text("walk9\n")
+    with pytest.raises(StremnError, match="does not list walk10, the only sequence"):
+        score_folders(*one, split=split)
+
+
+def test_two_masks_of_one_name(folders: tuple[Path, Path]) -> None:
+    first = min((folders[0] / "walk9").glob("*.png"))
+    shutil.copy(first, first.with_suffix(".tif"))
+    with pytest.raises(StremnError, match=f"{first.name} and {first.stem}.tif in .*walk9 share one name"):
+        score_folders(*folders)
+
+
 @pytest.mark.parametrize("resolution", ["480p", "Full-Resolution", ""])
 def test_root_of_a_davis_copy(folders: tuple[Path, Path], tmp_path: Path, resolution: str) -> None:
     predictions, truth = folders

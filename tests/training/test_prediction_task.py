@@ -172,6 +172,8 @@ def test_videos_train_too(digits: Path, tmp_path: Path) -> None:
         write_video(tmp_path / f"{name}.mp4", 8)
     videos = {"digits": "", "videos": (str(tmp_path),), "held_out": ("b",)}
     task = PredictionTask(recipe(digits, **videos, model="stremn-motion"), CPU)
+    with pytest.raises(StremnError, match=r"'b', which is held out, has 8 frames, and a clip .* has 9"):
+        PredictionTask(recipe(digits, **videos, model="stremn-motion", frames=(9,), validate_every=1), CPU)
     names = tmp_path / "names.txt"
     names.write_text("b\n\n")
     listed = PredictionTask(

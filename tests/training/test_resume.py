@@ -156,6 +156,26 @@ def test_a_folder_of_something_else(tmp_path: Path) -> None:
         train(TOY, tmp_path / "model.safetensors")
 
 
+@pytest.mark.parametrize("name", ["run.json", "data.json", "log.jsonl", "best.safetensors", "best/mine"])
+def test_what_no_run_wrote_is_kept(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"step": 9}')
+    with pytest.raises(StremnError, match=f"holds {path.relative_to(tmp_path).parts[0]}, which no run wrote"):
+        train(TOY, tmp_path)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [path.name]
+    assert path.read_text() == '{"step": 9}'
+
+
+def test_other_data_than_it_was_begun_with(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(TOY, tmp_path, watch=killed_at(4))
+    (tmp_path / "data.json").write_text('{"videos": ["another"]}')
+    with pytest.raises(StremnError, match="was begun with other data"):
+        train(TOY, tmp_path, resume=True)
+    assert (tmp_path / "data.json").read_text() == '{"videos": ["another"]}'
+
+
 def test_another_number_of_processes(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(TOY, tmp_path, watch=killed_at(4))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 from toy_task import ToyRecipe, ToyTask, toy
 
-from small_data import write_stills
+from small_data import write_davis, write_stills
 from stremn import from_pretrained
 from stremn.data import ClipRequest, CrossingClips, SyntheticClips, VideoClips
 from stremn.errors import StremnError
@@ -260,6 +260,13 @@ def test_data_that_is_not_there(recipe: SegmentationRecipe, tmp_path: Path) -> N
         open_task(replace(recipe, held_out=("one", "two", "apart"), stills=()))
     with pytest.raises(StremnError, match="nothing to train on"):
         open_task(replace(recipe, stills=(), video_share=0.0))
+    with pytest.raises(StremnError, match=r"'held_out' names \['other'\]"):
+        open_task(replace(recipe, videos=(), held_out=("other",), validate_every=1))
+    few = write_davis(tmp_path / "few", {"one": 4, "short": 2})
+    with pytest.raises(StremnError, match="sequence 'short': 2 of 2 frames are annotated, and 3 or more"):
+        open_task(replace(recipe, videos=(str(few),), held_out=("short",), validate_every=1))
+    with pytest.raises(StremnError, match=r"'model' is stremn-r50, and 'start', .* of architecture 'lite'"):
+        open_task(replace(recipe, model="stremn-r50")).new_model()
     out = tmp_path / "out"
     with pytest.raises(StremnError, match="no layout of stills that is known"):
         train(replace(recipe, stills=(str(tmp_path),)), out)

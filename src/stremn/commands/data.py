@@ -38,7 +38,7 @@ def check(
     from stremn.data.segmentation.stills import STILL_LAYOUTS
     from stremn.files import write_json
 
-    options.check_writable(json_file)
+    options.check_records(json_file)
     reports, unknown = _check_all(root, jobs)
     if not reports:
         known = ", ".join(layout.layout for layout in STILL_LAYOUTS)

@@ -50,7 +50,7 @@ def evaluate(asked: Evaluated, session: options.SessionOptions, clips: options.C
     Where masks only give objects (DAVIS 2017 test-dev, YouTube-VOS valid), --out gets what the evaluation
     server takes, and submission.zip of it.
     """
-    options.check_writable(asked.json)
+    options.check_records(asked.json)
     predictor = options.predictor_of(session.model, clips)
     if predictor is None:
         _evaluate_masks(asked, session)
@@ -59,7 +59,7 @@ def evaluate(asked: Evaluated, session: options.SessionOptions, clips: options.C
 
 
 def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
-    from stremn.data import has_truth
+    from stremn.data import check_scorable, has_truth
     from stremn.files import write_json
     from stremn.files.outputs import remove
     from stremn.metrics import ScoreTable
@@ -77,6 +77,8 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
         masks = submission.root
     for place in filter(None, (asked.out, masks)):
         _check_folder(root, place, asked.overwrite)
+    for sequence in filter(has_truth, sequences):
+        check_scorable(sequence)
     session = SegmentationSession(chosen.model, chosen.segmentation())
     if asked.out is not None:
         # What tells of the masks of an earlier run must not outlive them.
@@ -219,7 +221,7 @@ def score(
     from stremn.files import write_json, write_text
     from stremn.metrics import score_folders
 
-    options.check_writable(json_file, csv_file)
+    options.check_records(json_file, csv_file)
     if json_file is not None and json_file == csv_file:
         raise StremnError(f"{json_file} cannot be both JSON and CSV: give two files")
     with count_files("scoring") as seen:

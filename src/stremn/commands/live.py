@@ -36,7 +36,7 @@ def live(
     """Follow objects as they are seen, until Ctrl-C: frames that come meanwhile are dropped, never queued."""
     from stremn.files import newest_frames, open_source, overlay, without_password, write_json
 
-    options.check_writable(json)
+    options.check_records(json)
     # Before PyAV and PyTorch are loaded: with both in the process, OpenCV's window would never open.
     screen = Page(port) if page else Window(without_password(source))
     frames = open_source(source, without=objects.masks)  # which its reader closes
@@ -45,7 +45,7 @@ def live(
     with (
         stop_between_frames() as stop,
         closing(screen),
-        closing(newest_frames(frames)) as stream,
+        closing(newest_frames(frames, schedule.shows)) as stream,
     ):
         if isinstance(screen, Page):
             note(f"watch at {screen.url}, end with Ctrl-C")

@@ -30,6 +30,8 @@ __all__ = [
     "Overwrite",
     "SessionOptions",
     "Source",
+    "check_new",
+    "check_records",
     "check_writable",
     "listed",
     "predictor_of",
@@ -53,14 +55,30 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier
 
 
 def check_writable(*files: Path | None) -> None:
-    """Refuse output files in a folder that is not there, before hours of work and not after.
+    """Refuse output files that cannot be written, before hours of work and not after.
 
     Raises:
         StremnError: naming the file.
     """
-    for file in files:
-        if file is not None and not file.absolute().parent.is_dir():
+    for file in filter(None, files):
+        if not file.absolute().parent.is_dir():
             raise StremnError(f"{file} cannot be written: make the folder {file.absolute().parent} first")
+        if file.is_dir():
+            raise StremnError(f"{file} cannot be written: it is a folder, give a file")
+
+
+def check_records(*files: Path | None) -> None:
+    """The same for tables and records: they replace earlier ones, but no weights, picture or list.
+
+    Raises:
+        StremnError: naming the file.
+    """
+    check_writable(*files)
+    for file in filter(None, files):
+        if file.exists() and file.suffix.lower() not in (".json", ".csv"):
+            raise StremnError(
+                f"{file} is there already: remove it, or give a name that ends in .json or .csv"
+            )
 
 
 def check_new(file: Path, suffix: str, overwrite: bool) -> None:

@@ -1,6 +1,8 @@
 """``stremn segment-many``: what ``stremn segment`` does, for all videos of a list, on one machine or many."""
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -31,6 +33,7 @@ __all__ = ["segment_many"]
 
 TABLE, SETTINGS = "videos.csv", "settings.json"
 
+_WEIGHTS = "digest of the weights"
 _COLUMNS = ("frames", "objects", "frames_lost", "mean_confidence", "seconds", "frames_per_second")
 
 
@@ -62,10 +65,14 @@ def segment_many(
     wanted = replace(wanted, behind=_absolute(wanted.behind))
     _check(asked)
     out = out.expanduser().absolute()
+    if os.path.realpath(listing.expanduser()) in [os.path.realpath(out / name) for name in (TABLE, SETTINGS)]:
+        raise StremnError(f"{listing} lies where the results go: choose another folder")
     make_folder(out)
     with _alone(out), stop_between_frames() as stop:
         remove_parts(out)
         outcomes = {v.name: Outcome(summary) for v in videos if (summary := read_finished(out / v.name))}
+        for video in (video for video in videos if video.name in outcomes):
+            _check_same(video, outcomes[video.name].summary or {}, out)
         _keep_settings(out, asked, wanted, bool(outcomes))
         todo = [video for video in videos if video.name not in outcomes]
         todo.sort(key=lambda video: video.count_bytes(), reverse=True)
@@ -116,6 +123,23 @@ def _alone(out: Path) -> Iterator[None]:
         raise StremnError(f"another run writes to {out}: wait for it, or choose another folder") from error
 
 
+def _check_same(video: "CorpusVideo", summary: Mapping[str, Any], out: Path) -> None:
+    """See to it that what was done under a name was this video with these masks.
+
+    Raises:
+        StremnError: if it was not.
+    """
+    from stremn.files import without_password
+
+    settings = summary.get("settings", {})
+    for was, now in ((settings.get("source"), video.source), (settings.get("masks"), str(video.masks))):
+        if was is not None and was != without_password(now):
+            raise StremnError(
+                f"{out / video.name} was made of {was}, not {now}: give the video another name, or remove "
+                "that folder"
+            )
+
+
 def _keep_settings(
     out: Path, asked: options.SessionOptions, wanted: options.ExportOptions, begun: bool
 ) -> None:
@@ -127,9 +151,18 @@ def _keep_settings(
     from stremn.files.outputs import write_json
 
     mine = {name: value for name, value in {**vars(asked), **vars(wanted)}.items() if name != "device"}
+    if (weights := Path(asked.model)).is_file():
+        mine[_WEIGHTS] = hashlib.sha256(weights.read_bytes()).hexdigest()
     theirs: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        theirs = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+    if (out / SETTINGS).exists() or (out / TABLE).exists():
+        with suppress(OSError, ValueError):
+            theirs = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+        if not isinstance(theirs, dict) or "model" not in theirs:
+            raise StremnError(f"{out} holds a {SETTINGS} or {TABLE} of something else: choose another folder")
+    if begun and theirs.get(_WEIGHTS, mine.get(_WEIGHTS)) != mine.get(_WEIGHTS):
+        raise StremnError(
+            f"{out} was begun with other weights than {asked.model} holds: choose another folder"
+        )
     for name, value in mine.items():
         if begun and theirs.get(name, value) != value:
             option = f"--{name.replace('_', '-')}"

@@ -13,6 +13,7 @@ from stremn.data.segmentation.video_clips import VideoClips
 from stremn.data.segmentation.videos import (
     PlayedFrame,
     Video,
+    check_scorable,
     find_part,
     has_truth,
     new_objects,
@@ -42,6 +43,7 @@ __all__ = [
     "SyntheticClips",
     "Video",
     "VideoClips",
+    "check_scorable",
     "collate",
     "collate_frames",
     "find_part",

@@ -106,7 +106,10 @@ def _rows(path: Path) -> Iterator[Sequence[str]]:
                 )
             yield row
         return
-    header, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines)] or [[]]
+    try:
+        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines)] or [[]]
+    except csv.Error as error:
+        raise StremnError(f"{path}: cannot be read as CSV ({error}): close all quotes") from error
     if not {"video", "masks"} <= set(header) <= set(_COLUMNS):
         raise StremnError(f"{path}: its first line is not a header video,masks or video,masks,name: add it")
     for row in rows:

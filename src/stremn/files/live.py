@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 from stremn.files.frames import Frame, FrameSource
@@ -19,11 +19,17 @@ class LiveFrame(NamedTuple):
     captured: float
 
 
-def newest_frames(source: FrameSource) -> Generator[LiveFrame]:
+def newest_frames(
+    source: FrameSource, keep: Callable[[Frame], bool] = lambda frame: False
+) -> Generator[LiveFrame]:
     """Yield the first frame of a source, then always the newest; those that came meanwhile are dropped.
 
     From the second frame on the source is read in a thread, which closes it. What does not come in its own
     time, such as a file, is played at its rate.
+
+    Args:
+        source: of the frames.
+        keep: tells frames that are not to be dropped.
 
     Raises:
         StremnError: what the source raises.
@@ -45,7 +51,8 @@ def newest_frames(source: FrameSource) -> Generator[LiveFrame]:
                             changed.wait_for(lambda: stopped, captured - time.monotonic())
                         if stopped:
                             return
-                        waiting[:] = [LiveFrame(frame, captured)]
+                        kept = (other for other in waiting if keep(other.frame))
+                        waiting[:] = [*kept, LiveFrame(frame, captured)]
                         changed.notify_all()
         except BaseException as error:
             errors.append(error)
@@ -66,7 +73,7 @@ def newest_frames(source: FrameSource) -> Generator[LiveFrame]:
                 changed.wait_for(lambda: waiting or ended)
                 if not waiting:
                     break
-                newest = waiting.pop()
+                newest = waiting.pop(0)
             yield newest
         if errors:
             raise errors[0]

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from stremn.errors import StremnError
@@ -11,6 +11,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "URL",
     "VIDEO_SUFFIXES",
+    "check_stems",
     "image_files",
     "listed_files",
     "natural_key",
@@ -72,6 +73,20 @@ def image_files(folder: Path) -> list[Path]:
     """
     files = [path for path in _shown_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def check_stems(files: Iterable[Path]) -> None:
+    """Refuse files of one folder that differ in their suffix alone: frames and masks are paired without it.
+
+    Raises:
+        StremnError: naming two of them.
+    """
+    seen: dict[str, Path] = {}
+    for file in files:
+        if (twin := seen.setdefault(file.stem, file)) is not file:
+            raise StremnError(
+                f"{twin.name} and {file.name} in {file.parent} share one name: keep one of them"
+            )
 
 
 def tell_left_out(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from stremn.errors import StremnError, one_line
 from stremn.files.frames import MAX_RATE, Frame, FrameSource, log
 from stremn.files.images import UNREADABLE, open_image, read_image, to_rgb8
-from stremn.files.names import URL, image_files, tell_left_out
+from stremn.files.names import URL, check_stems, image_files, tell_left_out
 
 __all__ = ["FolderSource", "PagesSource", "open_source"]
 
@@ -81,11 +81,8 @@ class FolderSource(FrameSource):
             empty = "is empty" if not any(path.iterdir()) else "holds no image"
             raise StremnError(f"folder {path} {empty}: give a folder of JPEG or PNG frames, or a video file")
         tell_left_out(path)
-        seen: dict[str, Path] = {}
-        for file in self.files:
-            if (twin := seen.setdefault(file.stem, file)) is not file:
-                raise StremnError(f"{twin.name} and {file.name} in {path} share one name: keep one of them")
-        self.frame_names = tuple(seen)
+        check_stems(self.files)
+        self.frame_names = tuple(file.stem for file in self.files)
         self.frame_count = len(self.files)
 
     def _decode(self, start: int = 0) -> Iterator[Frame]:

@@ -1,5 +1,6 @@
 """Checkpoints: one safetensors file that carries its config."""
 
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,9 +130,8 @@ def _find(source: Path | str) -> Path:
     if str(source).startswith(HUB_PREFIX):
         return _download(str(source).removeprefix(HUB_PREFIX))
     path = Path(source)
-    if path.is_dir():
-        path = path / WEIGHTS_FILE
-    if not path.is_file():
+    path = path / WEIGHTS_FILE if os.path.isdir(path) else path
+    if not os.path.isfile(path):  # which a name too long is not, where Path.is_file raises
         raise StremnError(
             f"unknown model '{source}': neither one of {', '.join(model_names())} nor a file that exists"
         )

@@ -98,6 +98,18 @@ def model_names() -> list[str]:
     return [*MODELS, *PREDICTORS]
 
 
+def config_named(name: str) -> ModelConfig:
+    """The config of a registered model.
+
+    Raises:
+        StremnError: if the name is unknown.
+    """
+    config: ModelConfig | None = MODELS.get(name) or PREDICTORS.get(name)
+    if config is None:
+        raise StremnError(f"unknown model '{name}': choose one of {', '.join(model_names())}")
+    return config
+
+
 def build_model(config: ModelConfig) -> Any:
     """A model with random weights from its config: a ``Segmenter`` or a ``Predictor``.
 
@@ -131,9 +143,7 @@ def create_model(name: str, **changes: Any) -> Any:
         >>> model.config.key_dim
         32
     """
-    config: ModelConfig | None = MODELS.get(name) or PREDICTORS.get(name)
-    if config is None:
-        raise StremnError(f"unknown model '{name}': choose one of {', '.join(model_names())}")
+    config = config_named(name)
     try:
         return build_model(config.changed(changes))
     except StremnError as error:

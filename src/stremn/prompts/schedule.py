@@ -76,6 +76,10 @@ class PromptSchedule:
             f"to {last} are"
         )
 
+    def shows(self, frame: Frame) -> bool:
+        """Whether objects are shown in this frame, which is not the first one."""
+        return bool(self._now(frame)) or (self._masks is not None and frame.name in self._masks.frames)
+
     def mends(self, frame: Frame, object_ids: Collection[int]) -> bool:
         """Whether points without a box show in this frame where a mask of such an object is wrong."""
         return any(shown.object_id in object_ids and shown.prompt.mends for shown in self._now(frame))

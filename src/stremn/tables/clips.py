@@ -24,8 +24,9 @@ from stremn.data.prediction.any_videos import kind_of, open_reels
 from stremn.data.prediction.recall import RECALLED
 from stremn.data.prediction.reels import VideoReel
 from stremn.errors import StremnError
-from stremn.files.names import some_of
+from stremn.files.names import image_files, some_of
 from stremn.metrics.prediction.frames import CONVENTIONS
+from stremn.tables.store import digest_of
 
 __all__ = ["PROTOCOLS", "Protocol", "TestClips", "Wanted", "open_clips"]
 
@@ -172,7 +173,10 @@ def open_clips(wanted: Wanted, *, grey: bool) -> TestClips:
     source, numbers, facts, note = make(wanted, kind, protocol)
     shape = f"{protocol.size}x{protocol.size}, {'grey' if grey else 'colour'}"
     note = f"{note}, {len(numbers)} clips of {shape}, {protocol.observe} frames to {protocol.horizon}"
-    facts = {"kind": kind, "data": [_resolved(entry) for entry in wanted.data]} | asdict(protocol) | facts
+    data = [_resolved(entry) for entry in wanted.data]
+    facts = (
+        {"kind": kind, "data": data, "files": digest_of(_files(source, wanted))} | asdict(protocol) | facts
+    )
     return TestClips(kind, protocol, facts, note, source, tuple(numbers))
 
 
@@ -208,6 +212,14 @@ def _resolved(entry: str) -> str:
         return entry
     path = Path(entry.removeprefix(f"{kind}:")).resolve()
     return f"{kind}:{path}" if kind else str(path)
+
+
+def _files(source: Dataset[FrameClip], wanted: Wanted) -> list[Path]:
+    """What the clips are cut from, or made of."""
+    if not isinstance(source, FrameWindows):
+        return [Path(entry) for entry in wanted.data]
+    reels = dict.fromkeys(reel.path for reel, _ in source.windows)
+    return [file for path in reels for file in (image_files(path) if path.is_dir() else [path])]
 
 
 Found = tuple[Dataset[FrameClip], Sequence[int], dict[str, Any], str]

@@ -18,7 +18,7 @@ from stremn.sessions import MULTI_SCALE, ONE_VIEW, SegmentationSession
 from stremn.sessions.settings import SegmentationSettings
 from stremn.tables.engine import GROWING, Line, Row, Trial, named_rows, policy_rows, slot_rows
 from stremn.tables.paper import TABLES
-from stremn.tables.store import Result, ResultStore
+from stremn.tables.store import Result, ResultStore, digest_of
 from stremn.tables.submission import Submission
 
 __all__ = [
@@ -67,8 +67,14 @@ class PlayedVideo:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a result is found again by: the folder, the sequence and how many frames are played."""
-        return {"root": str(self.root.resolve()), "sequence": self.name, "frames": self.frames}
+        """What a result is found again by: the folder, the sequence, its files and how many are played."""
+        files = digest_of([*self.video.frames, *self.video.masks])
+        return {
+            "root": str(self.root.resolve()),
+            "sequence": self.name,
+            "files": files,
+            "frames": self.frames,
+        }
 
 
 class Run:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from stremn.errors import StremnError
 from stremn.files.outputs import write_text, writing
 
-__all__ = ["Result", "ResultStore", "Score", "key_of"]
+__all__ = ["Result", "ResultStore", "Score", "digest_of", "key_of"]
 
 log = logging.getLogger("stremn")
 
@@ -127,6 +128,19 @@ class ResultStore(Generic[AnyScore]):
 def key_of(facts: dict[str, Any]) -> str:
     """A digest of JSON values; equal facts have equal keys."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """A digest of files by name, size and time of change, which another one of that name hardly shares."""
+    stats = ((file.name, *((s.st_size, s.st_mtime_ns) if (s := _stat(file)) else ())) for file in files)
+    return key_of({"files": list(stats)})
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except OSError:
+        return None
 
 
 def _line(key: str, result: Result[Any]) -> str:

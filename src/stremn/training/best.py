@@ -13,7 +13,7 @@ from torch import nn
 from stremn.errors import StremnError
 from stremn.files.outputs import make_folder
 from stremn.models import from_pretrained, reconfigured
-from stremn.training.run import RunState, load_state
+from stremn.training.run import BEST, BEST_FOLDER, MEAN_OF_BEST, RunState, load_state
 from stremn.training.task import Task
 
 __all__ = ["BEST", "MEAN_OF_BEST", "BestWeights", "average_models"]
@@ -73,12 +73,6 @@ def _differing(one: Any, other: Any) -> str:
     return ", ".join(f"{name} {second.get(name)!r}, not {first.get(name)!r}" for name in names)
 
 
-BEST, MEAN_OF_BEST = "best.safetensors", "average.safetensors"
-"""Files of a run's folder."""
-
-FOLDER = "best"
-
-
 class BestWeights:
     """Keeps the best of a run's validated weights. Which these are is part of the state of the run.
 
@@ -90,7 +84,19 @@ class BestWeights:
 
     def __init__(self, out: Path, count: int, task: Task) -> None:
         self.out, self.count, self.task = out, count, task
-        self.folder = out / FOLDER
+        self.folder = out / BEST_FOLDER
+
+    def check(self, state: RunState) -> None:
+        """Refuse a state whose weights are not all there.
+
+        Raises:
+            StremnError: naming a file.
+        """
+        for name in state.best_weights:
+            if not (self.folder / name).is_file():
+                raise StremnError(
+                    f"{self.folder / name} is missing: bring it back, or begin in another folder"
+                )
 
     def offer(self, model: nn.Module, step: int, score: float, state: RunState) -> None:
         """Write validated weights if they are among the best, and then the mean anew.
@@ -142,9 +148,10 @@ class BestWeights:
             # One that is damaged cannot be gone back to.
             with suppress(StremnError):
                 needed |= set(load_state(checkpoint).best_weights)
-        for path in self.folder.glob("*step-*.safetensors*"):
-            if path.name not in needed:
-                path.unlink(missing_ok=True)
+        for pattern in ("step-[0-9]*.safetensors", ".step-[0-9]*.part"):
+            for path in self.folder.glob(pattern):
+                if path.name not in needed:
+                    path.unlink(missing_ok=True)
 
     def _chosen(self, scores: dict[str, float]) -> dict[str, float]:
         """Choose the best of them, the best first."""

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stremn.errors import StremnError
 from stremn.files.tensors import write_tensors
-from stremn.training.best import BEST, MEAN_OF_BEST, BestWeights
+from stremn.training.best import BestWeights
 from stremn.training.plan import (
     StepSampler,
     create_optimizer,
@@ -32,6 +32,8 @@ from stremn.training.recipe import Recipe
 from stremn.training.registry import TASKS
 from stremn.training.run import (
     AVERAGED,
+    BEST,
+    MEAN_OF_BEST,
     RAW,
     RunFolder,
     RunState,
@@ -142,6 +144,7 @@ class _Run:
         self.best = BestWeights(folder.out, recipe.average_best, task)
         newest = next(iter(reversed(folder.checkpoints.all())), None)
         self.state = load_state(newest) if newest else RunState(processes=accelerator.num_processes)
+        self.best.check(self.state)
         if self.state.processes != accelerator.num_processes:
             raise StremnError(
                 f"{folder.out} was begun with {self.state.processes} processes, not "

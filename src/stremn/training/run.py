@@ -42,6 +42,7 @@ __all__ = [
 log = logging.getLogger("stremn")
 
 RECIPE, RUN, DATA, LOG, CHECKPOINTS = "recipe.yaml", "run.json", "data.json", "log.jsonl", "checkpoints"
+BEST, MEAN_OF_BEST, BEST_FOLDER = "best.safetensors", "average.safetensors", "best"
 RAW, AVERAGED = "raw.safetensors", "model.safetensors"
 OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
 VERSION = 1
@@ -238,6 +239,10 @@ class RunFolder:
             raise write_error(self.out, PermissionError(errno.EACCES, "may not be written to"))
         trained = [name for name in (AVERAGED, CHECKPOINTS) if (self.out / name).exists()]
         if not (self.out / RECIPE).exists():
+            written = (RUN, DATA, LOG, BEST, MEAN_OF_BEST, BEST_FOLDER)
+            there = [name for name in written if (self.out / name).exists()]
+            if there and not any("from_step" in run for run in self._earlier_runs()):
+                raise StremnError(f"{self.out} holds {there[0]}, which no run wrote: give another folder")
             if trained:
                 raise StremnError(
                     f"{self.out} holds {trained[0]} of a run without {RECIPE}: give another folder"
@@ -257,9 +262,20 @@ class RunFolder:
                 )
 
     def begin(self, step: int, facts: dict[str, Any], data: dict[str, Any]) -> None:
-        """Write what is known at the start, and drop the log of steps that will be done again."""
+        """Write what is known at the start, and drop the log of steps that will be done again.
+
+        Raises:
+            StremnError: if a run goes on with other data than it was begun with, or the disk does not let it.
+        """
         import yaml
 
+        with suppress(OSError, ValueError):
+            before = json.loads((self.out / DATA).read_text(encoding="utf-8"))
+            if step and before != json.loads(json.dumps(data)):
+                raise StremnError(
+                    f"{self.out} was begun with other data, see {self.out / DATA}: bring it back, or give "
+                    "another folder"
+                )
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             self.checkpoints.clean()

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from stremn.errors import StremnError
 from stremn.models import Predictor, Segmenter, as_model, create_model, reconfigured, save_pretrained
+from stremn.models.registry import config_named
 from stremn.training.recipe import Recipe, expand
 
 __all__ = ["SCORE", "StepDraw", "Task", "hold_out"]
@@ -64,7 +65,14 @@ class Task(ABC):
         if not self.recipe.start:
             return self.untrained_model()
         start = expand(self.recipe.start)
-        return reconfigured(as_model(start, self.model_class), self.recipe.config_changes, start)
+        model = reconfigured(as_model(start, self.model_class), self.recipe.config_changes, start)
+        named = config_named(self.recipe.model)
+        if self.recipe.model != type(self.recipe).model and named.architecture != model.config.architecture:
+            raise StremnError(
+                f"recipe: 'model' is {self.recipe.model}, and 'start', {start}, is of architecture "
+                f"'{model.config.architecture}': leave 'model' out"
+            )
+        return model
 
     def untrained_model(self) -> nn.Module:
         """Make the model of a recipe without ``start``: a registered one, with the recipe's ``config``."""

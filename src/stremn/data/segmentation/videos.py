@@ -13,7 +13,15 @@ from stremn.data.segmentation.images import read_rgb
 from stremn.errors import StremnError
 from stremn.files import Legend, read_mask
 from stremn.files.images import read_orientation
-from stremn.files.names import image_files, natural_key, read_split, some_of, split_entry, tell_left_out
+from stremn.files.names import (
+    check_stems,
+    image_files,
+    natural_key,
+    read_split,
+    some_of,
+    split_entry,
+    tell_left_out,
+)
 
 __all__ = [
     "META_FILE",
@@ -21,6 +29,7 @@ __all__ = [
     "ObjectMeta",
     "PlayedFrame",
     "Video",
+    "check_scorable",
     "find_part",
     "has_truth",
     "new_objects",
@@ -168,6 +177,7 @@ def _read_sequence(name: str, images: Path, annotations: Path, objects: Mapping[
             raise StremnError(
                 f"{folder}: no files of the sequence '{name}'; check the split file and the data set"
             )
+        check_stems(files)
         tell_left_out(folder)
     known = {frame.stem for frame in frames}
     if alone := [mask.name for mask in masks if mask.stem not in known]:
@@ -251,6 +261,20 @@ def play(sequence: Video, least: int = 0) -> Iterator[PlayedFrame]:
             read = read_mask(mask, size=size, orientation=orientation, allow_empty=True, legend=legend)
             truth = read.labels
         yield PlayedFrame(path, image, truth)
+
+
+def check_scorable(sequence: Video) -> None:
+    """Refuse a sequence with too few annotated frames to be scored, before hours of work and not after.
+
+    Raises:
+        StremnError: naming it.
+    """
+    least = 2 if sequence.joins else 3
+    if len(sequence.annotated) < least:
+        raise StremnError(
+            f"sequence '{sequence.name}': {len(sequence.annotated)} of {len(sequence.frames)} frames are "
+            f"annotated, and {least} or more are needed to score it: leave it out"
+        )
 
 
 def has_truth(sequence: Video) -> bool:

@@ -198,7 +198,7 @@ def score_errors(prediction: Tensor, truth: Tensor) -> dict[str, Tensor]:
         truth: of the same shape, in [0, 1].
 
     Raises:
-        StremnError: if the prediction is not finite.
+        StremnError: if the prediction is not finite, or the truth no frame.
     """
     x, y = _clipped(prediction, truth)
     squared, absolute = frame_errors(x, y)
@@ -212,6 +212,8 @@ def _clipped(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     x, y = prediction.to(kind), truth.to(kind)
     if not bool(x.isfinite().all()):
         raise StremnError("the prediction holds values that are no numbers: the model has diverged")
+    if not bool(((y >= 0) & (y <= 1)).all()):
+        raise StremnError("the true frames hold values outside of 0 to 1: divide those of 8 bits by 255")
     return x.clamp(0, 1), y.clamp(0, 1)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stremn.errors import StremnError
 from stremn.files.masks import read_ids
-from stremn.files.names import image_files, natural_key, read_split, some_of
+from stremn.files.names import check_stems, image_files, natural_key, read_split, some_of
 from stremn.metrics.segmentation.masks import FOREGROUND, WHITE, FrameScores, score_frame
 from stremn.metrics.segmentation.scores import ObjectScore, ScoreTable
 
@@ -244,6 +244,8 @@ def _find_sequences(
     if _images(annotations):
         if not _images(predictions):
             raise StremnError(f"{predictions} holds no mask: give the folder that pairs with {truth}")
+        if split is not None and _name(annotations) not in read_split(split):
+            raise StremnError(f"{split} does not list {_name(annotations)}, the only sequence of {truth}")
         return {_name(annotations): _pairs(predictions, annotations, from_given)}
     if _images(predictions) and split is None:
         name = _name(predictions)
@@ -301,7 +303,9 @@ def _images(folder: Path) -> dict[str, Path]:
     """Masks of a folder, or of ``masks/`` in an output folder, by name without suffix in natural order."""
     output = folder / "summary.json"
     places = (folder / "masks", folder) if output.is_file() else (folder, folder / "masks")
-    return next(({p.stem: p for p in files} for place in places if (files := image_files(place))), {})
+    files = next((files for place in places if (files := image_files(place))), [])
+    check_stems(files)
+    return {path.stem: path for path in files}
 
 
 def _count(missing: list[str], what: str, total: int) -> str:

@@ -151,6 +151,13 @@ class PredictionTask(Task):
         else:
             reels = [reel for entry in recipe.videos for reel in open_reels(expand(entry), "train")]
             self.trained, self.held = hold_out(reels, recipe.held_out, person_of)
+            needed = (recipe.shapes[0][1] - 1) * recipe.gap + 1
+            for reel in self.held if recipe.validate_every else ():
+                if reel.count < needed:
+                    raise StremnError(
+                        f"recipe: '{reel.name}', which is held out, has {reel.count} frames, and a clip to "
+                        f"validate on has {needed}: leave it out of 'held_out' and 'videos'"
+                    )
             clips = self.clips = FrameClips(
                 self.trained,
                 seed=recipe.seed,

@@ -18,6 +18,7 @@ from stremn.data import (
     SyntheticClips,
     Video,
     VideoClips,
+    check_scorable,
     collate,
     new_objects,
     open_stills,
@@ -128,9 +129,13 @@ class SegmentationTask(Task):
         self.stills = [open_stills(expand(root)) for root in recipe.stills]
         self.videos = [open_videos(expand(entry)) for entry in recipe.videos]
         everything = [sequence for sequences in self.videos for sequence in sequences]
-        trained, held_out = hold_out(everything, recipe.held_out if everything else ())
+        # A recipe of stills alone may name what is held out of the next stage's videos.
+        named = recipe.held_out if everything or recipe.validate_every else ()
+        trained, held_out = hold_out(everything, named)
         # Two entries may share a sequence.
         self.held_out = sorted({s.name: s for s in held_out}.values(), key=lambda sequence: sequence.name)
+        for sequence in self.held_out if recipe.validate_every else ():
+            check_scorable(sequence)
         self.clips = self._mixture(trained)
 
     def _mixture(self, sequences: list[Video]) -> ClipMixture:
@@ -228,7 +233,7 @@ class SegmentationTask(Task):
         scores, rows = [], []
         for sequence in self.held_out:
             session.reset()
-            scorer, row = SequenceScorer(sequence.name), []
+            scorer, row = SequenceScorer(sequence.name, from_given=bool(sequence.joins)), []
             shown = np.linspace(0, len(sequence.frames) - 1, COLUMNS + 1).round()[1:]
             for index, played in enumerate(play(sequence)):
                 labels = session.step(played.image, new_objects(played.truth, session.object_ids)).labels
