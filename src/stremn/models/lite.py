@@ -5,6 +5,7 @@ An EfficientNet-Lite0 runs once per frame for all objects and gives the keys, as
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 import torch
@@ -23,6 +24,9 @@ __all__ = ["LiteSegmenter"]
 
 WIDTH = 128
 """Channels at stride 16."""
+
+MANY = 800
+"""Positions of a template from which reading fewer of them takes less time."""
 
 
 class ValueEncoder(nn.Module):
@@ -129,13 +133,9 @@ class LiteSegmenter(Segmenter):
         """
         query = of_objects(features.key, memory.objects)
         config = self.config
-        readout = read_separately(
-            memory,
-            query,
-            similarity=config.similarity,
-            scale=config.scale,
-            grid=grid,
-        )
+        grid = grid if memory.key.shape[2] >= MANY else None
+        options: Any = {"similarity": config.similarity, "scale": config.scale, "grid": grid}
+        readout = read_separately(memory, query, **options)
         target = read_target(memory, of_objects(self._target_features(features), memory.objects))
         return torch.cat([readout, target.to(readout.dtype)], dim=-1)
 
