@@ -213,7 +213,7 @@ def test_positions_that_are_equal_are_read_together_as_one_by_one(
             )
             fours = fours.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, :height, :width]
             maps.append((fours + near * torch.randn(fours.shape, generator=generator)).flatten(1, 2))
-        return Template(*maps, near=near.flatten(1, 2))
+        return Template(*maps, around=near.flatten(1, 2))
 
     with torch.inference_mode():
         memory = SlotMemory.of_first_frame(template(), 0, layout)
@@ -227,7 +227,7 @@ def test_positions_that_are_equal_are_read_together_as_one_by_one(
 
 def test_positions_that_are_on_no_grid_any_more_are_read_one_by_one() -> None:
     grid, near = (4, 4), torch.zeros(1, 16, 1)
-    template = Template(torch.randn(1, 16, 3), torch.randn(1, 16, 5), torch.randn(1, 16, 3), near=near)
+    template = Template(torch.randn(1, 16, 3), torch.randn(1, 16, 5), torch.randn(1, 16, 3), around=near)
     query = torch.randn(1, 6, 3)
     with torch.inference_mode():
         memory = SlotMemory.of_first_frame(template, 0, VOS)

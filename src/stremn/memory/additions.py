@@ -50,7 +50,7 @@ def read_separately(
         raise ValueError("a memory is read in parts only if it has a permanent slot")
     first, latest = memory.layout.first_chosen, int(memory.layout.latest)
     parts = [n for n in (memory.layout.given, latest, memory.slots - first) if n]
-    if grid is None or memory.near is None:
+    if grid is None or memory.around is None:
         readout = memory.read(query_key, similarity=similarity, scale=scale, parts=parts)
     else:
         readouts = []
@@ -79,14 +79,14 @@ def _sparse(
         Key ``(1, M, Ck)``, value ``(1, M, Cv)``, how many positions each stands for ``(1, M)``, and how many
         of M belong to each part, which is a number of slots.
     """
-    assert memory.near is not None
+    assert memory.around is not None
     height, width = grid
 
     def mean(bank: Tensor) -> Tensor:
         maps = bank[0].mT.unflatten(2, grid)
         return F.avg_pool2d(maps, 2, ceil_mode=True, count_include_pad=False).flatten(2).mT
 
-    maps = memory.near[0].mT.unflatten(2, grid)
+    maps = memory.around[0].mT.unflatten(2, grid)
     far = F.max_pool2d(maps, 2, ceil_mode=True) == 0
     far[: memory.layout.given] = False
     alone = ~far.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[..., :height, :width]

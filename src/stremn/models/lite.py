@@ -16,7 +16,7 @@ from stremn.errors import StremnError
 from stremn.memory import NO_FUSION, SlotMemory, Template, read_given_target, read_separately, read_target
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ResidualBlock, concatenate, feature_channels, to_map, to_tokens
-from stremn.models.region import WORTH, Region, near_of, share_of
+from stremn.models.region import WORTH, Region, around_of, share_of
 from stremn.models.segmenter import ImageFeatures, SegmentationState, Segmenter, of_objects, others_of
 from stremn.ops import balanced_weights, target_moments
 
@@ -226,7 +226,7 @@ class LiteSegmenter(Segmenter):
             value=value,
             update_key=update_key,
             moments=self._moments(features, masks, value),
-            near=to_tokens(near_of(masks, features.grid)).to(value),
+            around=to_tokens(around_of(masks, features.grid)).to(value),
         )
 
     def decode(self, features: ImageFeatures, readout: Tensor, guidance: Tensor | None = None) -> Tensor:
