@@ -133,7 +133,7 @@ def _check_same(video: "CorpusVideo", summary: Mapping[str, Any], out: Path) -> 
 
     settings = summary.get("settings", {})
     for was, now in ((settings.get("source"), video.source), (settings.get("masks"), str(video.masks))):
-        if was is not None and was != without_password(now):
+        if was is not None and os.path.realpath(was) != os.path.realpath(without_password(now)):
             raise StremnError(
                 f"{out / video.name} was made of {was}, not {now}: give the video another name, or remove "
                 "that folder"

@@ -173,10 +173,8 @@ def open_clips(wanted: Wanted, *, grey: bool) -> TestClips:
     source, numbers, facts, note = make(wanted, kind, protocol)
     shape = f"{protocol.size}x{protocol.size}, {'grey' if grey else 'colour'}"
     note = f"{note}, {len(numbers)} clips of {shape}, {protocol.observe} frames to {protocol.horizon}"
-    data = [_resolved(entry) for entry in wanted.data]
-    facts = (
-        {"kind": kind, "data": data, "files": digest_of(_files(source, wanted))} | asdict(protocol) | facts
-    )
+    facts |= asdict(protocol) | {"kind": kind, "data": [_resolved(entry) for entry in wanted.data]}
+    facts["files"] = digest_of(_files(source, wanted))
     return TestClips(kind, protocol, facts, note, source, tuple(numbers))
 
 
