@@ -124,7 +124,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def _check_same(video: "CorpusVideo", summary: Mapping[str, Any], out: Path) -> None:
-    """See to it that what was done under a name was this video with these masks.
+    """Refuse what was done under the name of a video, but of another one or with other masks.
 
     Raises:
         StremnError: if it was not.
