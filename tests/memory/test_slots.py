@@ -186,59 +186,6 @@ def test_each_part_is_read_by_itself_and_an_empty_one_as_the_permanent_slot(
                 torch.testing.assert_close(readout[o : o + 1], expected)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    st.integers(0, 2**31),
-    st.integers(1, 3),
-    st.tuples(st.integers(1, 7), st.integers(1, 7)),
-    st.sampled_from([VOS, *LAYOUTS[3:5]]),
-    st.sampled_from(["dot", "l2"]),
-    st.floats(0, 1),
-)
-def test_positions_that_are_equal_are_read_together_as_one_by_one(
-    seed: int, objects: int, grid: tuple[int, int], layout: MemoryLayout, similarity: str, share: float
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    height, width = grid
-
-    def template() -> Template:
-        """Equal in every 2x2 positions, but for those that are near."""
-        near = (torch.rand(objects, height, width, 1, generator=generator) < share).double()
-        maps = []
-        for channels in (3, 5, 3):
-            fours = torch.randn(
-                *(objects, -(-height // 2), -(-width // 2), channels),
-                generator=generator,
-                dtype=torch.float64,
-            )
-            fours = fours.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, :height, :width]
-            maps.append((fours + near * torch.randn(fours.shape, generator=generator)).flatten(1, 2))
-        return Template(*maps, around=near.flatten(1, 2))
-
-    with torch.inference_mode():
-        memory = SlotMemory.of_first_frame(template(), 0, layout)
-        for frame in range(1, 5):
-            query = torch.randn(objects, 6, 3, generator=generator, dtype=torch.float64)
-            each = read_separately(memory, query, similarity=similarity, scale=0.7)
-            sparse = read_separately(memory, query, similarity=similarity, scale=0.7, grid=grid)
-            torch.testing.assert_close(sparse, each)
-            memory = memory.update(template(), frame, get_policy("oldest"))
-
-
-def test_positions_that_are_on_no_grid_any_more_are_read_one_by_one() -> None:
-    grid, near = (4, 4), torch.zeros(1, 16, 1)
-    template = Template(torch.randn(1, 16, 3), torch.randn(1, 16, 5), torch.randn(1, 16, 3), around=near)
-    query = torch.randn(1, 6, 3)
-    with torch.inference_mode():
-        memory = SlotMemory.of_first_frame(template, 0, VOS)
-        # What was given is read one by one in any case.
-        torch.testing.assert_close(read_separately(memory, query, grid=grid), read_separately(memory, query))
-        memory = memory.update(template, 1, get_policy("oldest"))
-        assert not torch.allclose(read_separately(memory, query, grid=grid), read_separately(memory, query))
-        moved = memory.of_positions(36)
-        torch.testing.assert_close(read_separately(moved, query, grid=(6, 6)), read_separately(moved, query))
-
-
 @settings(max_examples=20, deadline=None)
 @given(histories(), st.sampled_from([VOS, *LAYOUTS[3:5]]))
 def test_the_target_models_are_fitted_to_the_permanent_slot_and_to_all_of_them(

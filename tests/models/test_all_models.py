@@ -34,7 +34,7 @@ def test_the_verbs_give_the_documented_shapes(model: Segmenter) -> None:
     assert shapes[:3] == [(4, positions, width) for width in widths]
     channels = config.key_dim + features.maps[-1].shape[1] + 1
     moments = (4, channels, channels + config.value_dim + 2)
-    own = {"lite": [moments, (4, positions, 1)], "stm": [(4, positions, config.update_dim)]}
+    own = {"lite": [moments], "stm": [(4, positions, config.update_dim)]}
     assert shapes[3:] == own[config.architecture]
     memory = SlotMemory.of_first_frame(template, 0, config.layout)
     assert memory.slots == config.slots

@@ -11,7 +11,6 @@ from stremn import SegmentationSession, StremnError
 from stremn.memory import MemoryLayout, SlotMemory, Template, get_policy
 from stremn.models import MODELS
 from stremn.models.region import (
-    AROUND,
     BORDER,
     EVERYWHERE,
     MARGIN,
@@ -21,7 +20,6 @@ from stremn.models.region import (
     WORTH,
     Region,
     Window,
-    around_of,
     regions_of,
     share_of,
     window_of,
@@ -31,14 +29,6 @@ from stremn.sessions.confidence import CHECK_EVERY
 
 GRID = (30, 54)
 SPAN = st.tuples(st.integers(0, 11), st.integers(1, 12)).filter(lambda ends: ends[0] < ends[1])
-
-
-def test_around_is_what_is_no_more_than_so_many_cells_away() -> None:
-    masks = torch.full((2, 1, 4 * GRID[0], 4 * GRID[1]), SEEN / 2)
-    masks[0, 0, 4 * 10, 4 * 20] = 1  # the second object is nowhere
-    rows, columns = torch.meshgrid(*(torch.arange(n) for n in GRID), indexing="ij")
-    expected = ((rows - 10).abs() <= AROUND) & ((columns - 20).abs() <= AROUND)
-    assert torch.equal(around_of(masks, GRID)[:, 0] == 1, torch.stack([expected, torch.zeros_like(expected)]))
 
 
 @settings(max_examples=50, deadline=None)

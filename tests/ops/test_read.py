@@ -190,21 +190,6 @@ def test_dot_is_equation_5_by_loops(method: Method, scale: float | None) -> None
             torch.testing.assert_close(readout[o, i], expected, rtol=1e-13, atol=1e-14)
 
 
-@settings(max_examples=30, deadline=None)
-@given(SEED, SIZE, SIZE, SIZE, SIMILARITIES, st.sampled_from(METHODS))
-def test_a_place_that_stands_for_several_counts_as_often(
-    seed: int, objects: int, queries: int, places: int, similarity: Similarity, method: Method
-) -> None:
-    query, key, value = _memory(seed, objects, queries, places, 4, 5)
-    counts = torch.randint(0, 4, (places,), generator=torch.Generator().manual_seed(seed))
-    counts[0] = 1
-    repeated = [bank.repeat_interleave(counts, dim=1) for bank in (key, value)]
-    expected = space_time_read(query, *repeated, similarity=similarity, method=method)
-    each = counts.expand(objects, -1)
-    got = space_time_read(query, key, value, similarity=similarity, occupied=each, method=method)
-    torch.testing.assert_close(got, expected)
-
-
 @settings(max_examples=20, deadline=None)
 @given(SEED, SIMILARITIES, st.booleans())
 def test_affinity_is_a_distribution_over_occupied_places(

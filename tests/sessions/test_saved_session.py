@@ -151,7 +151,7 @@ def test_the_file_is_plain_tensors_and_text(
     with safe_open(paused, framework="pt") as file:
         names = set(file.keys())
         facts = json.loads(json.loads(file.metadata()["stremn_session"])["facts"])
-    banks = {"key", "value", "update_key", "frame_index", "seen", "moments", "permanent_fit", "around"}
+    banks = {"key", "value", "update_key", "frame_index", "seen", "moments", "permanent_fit"}
     assert names == {"generator", "previous", "frame", "labels"} | {f"memory.{n}" for n in banks}
     assert facts["object_ids"] == [1]
     assert (facts["frame_index"], facts["frame_size"]) == (1, [64, 96])

@@ -3,14 +3,11 @@
 Nothing here is needed to reproduce the paper; :mod:`stremn.memory.slots` is complete without.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stremn.memory.slots import SlotMemory
-from stremn.ops import space_time_read, target_fit
+from stremn.ops import target_fit
 from stremn.ops.read import Similarity
 
 __all__ = ["read_given_target", "read_separately", "read_target", "surely_visible"]
@@ -22,23 +19,17 @@ def read_separately(
     *,
     similarity: Similarity = "dot",
     scale: float | None = None,
-    grid: tuple[int, int] | None = None,
 ) -> Tensor:
     """Read the given slots (permanent and corrections), the latest and the chosen ones each by themselves.
 
     Read together, nearly all weight goes to the latest template, which looks most like the query, and the
     others have no say. What an object's part does not hold yet is replaced by its given slots'.
 
-    With a ``grid``, what was far from the object in later templates is read as means of 2×2 positions that
-    count for as many, which leaves about half of the positions.
-
     Args:
         memory: of ``O`` objects, with a permanent slot.
         query_key: ``(O, N, Ck)``.
         similarity: see :func:`stremn.ops.affinity`.
         scale: see there.
-        grid: (H, W) of the templates' positions, to read those far from the object together; ``None`` reads
-            every one by itself, as does a memory that does not say where the object was.
 
     Returns:
         ``(O, N, 3·Cv)``.
@@ -50,17 +41,7 @@ def read_separately(
         raise ValueError("a memory is read in parts only if it has a permanent slot")
     first, latest = memory.layout.first_chosen, int(memory.layout.latest)
     parts = [n for n in (memory.layout.given, latest, memory.slots - first) if n]
-    if grid is None or memory.around is None:
-        readout = memory.read(query_key, similarity=similarity, scale=scale, parts=parts)
-    else:
-        readouts = []
-        for own in (slice(i, i + 1) for i in range(memory.objects)):
-            key, value, counts, lengths = _sparse(memory.select_objects(own), parts, grid)
-            options: Any = {"similarity": similarity, "scale": scale}
-            readouts.append(
-                space_time_read(query_key[own], key, value, occupied=counts, parts=lengths, **options)
-            )
-        readout = torch.cat(readouts)
+    readout = memory.read(query_key, similarity=similarity, scale=scale, parts=parts)
     readout = readout.unflatten(-1, (len(parts), -1))
     holds = torch.stack([part.any(dim=1) for part in memory.occupied.split(parts, dim=1)], dim=1)
     readout = torch.where(holds[:, None, :, None], readout, readout[:, :, :1])
@@ -68,39 +49,6 @@ def read_separately(
         return readout.flatten(2)
     order = (0, latest, (len(parts) - 1) * int(memory.slots > first))
     return torch.cat([readout[:, :, part] for part in order], dim=-1)
-
-
-def _sparse(
-    memory: SlotMemory, parts: list[int], grid: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-    """The positions of one object's slots, those far from it as means of 2×2.
-
-    Returns:
-        Key ``(1, M, Ck)``, value ``(1, M, Cv)``, how many positions each stands for ``(1, M)``, and how many
-        of M belong to each part, which is a number of slots.
-    """
-    assert memory.around is not None
-    height, width = grid
-
-    def mean(bank: Tensor) -> Tensor:
-        maps = bank[0].mT.unflatten(2, grid)
-        return F.avg_pool2d(maps, 2, ceil_mode=True, count_include_pad=False).flatten(2).mT
-
-    maps = memory.around[0].mT.unflatten(2, grid)
-    far = F.max_pool2d(maps, 2, ceil_mode=True) == 0
-    far[: memory.layout.given] = False
-    alone = ~far.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[..., :height, :width]
-    far, alone = far.flatten(1), alone.flatten(1)
-    holds = memory.occupied[0, :, None, None].to(maps)
-    area = F.avg_pool2d(torch.ones_like(maps), 2, ceil_mode=True, divisor_override=1).flatten(2).mT
-
-    def taken(each: Tensor, means: Tensor) -> Tensor:
-        tensors = (t.split(parts) for t in (each, alone, means, far))
-        return torch.cat([t for e, a, m, f in zip(*tensors, strict=True) for t in (e[a], m[f])]).unsqueeze(0)
-
-    counts = taken(holds.expand(-1, height * width, 1), holds * area)[..., 0]
-    lengths = [int(a.sum() + f.sum()) for a, f in zip(alone.split(parts), far.split(parts), strict=True)]
-    return taken(memory.key[0], mean(memory.key)), taken(memory.value[0], mean(memory.value)), counts, lengths
 
 
 def read_target(memory: SlotMemory, features: Tensor) -> Tensor:

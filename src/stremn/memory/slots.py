@@ -46,8 +46,6 @@ class Template:
             ``None`` in a model where ``update_key`` serves as both.
         frame: an addition, the pixels of the frame itself ``(O, h·w, C)``; ``None`` in a model that does not
             look at them again.
-        around: an addition, 1 where the object is and around it, else 0 ``(O, N, 1)``, see
-            :func:`stremn.memory.read_separately`; ``None`` in a model that reads all positions alike.
     """
 
     key: Tensor
@@ -56,7 +54,6 @@ class Template:
     moments: Tensor | None = None
     contender_key: Tensor | None = None
     frame: Tensor | None = None
-    around: Tensor | None = None
 
     def __iter__(self) -> Iterator[Tensor]:
         """The tensors that there are."""
@@ -92,7 +89,6 @@ class SlotMemory:
             none.
         contender_key: ``(O, K, N, Cu)``; ``None`` where ``update_key`` serves as both.
         frame: an addition, ``(O, K, h·w, C)``; ``None`` in a model that does not look at frames again.
-        around: an addition, ``(O, K, N, 1)``; ``None`` in a model that reads all positions alike.
 
     Examples:
         >>> from stremn.memory import get_policy
@@ -116,7 +112,6 @@ class SlotMemory:
     permanent_fit: Tensor | None = None
     contender_key: Tensor | None = None
     frame: Tensor | None = None
-    around: Tensor | None = None
 
     @classmethod
     def of_first_frame(
@@ -447,9 +442,7 @@ class SlotMemory:
         """
         index = torch.arange(positions, device=self.key.device) * self.key.shape[2] // positions
         key, value, update_key = (bank[:, :, index] for bank in (self.key, self.value, self.update_key))
-        # They are on no grid any more, so that none may be read together with those beside it.
-        around = None if self.around is None else torch.ones_like(self.around[:, :, index])
-        return replace(self, key=key, value=value, update_key=update_key, around=around)
+        return replace(self, key=key, value=value, update_key=update_key)
 
     def append_objects(self, other: "SlotMemory") -> "SlotMemory":
         """This memory's objects followed by those of ``other``, whose layout must be the same."""

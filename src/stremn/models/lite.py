@@ -5,7 +5,6 @@ An EfficientNet-Lite0 runs once per frame for all objects and gives the keys, as
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import timm
 import torch
@@ -16,7 +15,7 @@ from stremn.errors import StremnError
 from stremn.memory import NO_FUSION, SlotMemory, Template, read_given_target, read_separately, read_target
 from stremn.models.config import SegmenterConfig
 from stremn.models.layers import ResidualBlock, concatenate, feature_channels, to_map, to_tokens
-from stremn.models.region import WORTH, Region, around_of, share_of
+from stremn.models.region import WORTH, Region, share_of
 from stremn.models.segmenter import ImageFeatures, SegmentationState, Segmenter, of_objects, others_of
 from stremn.ops import balanced_weights, target_moments
 
@@ -24,9 +23,6 @@ __all__ = ["LiteSegmenter"]
 
 WIDTH = 128
 """Channels at stride 16."""
-
-MANY = 800
-"""Positions of a template from which reading fewer of them takes less time."""
 
 
 class ValueEncoder(nn.Module):
@@ -124,18 +120,14 @@ class LiteSegmenter(Segmenter):
         """Channels of what two target models predict: value, mask and masks of the others."""
         return 2 * (self.config.value_dim + 2)
 
-    def read(
-        self, features: ImageFeatures, memory: SlotMemory, grid: tuple[int, int] | None = None
-    ) -> Tensor:
+    def read(self, features: ImageFeatures, memory: SlotMemory) -> Tensor:
         """Permanent, latest and chosen slots each by itself, and two target models ``(O, N, Cr)``.
 
         See :mod:`stremn.memory.additions`.
         """
         query = of_objects(features.key, memory.objects)
         config = self.config
-        grid = grid if memory.key.shape[2] >= MANY else None
-        options: Any = {"similarity": config.similarity, "scale": config.scale, "grid": grid}
-        readout = read_separately(memory, query, **options)
+        readout = read_separately(memory, query, similarity=config.similarity, scale=config.scale)
         target = read_target(memory, of_objects(self._target_features(features), memory.objects))
         return torch.cat([readout, target.to(readout.dtype)], dim=-1)
 
@@ -226,7 +218,6 @@ class LiteSegmenter(Segmenter):
             value=value,
             update_key=update_key,
             moments=self._moments(features, masks, value),
-            around=to_tokens(around_of(masks, features.grid)).to(value),
         )
 
     def decode(self, features: ImageFeatures, readout: Tensor, guidance: Tensor | None = None) -> Tensor:

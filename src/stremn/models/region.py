@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["WORTH", "Region", "Window", "around_of", "regions_of", "share_of", "window_of"]
+__all__ = ["WORTH", "Region", "Window", "regions_of", "share_of", "window_of"]
 
 MARGIN, GROWTH = 3, 0.15
 """Cells of the memory's grid around an object, and shares of its height and width that are added to them."""
@@ -28,9 +28,6 @@ WORTH = 0.75
 
 SEEN = 0.3
 """Least probability of a pixel from which an object goes on."""
-
-AROUND = 3
-"""Cells around an object whose positions in a template are always read one by one."""
 
 EVERYWHERE = 3
 """Most objects that are looked for in all of a frame, where others are looked for around where they were."""
@@ -106,17 +103,6 @@ def window_of(masks: Tensor, grid: tuple[int, int], near: Sequence[bool]) -> Win
         spans.append((max(0, first // SNAP * SNAP), min(length, -(-last // SNAP) * SNAP)))
     window = Window(spans[0], spans[1], grid)
     return window if share_of([window], grid) <= WORTH else None
-
-
-def around_of(masks: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Where each object is, and what is around it ``(O, 1, H, W)``, 1 or 0.
-
-    Args:
-        masks: of the objects ``(O, 1, h, w)`` in [0, 1].
-        grid: (H, W).
-    """
-    seen = (F.adaptive_max_pool2d(masks, grid) > SEEN).to(masks)
-    return F.max_pool2d(seen, 2 * AROUND + 1, stride=1, padding=AROUND)
 
 
 def regions_of(

@@ -61,11 +61,6 @@ class ImageFeatures:
         return height, width
 
     @property
-    def memory_grid(self) -> tuple[int, int]:
-        """(H, W) of all of the frame, and of templates."""
-        return self.grid if self.window is None else self.window.grid
-
-    @property
     def frames(self) -> int:
         """B."""
         return self.key.shape[0]
@@ -223,8 +218,7 @@ class Segmenter(nn.Module, ABC):
             candidate: whether the template of the frame before competes for a chosen slot.
             guide: False withholds the previous probabilities from the decoder.
             near: of each known object whether it is looked for only around where it was, see
-                :func:`stremn.models.region.regions_of`, and what was far from objects is read less finely;
-                empty looks for all of them in all of the frame and reads every position.
+                :func:`stremn.models.region.regions_of`; empty looks for all of them in all of the frame.
             settle: what becomes of the logits before they are remembered; ``None`` is :meth:`settled`.
 
         Returns:
@@ -241,12 +235,7 @@ class Segmenter(nn.Module, ABC):
             for seen, state in zip(features, states, strict=False)
         ]
         logits = tuple(
-            self.segment(
-                *(features[view], state),
-                guide=guide,
-                regions=regions[view],
-                grid=features[view].memory_grid if near else None,
-            )
+            self.segment(features[view], state, guide=guide, regions=regions[view])
             for view, state in enumerate(states)
         )
         settled = self.settled(logits, given, features) if settle is None else settle(logits)
@@ -324,7 +313,6 @@ class Segmenter(nn.Module, ABC):
         *,
         guide: bool = True,
         regions: Sequence[Region] = (),
-        grid: tuple[int, int] | None = None,
     ) -> Tensor:
         """Logits of the known objects ``(O, 1, h', w')`` float32: read, then decode.
 
@@ -333,20 +321,19 @@ class Segmenter(nn.Module, ABC):
             state: of the frame before.
             guide: False withholds the previous probabilities from the decoder.
             regions: where each object is looked for, of what the features are of; empty is all of it.
-            grid: see :meth:`read`.
         """
         window = features.window
         if window is not None:
             part = replace(features, window=None), state.within(window)
-            logits = self.segment(*part, guide=guide, regions=regions, grid=grid)
+            logits = self.segment(*part, guide=guide, regions=regions)
             return window.on(torch.full_like(state.previous, ABSENT_LOGIT), logits)
         guidance = self.guidance(state.previous, features) if guide else None
         if not regions:
-            return self.decode(features, self.read(features, state.memory, grid), guidance).float()
+            return self.decode(features, self.read(features, state.memory), guidance).float()
         logits = torch.full_like(state.previous, ABSENT_LOGIT)
         for position, region in enumerate(regions):
             own, seen = slice(position, position + 1), features.cut(region)
-            readout = self.read(seen, state.memory.select_objects(own), grid)
+            readout = self.read(seen, state.memory.select_objects(own))
             before = None if guidance is None else region.cut(guidance[own], features.grid)
             region.paste(logits[own], self.decode(seen, readout, before), features.grid)
         return logits
@@ -426,17 +413,8 @@ class Segmenter(nn.Module, ABC):
         assert memory is not None
         return SegmentationState(memory, probabilities)
 
-    def read(
-        self, features: ImageFeatures, memory: SlotMemory, grid: tuple[int, int] | None = None
-    ) -> Tensor:
-        """What the memory knows of each position ``(O, N, Cr)``, Eq. (5); Cr is Cv, or more.
-
-        Args:
-            features: of the frame, or of a part of it.
-            memory: of ``O`` objects.
-            grid: (H, W) of the memory's positions, by which a model whose config says that it searches
-                regions reads what was far from the objects less finely; ``None`` reads every position.
-        """
+    def read(self, features: ImageFeatures, memory: SlotMemory) -> Tensor:
+        """What the memory knows of each position ``(O, N, Cr)``, Eq. (5); Cr is Cv, or more."""
         query = of_objects(features.key, memory.objects)
         return memory.read(query, similarity=self.config.similarity, scale=self.config.scale)
 

@@ -33,8 +33,7 @@ def affinity(
         similarity: ``"dot"`` (Eq. 5) or ``"l2"``, the negative squared distance of STCN
             (https://arxiv.org/abs/2106.05210).
         scale: factor on the similarity; ``None`` means ``1/√C`` as in STM's code, 1 is Eq. (5) to the letter.
-        occupied: booleans ``(O, M)``; positions that are False get no weight. Each row needs one True. Or
-            numbers: how many positions each of them stands for.
+        occupied: booleans ``(O, M)``; positions that are False get no weight. Each row needs one True.
 
     Returns:
         ``(O, N, M)``, each row with sum 1.
@@ -167,7 +166,8 @@ def _as_dot_product(
         terms = [high] if exact == query.dtype else [high, (bias - high.to(exact)).to(query.dtype)]
         scale = 2 * scale
     if occupied is not None:
-        terms.append(occupied.to(exact).log().clamp_min(torch.finfo(query.dtype).min / 4).to(query.dtype))
+        low = torch.finfo(query.dtype).min / 4
+        terms.append(key.new_zeros(key.shape[:2]).masked_fill(~occupied, low))
     query = query * scale
     if terms:
         key = torch.cat([key, *(term.unsqueeze(-1) for term in terms)], dim=-1)
