@@ -375,11 +375,13 @@ class SegmentationSession(Session):
     def _near(self, checked: bool) -> list[bool]:
         """Of each object whether it is looked for only around where it was; none if all are in all.
 
-        In a frame whose confidence is checked those that the session is not sure of are looked for anywhere.
+        One that the session is not sure of is looked for anywhere, but if there are others only in a frame
+        whose confidence is checked: it is not to keep the window from them.
         """
         if not self.settings.search_region:
             return []
-        return [not checked or self._confidence[i] >= SURE for i in self.object_ids]
+        beside = len(self.object_ids) > 1 and not checked
+        return [beside or self._confidence[i] >= SURE for i in self.object_ids]
 
     def _check(self, features: ImageFeatures) -> None:
         """Bring the confidence in the objects known before this frame up to date."""

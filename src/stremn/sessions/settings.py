@@ -100,10 +100,10 @@ class SegmentationSettings(Settings):
             own. :data:`~stremn.sessions.MULTI_SCALE` is the multi-scale and flip testing of STReMN-MS (V7).
         postprocess: whether parts of an object far from its previous mask are removed (V6), see
             :func:`~stremn.sessions.postprocess.drop_far`; a number replaces its ``reach``.
-        search_region: whether in two frames of three, and while it is sure, each object is looked for around
-            where it was instead of in all of the frame, and in two of three no more than a window around all
-            of them is looked at (with one view, without post-processing), see :mod:`stremn.models.region`;
-            ``None`` is where that is faster: ``stremn-lite`` on a CPU, not compiled.
+        search_region: whether each object is looked for around where it was instead of in all of the frame,
+            and in two frames of three no more than a window around all of them is looked at (with one view,
+            without post-processing), see :mod:`stremn.models.region`; ``None`` is where that is faster:
+            ``stremn-lite`` on a CPU, not compiled.
         crop: whether small objects are followed in a crop that goes along with them, see
             :mod:`stremn.sessions.crop`; ``None`` is where no ``size`` is given: ``stremn-lite``, one view,
             not compiled, no post-processing.
