@@ -160,6 +160,25 @@ def test_what_is_far_from_all_objects_is_not_looked_at() -> None:
     assert not np.array_equal(c.probabilities, d.probabilities)
 
 
+@pytest.mark.parametrize("objects", [1, 2])
+def test_what_is_not_sure_keeps_the_window_from_no_other(objects: int) -> None:
+    frames, mask = [frame(i, 240, 400) for i in range(2)], labels(0, 240, 400) > 0
+    mask[:, 200:] = 0
+    rows = np.flatnonzero(mask.any(axis=1))
+    given = mask.astype(np.uint8)
+    given[rows[len(rows) // 2] :] *= objects  # one object, or one above the other
+    changed = frames[1].copy()
+    changed[:, 330:] = frame(20, 240, 400)[:, :70][::-1]
+    found = []
+    for image in (frames[1], changed):
+        session = SegmentationSession("stremn-lite", size=0, device="cpu")
+        session.step(frames[0], given)
+        session._confidence[objects] = 0.1
+        found.append(session.step(image).probabilities)
+    # The second frame is not checked; one object alone is looked for in all of it.
+    assert np.array_equal(*found) == (objects == 2)
+
+
 def followed(frames: list[np.ndarray], mask: np.ndarray, *, search_region: bool) -> list[np.ndarray]:
     session = SegmentationSession("stremn-lite", size=0, search_region=search_region, device="cpu")
     return [session.step(f, mask if i == 0 else None).labels for i, f in enumerate(frames)]
