@@ -70,14 +70,15 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
 
     root, sequences = asked.videos()
     masks, submission = asked.out, None
-    if not any(map(has_truth, sequences)):
+    scored = {sequence.name: sequence for sequence in sequences if has_truth(sequence)}
+    if not scored:
         if asked.out is None:
             raise StremnError(f"{root} has no mask to score against: give --out to keep the predictions")
         submission = Submission(asked.out, sequences)
         masks = submission.root
     for place in filter(None, (asked.out, masks)):
         _check_folder(root, place, asked.overwrite)
-    for sequence in filter(has_truth, sequences):
+    for sequence in scored.values():
         check_scorable(sequence)
     session = SegmentationSession(chosen.model, chosen.segmentation())
     if asked.out is not None:
@@ -92,7 +93,7 @@ def _evaluate_masks(asked: Evaluated, chosen: options.SessionOptions) -> None:
         run = _segmented(session, sequence, folder)
         if asked.out is not None and folder is not None:
             memory[sequence.name] = PlayedSequence.to_dict(run, sequence, folder, asked.out)
-        found = run.scorer.result() if has_truth(sequence) else []
+        found = run.scorer.result() if sequence.name in scored else []
         frames += len(sequence.frames)
         scores += found
         if found:

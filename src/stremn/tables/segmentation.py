@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class PlayedVideo:
         """How many are played."""
         return played_frames(self.video, self.least)
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """What a result is found again by: the folder, the sequence, its files and how many are played."""
         files = digest_of([*self.video.frames, *self.video.masks])
